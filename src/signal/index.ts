@@ -1,0 +1,21 @@
+export { contentSha256 } from "./digest.ts";
+export { signalFromProto, signalToProto } from "./proto.ts";
+export { isReason, REASON_DOMAIN, REASONS, type Reason, type Retry, retryFor } from "./reason.ts";
+export {
+  DEFAULT_PAYLOAD_MAX_BYTES,
+  IDEMPOTENCY_KEY_RULE,
+  isIdempotencyKey,
+  type SignalLimits,
+  validateSignal,
+} from "./rules.ts";
+export {
+  INVALID_TIME,
+  type Instant,
+  type JsonObject,
+  type JsonValue,
+  type Side,
+  type Signal,
+  type SignalStatus,
+  type UncheckedSignal,
+  type Violation,
+} from "./signal.ts";
