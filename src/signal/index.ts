@@ -1,11 +1,12 @@
 export { contentSha256 } from "./digest.ts";
-export { signalFromProto, signalToProto } from "./proto.ts";
+export { instantToProto, signalFromProto, signalToProto, statusToProto } from "./proto.ts";
 export { isReason, REASON_DOMAIN, REASONS, type Reason, type Retry, retryFor } from "./reason.ts";
 export {
   DEFAULT_PAYLOAD_MAX_BYTES,
   IDEMPOTENCY_KEY_RULE,
   isIdempotencyKey,
   type SignalLimits,
+  type SignalVerdict,
   validateSignal,
 } from "./rules.ts";
 export {

@@ -1,0 +1,11 @@
+export type { Origin, Submission } from "./accept.ts";
+export type { Clock } from "./clock.ts";
+export { createIngest, type Ingest, type IngestResult } from "./ingest.ts";
+export type { Producer } from "./producer.ts";
+export { type Refusal, refuse } from "./refusal.ts";
+export {
+  type SignalCandidate,
+  type SignalStore,
+  type StoreOutcome,
+  StoreUnavailableError,
+} from "./store.ts";

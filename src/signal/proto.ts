@@ -1,0 +1,114 @@
+/**
+ * Between the generated protobuf messages and the domain's types. Client and server
+ * share it, so that both mean the same by each field.
+ */
+import { create } from "@bufbuild/protobuf";
+import { type Timestamp, TimestampSchema } from "@bufbuild/protobuf/wkt";
+import {
+  Side as ProtoSide,
+  type Signal as ProtoSignal,
+  SignalStatus as ProtoSignalStatus,
+  SignalSchema,
+} from "../../gen/signals/v1/signal_pb.ts";
+import {
+  INVALID_TIME,
+  type Instant,
+  type JsonObject,
+  type JsonValue,
+  type Side,
+  type Signal,
+  type SignalStatus,
+  type UncheckedSignal,
+} from "./signal.ts";
+
+const NANOS_PER_SECOND = 1_000_000_000n;
+
+const SIDE_FROM_PROTO: ReadonlyMap<ProtoSide, Side> = new Map([
+  [ProtoSide.BUY, "buy"],
+  [ProtoSide.SELL, "sell"],
+]);
+
+const STATUS_TO_PROTO: Readonly<Record<SignalStatus, ProtoSignalStatus>> = {
+  received: ProtoSignalStatus.RECEIVED,
+  pending_approval: ProtoSignalStatus.PENDING_APPROVAL,
+  approved: ProtoSignalStatus.APPROVED,
+  rejected: ProtoSignalStatus.REJECTED,
+  expired: ProtoSignalStatus.EXPIRED,
+};
+
+/** Takes a decoded message apart. Judges nothing: {@link validateSignal} does. */
+export function signalFromProto(message: ProtoSignal): UncheckedSignal {
+  return {
+    instrument: message.instrument,
+    // SIDE_UNSPECIFIED and numbers that the enum lacks become undefined: no direction.
+    side: SIDE_FROM_PROTO.get(message.side),
+    entryPrice: message.entryPrice,
+    stopLoss: message.stopLoss,
+    takeProfit: message.takeProfit,
+    confidence: message.confidence,
+    riskPercent: message.riskPercent,
+    strategyName: message.strategyName,
+    reason: message.reason,
+    comment: message.comment,
+    signalTime: message.signalTime && instantFromProto(message.signalTime),
+    expireTime: message.expireTime && instantFromProto(message.expireTime),
+    payload: message.payload,
+  };
+}
+
+/**
+ * Makes the message of a signal, always the same bytes for the same signal: the keys
+ * of the payload are sorted, since protobuf maps keep the order of a JavaScript object.
+ */
+export function signalToProto(signal: Signal): ProtoSignal {
+  const message = create(SignalSchema, {
+    instrument: signal.instrument,
+    side: signal.side === "buy" ? ProtoSide.BUY : ProtoSide.SELL,
+    entryPrice: signal.entryPrice,
+    strategyName: signal.strategyName,
+    reason: signal.reason,
+    comment: signal.comment,
+    signalTime: instantToProto(signal.signalTime),
+  });
+  if (signal.stopLoss !== undefined) message.stopLoss = signal.stopLoss;
+  if (signal.takeProfit !== undefined) message.takeProfit = signal.takeProfit;
+  if (signal.confidence !== undefined) message.confidence = signal.confidence;
+  if (signal.riskPercent !== undefined) message.riskPercent = signal.riskPercent;
+  if (signal.expireTime !== undefined) message.expireTime = instantToProto(signal.expireTime);
+  if (signal.payload !== undefined) message.payload = sortedObject(signal.payload);
+  return message;
+}
+
+/** The protobuf form of a status. */
+export function statusToProto(status: SignalStatus): ProtoSignalStatus {
+  return STATUS_TO_PROTO[status];
+}
+
+/** The protobuf form of a point in time. */
+export function instantToProto(instant: Instant): Timestamp {
+  const nanos = ((instant % NANOS_PER_SECOND) + NANOS_PER_SECOND) % NANOS_PER_SECOND;
+  return create(TimestampSchema, {
+    seconds: (instant - nanos) / NANOS_PER_SECOND,
+    nanos: Number(nanos),
+  });
+}
+
+/**
+ * A message's time, or {@link INVALID_TIME} if its nanoseconds are not those of a
+ * timestamp: the binary format does not check them.
+ */
+function instantFromProto(timestamp: Timestamp): Instant | typeof INVALID_TIME {
+  if (timestamp.nanos < 0 || timestamp.nanos > 999_999_999) return INVALID_TIME;
+  return timestamp.seconds * NANOS_PER_SECOND + BigInt(timestamp.nanos);
+}
+
+function sortedObject(object: JsonObject): JsonObject {
+  const keys = Object.keys(object).sort();
+  // Object.fromEntries defines keys, so that even "__proto__" stays a key.
+  return Object.fromEntries(keys.map((key) => [key, sorted(object[key] as JsonValue)]));
+}
+
+function sorted(value: JsonValue): JsonValue {
+  if (Array.isArray(value)) return value.map(sorted);
+  return typeof value === "object" && value !== null ? sortedObject(value) : value;
+}
