@@ -1,0 +1,9 @@
+import type { Clock } from "../ingest/index.ts";
+
+const NANOS_PER_MILLISECOND = 1_000_000n;
+
+/** The one place where the server reads the time. */
+export const systemClock: Clock = {
+  now: () => BigInt(Date.now()) * NANOS_PER_MILLISECOND,
+  monotonicMs: () => performance.now(),
+};

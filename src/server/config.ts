@@ -1,0 +1,180 @@
+/**
+ * The server's configuration, read once from the environment. A wrong value stops the
+ * start with a message that names the variable, never a secret's value.
+ */
+import { hostname } from "node:os";
+import { resolve } from "node:path";
+import { z } from "zod";
+import { DEFAULT_PAYLOAD_MAX_BYTES } from "../signal/index.ts";
+import { isProducerId, PRODUCER_ID_RULE } from "../signing/index.ts";
+import { SecretText } from "./secretBox.ts";
+
+/** Everything that the server must be told. */
+export interface ServerConfig {
+  /** The address to listen on. Default 127.0.0.1, so that nothing is exposed unasked. */
+  readonly host: string;
+  /** The port for gRPC, gRPC-Web, Connect and REST. 0 takes any free one. Default 8080. */
+  readonly port: number;
+  /** Where the embedded database and generated keys live. Default `.countersign`. */
+  readonly dataDir: string;
+  /** A PostgreSQL URL; `undefined` starts the embedded database. */
+  readonly databaseUrl: string | undefined;
+  /** Connections to the database, 1 to 100. Default 10. */
+  readonly databasePoolSize: number;
+  /** 32 bytes that encrypt producer secrets at rest; `undefined` makes one in `dataDir`. */
+  readonly masterKey: Buffer | undefined;
+  /** Whether requests must be signed. Default true. */
+  readonly isSigningRequired: boolean;
+  /** A producer to make sure of at the start. */
+  readonly producer: { readonly producerId: string; readonly secret: SecretText } | undefined;
+  /** Whether every signal needs a person's approval, whatever its producer's setting. */
+  readonly requireApproval: boolean;
+  /** The greatest payload, in bytes of compact UTF-8 JSON. Default 32768. */
+  readonly payloadMaxBytes: number;
+  /** Files of the TLS certificate and key, PEM; `undefined` serves clear text. */
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
+  readonly logLevel: "fatal" | "error" | "warn" | "info" | "debug" | "trace" | "silent";
+  /** The name of this machine, for the log. */
+  readonly hostname: string;
+}
+
+/** At least one environment variable is wrong. The message names each, one a line. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+const flag = z
+  .enum(["true", "false"], "must be true or false")
+  .transform((text) => text === "true");
+
+function integer(min: number, max: number) {
+  const rule = `must be a whole number from ${min} to ${max}`;
+  return z
+    .string()
+    .regex(/^\d{1,9}$/, rule)
+    .transform(Number)
+    .pipe(z.number().gte(min, rule).lte(max, rule));
+}
+
+const masterKey = z
+  .string()
+  .transform((text) => ({ text, bytes: Buffer.from(text, "base64") }))
+  .refine(({ text, bytes }) => bytes.length === 32 && bytes.toString("base64") === text, {
+    error: "must be 32 bytes in standard base64; make one with: openssl rand -base64 32",
+  })
+  .transform(({ bytes }) => bytes);
+
+const secret = z.string().transform((text, context) => {
+  try {
+    return new SecretText(text);
+  } catch (error) {
+    context.addIssue({ code: "custom", message: (error as Error).message });
+    return z.NEVER;
+  }
+});
+
+const databaseUrl = z
+  .string()
+  .refine((text) => /^postgres(ql)?:\/\//.test(text) && URL.canParse(text), {
+    error: "must be a URL that begins with postgres:// or postgresql://",
+  });
+
+const variables = z.object({
+  HOST: z.string().default("127.0.0.1"),
+  PORT: integer(0, 65_535).default(8080),
+  DATA_DIR: z.string().default(".countersign"),
+  DATABASE_URL: databaseUrl.optional(),
+  DATABASE_POOL_SIZE: integer(1, 100).default(10),
+  COUNTERSIGN_MASTER_KEY: masterKey.optional(),
+  HMAC_PRODUCER_ENABLED: flag.default(true),
+  PRODUCER_ID: z.string().refine(isProducerId, { error: PRODUCER_ID_RULE }).optional(),
+  HMAC_PRODUCER_SECRET: secret.optional(),
+  REQUIRE_APPROVAL: flag.default(false),
+  SIGNALS_PAYLOAD_MAX_BYTES: integer(2, 65_536).default(DEFAULT_PAYLOAD_MAX_BYTES),
+  TLS_CERT_FILE: z.string().optional(),
+  TLS_KEY_FILE: z.string().optional(),
+  LOG_LEVEL: z
+    .enum(
+      ["fatal", "error", "warn", "info", "debug", "trace", "silent"],
+      "must be fatal, error, warn, info, debug, trace or silent",
+    )
+    .default("info"),
+});
+
+type Variables = z.infer<typeof variables>;
+
+/**
+ * Reads the configuration. An empty variable counts as unset.
+ *
+ * @throws ConfigError naming every wrong variable.
+ */
+export function serverConfigFromEnv(env: NodeJS.ProcessEnv = process.env): ServerConfig {
+  const given = Object.entries(env).filter(([name, value]) => name in variables.shape && value);
+  const read = variables.safeParse(Object.fromEntries(given));
+  if (!read.success) {
+    fail(read.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`));
+  }
+  const faults = relationFaults(read.data);
+  if (faults.length > 0) fail(faults);
+  return configOf(read.data);
+}
+
+function fail(faults: readonly string[]): never {
+  throw new ConfigError(
+    `The configuration is wrong:\n${faults.map((fault) => `  ${fault}`).join("\n")}`,
+  );
+}
+
+/** What must hold between variables. */
+function relationFaults(read: Variables): string[] {
+  const faults: string[] = [];
+  if ((read.TLS_CERT_FILE === undefined) !== (read.TLS_KEY_FILE === undefined)) {
+    faults.push("TLS_CERT_FILE and TLS_KEY_FILE must be set together");
+  }
+  if (read.HMAC_PRODUCER_SECRET !== undefined && read.PRODUCER_ID === undefined) {
+    faults.push("PRODUCER_ID must be set with HMAC_PRODUCER_SECRET");
+  }
+  if (read.DATABASE_URL !== undefined && read.COUNTERSIGN_MASTER_KEY === undefined) {
+    faults.push(
+      "COUNTERSIGN_MASTER_KEY must be set with DATABASE_URL, so that every server of this database " +
+        "can read the producers' secrets; make one with: openssl rand -base64 32",
+    );
+  }
+  if (!read.HMAC_PRODUCER_ENABLED && !isLoopback(read.HOST)) {
+    faults.push(
+      "HOST must be a loopback address (127.0.0.1, ::1 or localhost) while HMAC_PRODUCER_ENABLED is " +
+        "false: without signatures anyone who reaches the port could place signals",
+    );
+  }
+  return faults;
+}
+
+/** Whether an address to bind is reachable from this machine only. */
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+function configOf(read: Variables): ServerConfig {
+  const { PRODUCER_ID, HMAC_PRODUCER_SECRET, TLS_CERT_FILE, TLS_KEY_FILE } = read;
+  return {
+    host: read.HOST,
+    port: read.PORT,
+    dataDir: resolve(read.DATA_DIR),
+    databaseUrl: read.DATABASE_URL,
+    databasePoolSize: read.DATABASE_POOL_SIZE,
+    masterKey: read.COUNTERSIGN_MASTER_KEY,
+    isSigningRequired: read.HMAC_PRODUCER_ENABLED,
+    producer:
+      PRODUCER_ID !== undefined && HMAC_PRODUCER_SECRET !== undefined
+        ? { producerId: PRODUCER_ID, secret: HMAC_PRODUCER_SECRET }
+        : undefined,
+    requireApproval: read.REQUIRE_APPROVAL,
+    payloadMaxBytes: read.SIGNALS_PAYLOAD_MAX_BYTES,
+    tls:
+      TLS_CERT_FILE !== undefined && TLS_KEY_FILE !== undefined
+        ? { certFile: TLS_CERT_FILE, keyFile: TLS_KEY_FILE }
+        : undefined,
+    logLevel: read.LOG_LEVEL,
+    hostname: hostname(),
+  };
+}

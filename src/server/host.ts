@@ -1,0 +1,13 @@
+/**
+ * The strict form of a Host header or an :authority (RFC 3986, section 3.2; RFC 9110,
+ * section 7.2). The protocol library builds a URL from it and throws, outside of any
+ * handler, on what is none; such a request must not get that far.
+ */
+const HOST = /^(?:[A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::(\d{1,5}))?$/;
+
+/** Whether a request may name this host. */
+export function isValidHost(host: string | undefined): boolean {
+  const match = host === undefined ? null : HOST.exec(host);
+  if (match === null) return false;
+  return Number(match[1] ?? 0) <= 65_535 && URL.canParse(`http://${host}/`);
+}

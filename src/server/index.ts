@@ -1,0 +1,3 @@
+export { ConfigError, type ServerConfig, serverConfigFromEnv } from "./config.ts";
+export { type RunningServer, startServer } from "./server.ts";
+export { VERSION } from "./version.ts";

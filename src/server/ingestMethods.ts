@@ -1,0 +1,158 @@
+/**
+ * IngestService: between its messages and the domain.
+ */
+import { create, type MessageShape } from "@bufbuild/protobuf";
+import {
+  IngestBatchResponseSchema,
+  type IngestRequest,
+  type IngestResponse,
+  IngestResponseSchema,
+  IngestService,
+} from "../../gen/signals/v1/ingest_service_pb.ts";
+import { SignalStatus as ProtoSignalStatus } from "../../gen/signals/v1/signal_pb.ts";
+import {
+  type Ingest,
+  type IngestResult,
+  type Refusal,
+  refuse,
+  type Submission,
+} from "../ingest/index.ts";
+import { instantToProto, signalFromProto, statusToProto } from "../signal/index.ts";
+import type { SignalOverrides } from "./jsonOverrides.ts";
+import { recordResults } from "./requestRecord.ts";
+import type { Answer, SignedMethod } from "./signedRpc.ts";
+
+/** The greatest request to Ingest, in bytes. */
+export const INGEST_MAX_BYTES = 64 * 1024;
+/** The greatest request to IngestBatch, in bytes. */
+export const INGEST_BATCH_MAX_BYTES = 4 * 1024 * 1024;
+/** The most signals in one batch. */
+export const INGEST_BATCH_MAX_REQUESTS = 1_000;
+
+type Method<Name extends keyof typeof IngestService.method> = SignedMethod<
+  (typeof IngestService.method)[Name]["input"],
+  (typeof IngestService.method)[Name]["output"]
+>;
+
+/** `Ingest`: one signal, answered or refused as a whole. */
+export function ingestMethod(ingest: Ingest): Method<"ingest"> {
+  return {
+    path: "/signals.v1.IngestService/Ingest",
+    maxMessageBytes: INGEST_MAX_BYTES,
+    method: IngestService.method.ingest,
+    async handle(request, { origin, deadlineMs, overrides, record }) {
+      const submission = submissionOf(request, overrides[0]);
+      const results = await ingest([submission], origin, deadlineMs);
+      recordResults(record, results);
+      const result = results[0] as IngestResult;
+      return result.kind === "refused" ? refused(result.refusal) : answered(responseOf(result));
+    },
+  };
+}
+
+/** `IngestBatch`: each signal answered by itself, refused ones too. */
+export function ingestBatchMethod(ingest: Ingest): Method<"ingestBatch"> {
+  return {
+    path: "/signals.v1.IngestService/IngestBatch",
+    maxMessageBytes: INGEST_BATCH_MAX_BYTES,
+    method: IngestService.method.ingestBatch,
+    async handle({ requests }, { origin, deadlineMs, overrides, record }) {
+      if (requests.length < 1 || requests.length > INGEST_BATCH_MAX_REQUESTS) {
+        return refused(wrongCount(requests.length));
+      }
+      const submissions = requests.map((request, item) => submissionOf(request, overrides[item]));
+      const results = await ingest(submissions, origin, deadlineMs);
+      recordResults(record, results);
+      return (
+        wholeBatchRefusal(results) ??
+        answered(create(IngestBatchResponseSchema, { responses: results.map(itemResponseOf) }))
+      );
+    },
+  };
+}
+
+function submissionOf(request: IngestRequest, overrides: SignalOverrides | undefined): Submission {
+  const { signal, idempotencyKey, validateOnly } = request;
+  return {
+    signal: signal && { ...signalFromProto(signal), ...overrides },
+    // In proto3 an absent string and an empty one are the same.
+    idempotencyKey: idempotencyKey === "" ? undefined : idempotencyKey,
+    isKeySigned: idempotencyKey !== "",
+    validateOnly,
+  };
+}
+
+function responseOf(result: Exclude<IngestResult, { kind: "refused" }>): IngestResponse {
+  const status = statusToProto(result.status);
+  const serverTimestamp = instantToProto(result.receiveTime);
+  if (result.kind === "valid") {
+    const message = "The signal is valid. Nothing was stored.";
+    return create(IngestResponseSchema, { status, serverTimestamp, message });
+  }
+  const { signalId, duplicate } = result;
+  return create(IngestResponseSchema, {
+    signalId,
+    status,
+    serverTimestamp,
+    message: storedMessage(duplicate),
+    duplicate,
+  });
+}
+
+/** The sentence for a signal that is on disk. */
+export function storedMessage(duplicate: boolean): string {
+  return duplicate
+    ? "The signal was stored before; this is the first result."
+    : "The signal is stored.";
+}
+
+function itemResponseOf(result: IngestResult): IngestResponse {
+  if (result.kind !== "refused") return responseOf(result);
+  const { reason, message, violations } = result.refusal;
+  const errors =
+    violations.length > 0
+      ? violations.map((violation) => ({ reason, ...violation }))
+      : [{ reason, description: message }];
+  return create(IngestResponseSchema, {
+    status: ProtoSignalStatus.REJECTED,
+    serverTimestamp: instantToProto(result.receiveTime),
+    message,
+    errors,
+  });
+}
+
+/**
+ * A batch that did not reach the store fails as a whole: nothing is wrong with its
+ * items, so they must be retried, not given up as rejected.
+ */
+function wholeBatchRefusal(results: readonly IngestResult[]): Answer<never> | undefined {
+  for (const result of results) {
+    if (result.kind === "refused" && isServersFault(result.refusal)) return refused(result.refusal);
+  }
+  return undefined;
+}
+
+function isServersFault({ reason }: Refusal): boolean {
+  return (
+    reason === "STORE_UNAVAILABLE" || reason === "DEADLINE_EXCEEDED" || reason === "OVERLOADED"
+  );
+}
+
+function wrongCount(count: number): Refusal {
+  const description = `must hold 1 to ${INGEST_BATCH_MAX_REQUESTS} requests`;
+  return refuse("INVALID_SIGNAL", `A batch ${description}, not ${count}.`, {
+    violations: [{ field: "requests", description }],
+  });
+}
+
+function answered<
+  Message extends MessageShape<
+    (typeof IngestService.method)[keyof typeof IngestService.method]["output"]
+  >,
+>(message: Message): Answer<Message> {
+  return { answered: true, message };
+}
+
+function refused(refusal: Refusal): Answer<never> {
+  return { answered: false, refusal };
+}

@@ -1,0 +1,228 @@
+/**
+ * One port for HTTP/1.1 and HTTP/2: over TLS the two are told apart by ALPN, in clear
+ * text by the first bytes of a connection. Every connection, header and body has a
+ * deadline and a limit, and no packet ends the process.
+ */
+import http from "node:http";
+import http2 from "node:http2";
+import net, { type AddressInfo } from "node:net";
+import tls from "node:tls";
+import type { RequestListener } from "./nodeHttp.ts";
+
+/** What a client that speaks HTTP/2 without TLS sends first (RFC 9113, section 3.4). */
+const HTTP2_PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
+
+/** How long a connection may stay silent before its first bytes, and a TLS handshake may take. */
+const FIRST_BYTES_TIMEOUT_MS = 10_000;
+const HEADERS_TIMEOUT_MS = 10_000;
+/** How long an HTTP/1.1 request may take to arrive whole. A little over the handlers' own deadline. */
+const REQUEST_ARRIVAL_TIMEOUT_MS = 40_000;
+const KEEP_ALIVE_TIMEOUT_MS = 65_000;
+const IDLE_SESSION_TIMEOUT_MS = 5 * 60_000;
+const CONNECTIONS_MAX = 4_096;
+const HEADERS_MAX_BYTES = 16 * 1024;
+const HEADERS_MAX_COUNT = 100;
+/** Streams at once on one HTTP/2 connection; Node's own default sets no limit. */
+const CONCURRENT_STREAMS_MAX = 100;
+
+/** A port that is being listened on. */
+export interface Listener {
+  readonly address: AddressInfo;
+  /**
+   * Stops taking connections, lets requests under way finish, and cuts those that are
+   * still open after the grace period.
+   */
+  close(graceMs: number): Promise<void>;
+}
+
+/** What {@link listen} is told. */
+export interface ListenerOptions {
+  readonly host: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  /** PEM of the certificate chain and the key; `undefined` serves clear text. */
+  readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
+  readonly onRequest: RequestListener;
+}
+
+/** Listens. @throws Error from the operating system if the port cannot be had. */
+export async function listen(options: ListenerOptions): Promise<Listener> {
+  const http1 = createHttp1Server(options.onRequest);
+  const h2 = createHttp2Server(options.onRequest);
+  const sessions = trackSessions(h2);
+  const sockets = new Set<net.Socket>();
+  const serveHttp1 = (socket: net.Socket) => http1.emit("connection", socket);
+  const serveHttp2 = (socket: net.Socket) => h2.emit("connection", socket);
+
+  const server =
+    options.tls === undefined
+      ? net.createServer((socket) => dispatchByPreface(socket, serveHttp1, serveHttp2))
+      : createTlsServer(options.tls, serveHttp1, serveHttp2);
+  server.maxConnections = CONNECTIONS_MAX;
+  server.on("connection", (socket: net.Socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    // Without a listener, a reset before the first bytes would end the process.
+    socket.on("error", () => socket.destroy());
+  });
+
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ host: options.host, port: options.port }, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+  // A server that is fed connections by hand checks its timeouts only after this event.
+  http1.emit("listening");
+
+  return {
+    address: server.address() as AddressInfo,
+    async close(graceMs) {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      http1.closeIdleConnections();
+      for (const session of sessions) session.close();
+      const cut = setTimeout(() => {
+        for (const socket of sockets) socket.destroy();
+      }, graceMs);
+      // Keep-alive connections become idle one by one as their requests finish.
+      const sweep = setInterval(() => http1.closeIdleConnections(), 50);
+      await closed;
+      clearTimeout(cut);
+      clearInterval(sweep);
+      http1.close();
+      h2.close();
+    },
+  };
+}
+
+function createHttp1Server(onRequest: RequestListener): http.Server {
+  const server = http.createServer(
+    {
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: REQUEST_ARRIVAL_TIMEOUT_MS,
+      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+      maxHeaderSize: HEADERS_MAX_BYTES,
+      connectionsCheckingInterval: 1_000,
+    },
+    onRequest,
+  );
+  server.maxHeadersCount = HEADERS_MAX_COUNT;
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    if (!socket.writable || error.code === "ECONNRESET") socket.destroy();
+    else
+      socket.end(
+        `HTTP/1.1 ${clientErrorStatus(error)}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
+      );
+  });
+  // Tunnels and protocol switches are not served.
+  server.on("connect", (_, socket) => socket.destroy());
+  server.on("upgrade", (_, socket) => socket.destroy());
+  return server;
+}
+
+function clientErrorStatus({ code }: NodeJS.ErrnoException): string {
+  switch (code) {
+    case "HPE_HEADER_OVERFLOW":
+      return "431 Request Header Fields Too Large";
+    case "ERR_HTTP_REQUEST_TIMEOUT":
+      return "408 Request Timeout";
+    default:
+      return "400 Bad Request";
+  }
+}
+
+function createHttp2Server(onRequest: RequestListener): http2.Http2Server {
+  const server = http2.createServer(
+    {
+      settings: {
+        maxConcurrentStreams: CONCURRENT_STREAMS_MAX,
+        maxHeaderListSize: HEADERS_MAX_BYTES,
+        enableConnectProtocol: false,
+      },
+      maxHeaderListPairs: HEADERS_MAX_COUNT,
+      maxSessionInvalidFrames: 100,
+      maxSessionRejectedStreams: 100,
+    },
+    onRequest,
+  );
+  server.on("session", (session) => {
+    session.setTimeout(IDLE_SESSION_TIMEOUT_MS, () => session.close());
+    session.on("error", () => session.destroy());
+  });
+  server.on("stream", (stream) => {
+    stream.on("error", () => undefined);
+  });
+  return server;
+}
+
+function trackSessions(server: http2.Http2Server): ReadonlySet<http2.Http2Session> {
+  const sessions = new Set<http2.Http2Session>();
+  server.on("session", (session) => {
+    sessions.add(session);
+    session.once("close", () => sessions.delete(session));
+  });
+  return sessions;
+}
+
+type ServeSocket = (socket: net.Socket) => void;
+
+function createTlsServer(
+  { cert, key }: NonNullable<ListenerOptions["tls"]>,
+  serveHttp1: ServeSocket,
+  serveHttp2: ServeSocket,
+): tls.Server {
+  const server = tls.createServer({
+    cert,
+    key,
+    minVersion: "TLSv1.2",
+    ALPNProtocols: ["h2", "http/1.1"],
+    handshakeTimeout: FIRST_BYTES_TIMEOUT_MS,
+  });
+  server.on("secureConnection", (socket) => {
+    socket.on("error", () => socket.destroy());
+    if (socket.alpnProtocol === "h2") serveHttp2(socket);
+    else serveHttp1(socket);
+  });
+  server.on("tlsClientError", (_, socket) => socket.destroy());
+  return server;
+}
+
+/**
+ * Reads just enough of a connection to tell its protocol, puts it back, and hands the
+ * connection on. `readable` and `unshift` keep the bytes in order however they were
+ * split; a listener for `data` would lose what arrives between two handlers.
+ */
+function dispatchByPreface(
+  socket: net.Socket,
+  serveHttp1: ServeSocket,
+  serveHttp2: ServeSocket,
+): void {
+  const timer = setTimeout(() => socket.destroy(), FIRST_BYTES_TIMEOUT_MS);
+  let seen = Buffer.alloc(0);
+  function onReadable(): void {
+    const chunk: Buffer | null = socket.read();
+    if (chunk === null) return;
+    seen = Buffer.concat([seen, chunk]);
+    const length = Math.min(seen.length, HTTP2_PREFACE.length);
+    const isPreface = seen.subarray(0, length).equals(HTTP2_PREFACE.subarray(0, length));
+    if (isPreface && length < HTTP2_PREFACE.length) return;
+    finish();
+    socket.unshift(seen);
+    if (isPreface) serveHttp2(socket);
+    else serveHttp1(socket);
+  }
+  function finish(): void {
+    clearTimeout(timer);
+    socket.off("readable", onReadable);
+    socket.off("close", finish);
+    socket.off("end", onEnd);
+  }
+  // A connection that ends before its protocol is known has nothing to say.
+  function onEnd(): void {
+    socket.destroy();
+  }
+  socket.on("readable", onReadable);
+  socket.once("close", finish);
+  socket.once("end", onEnd);
+}

@@ -1,0 +1,227 @@
+/**
+ * Each request's way in: it gets an id and a deadline, its host is checked, its path is
+ * looked up, and when its answer is done, its line goes to the log.
+ */
+import { randomUUIDv7 } from "node:crypto";
+import { constants } from "node:http2";
+import { createConnectRouter } from "@connectrpc/connect";
+import type { UniversalHandler } from "@connectrpc/connect/protocol";
+import {
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from "@connectrpc/connect-node";
+import type { Logger } from "pino";
+import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
+import { IngestService } from "../../gen/signals/v1/ingest_service_pb.ts";
+import type { Ingest } from "../ingest/index.ts";
+import type { Authenticate } from "./authenticate.ts";
+import { REQUEST_TIMEOUT_MS, takeTimeout } from "./deadline.ts";
+import { internalRefusal } from "./errors.ts";
+import { healthService, WATCH_MAX_MS } from "./health.ts";
+import { isValidHost } from "./host.ts";
+import { ingestBatchMethod, ingestMethod } from "./ingestMethods.ts";
+import type { NodeRequest, NodeResponse, RequestListener } from "./nodeHttp.ts";
+import type { RequestRecord } from "./requestRecord.ts";
+import { type RestHandler, restRoutes, sendProblem, sendRefusal } from "./rest.ts";
+import { admissionGate, admittedAnswer, type SignedMethod, serveSignedRpc } from "./signedRpc.ts";
+
+/** What the router is made of. */
+export interface RouterOptions {
+  readonly authenticate: Authenticate;
+  readonly ingest: Ingest;
+  readonly isReady: () => Promise<boolean>;
+  readonly monotonicMs: () => number;
+  readonly log: Logger;
+  readonly version: string;
+  /** Ends open streams when it is aborted. */
+  readonly shutdownSignal: AbortSignal;
+}
+
+/** What stands at one path. */
+interface Endpoint {
+  readonly method: "GET" | "POST";
+  /** After this long the request is cut, whatever it does, in milliseconds. */
+  readonly cutAfterMs: number;
+  readonly handle: RestHandler;
+}
+
+/** Requests to methods that are not signed are this small. */
+const UNSIGNED_MAX_BYTES = 4_096;
+/** A caller's own request id is taken over if it is harmless. */
+const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
+const LOGGED_PATH_MAX_LENGTH = 200;
+/** A unary request is answered by its deadline; 5 s more, and it is stuck. */
+const UNARY_CUT_AFTER_MS = REQUEST_TIMEOUT_MS + 5_000;
+/** A stream ends by itself after an hour; 5 s more, and it is stuck. */
+const STREAM_CUT_AFTER_MS = WATCH_MAX_MS + 5_000;
+/** How long a caller may go on sending a body that nobody wants before it is cut. */
+const UNREAD_BODY_GRACE_MS = 1_000;
+
+/** Makes the listener for all requests of the public port. */
+export function createRouter(options: RouterOptions): RequestListener {
+  const endpoints = endpointsByPath(options);
+  return function onRequest(request, response) {
+    const startMs = options.monotonicMs();
+    const record: RequestRecord = { requestId: requestIdOf(request), protocol: "http" };
+    response.setHeader("x-request-id", record.requestId);
+    response.once("close", () => {
+      const durationMs = options.monotonicMs() - startMs;
+      writeLogLine(options.log, request, response, record, durationMs);
+    });
+    response.once("finish", () => endUnreadBody(request));
+    // Without a listener, an error on a connection that broke would end the process.
+    // What it would tell is known from "close".
+    request.on("error", () => undefined);
+    response.on("error", () => undefined);
+    serve(request, response, endpoints, record).catch((error: unknown) => {
+      answerFault(response, error, record, options.log);
+    });
+  };
+}
+
+async function serve(
+  request: NodeRequest,
+  response: NodeResponse,
+  endpoints: ReadonlyMap<string, Endpoint>,
+  record: RequestRecord,
+): Promise<void> {
+  if (!isValidHost(hostOf(request))) {
+    return sendProblem(response, 400, "The Host header is missing or malformed.", record);
+  }
+  const path = (request.url ?? "").split("?", 1)[0] as string;
+  const endpoint = endpoints.get(path);
+  if (endpoint === undefined) return sendProblem(response, 404, "There is nothing here.", record);
+  if (request.method !== endpoint.method) {
+    const allow = { allow: endpoint.method };
+    const detail = `This path takes ${endpoint.method} only.`;
+    return sendProblem(response, 405, detail, record, allow);
+  }
+  cutAfter(response, endpoint.cutAfterMs);
+  await endpoint.handle(request, response, record);
+}
+
+function hostOf(request: NodeRequest): string | undefined {
+  return "authority" in request && request.authority ? request.authority : request.headers.host;
+}
+
+function requestIdOf(request: NodeRequest): string {
+  const given = request.headers["x-request-id"];
+  return typeof given === "string" && REQUEST_ID.test(given) ? given : randomUUIDv7();
+}
+
+function endpointsByPath(options: RouterOptions): ReadonlyMap<string, Endpoint> {
+  const endpoints = new Map<string, Endpoint>();
+  for (const [path, { method, handle }] of restRoutes(options)) {
+    endpoints.set(path, { method, handle, cutAfterMs: UNARY_CUT_AFTER_MS });
+  }
+  const signedMethods = signedMethodsByPath(options.ingest);
+  for (const handler of protocolHandlers(options)) {
+    const signed = signedMethods.get(handler.requestPath);
+    endpoints.set(handler.requestPath, {
+      method: "POST",
+      cutAfterMs: handler.method.methodKind === "unary" ? UNARY_CUT_AFTER_MS : STREAM_CUT_AFTER_MS,
+      handle: (request, response, record) =>
+        signed === undefined
+          ? serveUnsignedRpc(request, response, handler, record)
+          : serveSignedRpc(request, response, signed, handler, record, options),
+    });
+  }
+  return endpoints;
+}
+
+function signedMethodsByPath(ingest: Ingest): ReadonlyMap<string, SignedMethod> {
+  const methods = [ingestMethod(ingest), ingestBatchMethod(ingest)] as const;
+  // Each method is called with the messages of its own descriptor only.
+  return new Map(methods.map((method) => [method.path, method as unknown as SignedMethod]));
+}
+
+/** The protocol library's handlers: one for each method, for all three protocols. */
+function protocolHandlers(options: RouterOptions): readonly UniversalHandler[] {
+  const { isReady, monotonicMs, shutdownSignal } = options;
+  const router = createConnectRouter({
+    shutdownSignal,
+    readMaxBytes: UNSIGNED_MAX_BYTES,
+    acceptCompression: [],
+    jsonOptions: { ignoreUnknownFields: false },
+    requestGate: admissionGate,
+  });
+  router.service(IngestService, {
+    ingest: (_, context) => admittedAnswer(context) as never,
+    ingestBatch: (_, context) => admittedAnswer(context) as never,
+  });
+  router.service(Health, healthService(isReady, monotonicMs));
+  return router.handlers;
+}
+
+async function serveUnsignedRpc(
+  request: NodeRequest,
+  response: NodeResponse,
+  handler: UniversalHandler,
+  record: RequestRecord,
+): Promise<void> {
+  const isGrpc = request.headers["content-type"]?.startsWith("application/grpc") === true;
+  record.protocol = isGrpc ? "grpc" : "connect";
+  const universal = universalRequestFromNodeRequest(request, response, undefined, undefined);
+  takeTimeout(universal.header);
+  await universalResponseToNodeResponse(await handler(universal), response);
+}
+
+/** Ends a request that is stuck, whatever it waits for. */
+function cutAfter(response: NodeResponse, milliseconds: number): void {
+  const timer = setTimeout(() => response.destroy(), milliseconds);
+  response.once("close", () => clearTimeout(timer));
+}
+
+/** Ends the sending of a body that was answered before it was read to its end. */
+function endUnreadBody(request: NodeRequest): void {
+  if (request.complete) return;
+  if ("stream" in request) {
+    // RFC 9113, section 8.1: NO_ERROR asks the caller to stop sending, and the answer counts.
+    request.stream.close(constants.NGHTTP2_NO_ERROR);
+    return;
+  }
+  const { socket } = request;
+  request.resume();
+  const timer = setTimeout(() => socket.destroy(), UNREAD_BODY_GRACE_MS);
+  request.once("close", () => clearTimeout(timer));
+}
+
+/** The last resort: what no handler turned into an answer of its protocol. */
+function answerFault(
+  response: NodeResponse,
+  error: unknown,
+  record: RequestRecord,
+  log: Logger,
+): void {
+  // A caller that left while its answer was written is no fault of the server.
+  if (response.closed || response.destroyed) return;
+  log.error({ err: error, request_id: record.requestId }, "request failed");
+  if (response.headersSent) response.destroy();
+  else sendRefusal(response, internalRefusal(record.requestId), record);
+}
+
+function writeLogLine(
+  log: Logger,
+  request: NodeRequest,
+  response: NodeResponse,
+  record: RequestRecord,
+  durationMs: number,
+): void {
+  const line = {
+    request_id: record.requestId,
+    protocol: record.protocol,
+    http_version: request.httpVersion,
+    method: request.method,
+    path: request.url?.slice(0, LOGGED_PATH_MAX_LENGTH),
+    http_status: response.headersSent ? response.statusCode : undefined,
+    reason: record.reason,
+    producer_id: record.producerId,
+    signal_id: record.signalId,
+    stored: record.stored,
+    duplicates: record.duplicates,
+    refused: record.refused,
+    duration_ms: Math.round(durationMs * 1_000) / 1_000,
+  };
+  if (record.reason === "INTERNAL") log.error(line, "request");
+  else log.info(line, response.writableFinished ? "request" : "request aborted");
+}
