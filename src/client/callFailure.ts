@@ -1,0 +1,122 @@
+/**
+ * Reads what a failed call says about its cause: from the details that the service
+ * sends (`google.rpc.ErrorInfo`, `BadRequest`, `RetryInfo`), or if there are none, from
+ * the status code and from where the error arose. Pure.
+ */
+import type { Duration } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  RetryInfoSchema,
+} from "../../gen/google/rpc/error_details_pb.ts";
+import { isReason, REASON_DOMAIN, type Violation } from "../signal/index.ts";
+import type { SignalErrorReason } from "./errorReason.ts";
+import { fromGrpcError } from "./grpcError.ts";
+
+const HEADER_REQUEST_ID = "x-request-id";
+
+/** What a thrown value says about the call that failed. */
+export interface CallFailure {
+  readonly reason: SignalErrorReason;
+  readonly message: string;
+  readonly violations: readonly Violation[];
+  readonly retryAfterMs: number | undefined;
+  readonly requestId: string | undefined;
+  readonly code: Code | undefined;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** Describes anything thrown. */
+export function describeFailure(thrown: unknown): CallFailure {
+  const error = thrown instanceof ConnectError ? thrown : fromGrpcError(thrown);
+  if (error !== undefined) return describeConnectError(error);
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  const reason = hasNodeError(thrown) ? "UNREACHABLE" : "UNKNOWN";
+  return { ...NOTHING_KNOWN, reason, message, code: undefined };
+}
+
+const NOTHING_KNOWN = {
+  violations: [],
+  retryAfterMs: undefined,
+  requestId: undefined,
+  metadata: {},
+} as const;
+
+function describeConnectError(error: ConnectError): CallFailure {
+  // Others may attach an ErrorInfo too, for instance a gateway; its words are not ours.
+  const info = error
+    .findDetails(ErrorInfoSchema)
+    .find(({ domain, reason }) => domain === REASON_DOMAIN && isReason(reason));
+  const violations = error
+    .findDetails(BadRequestSchema)
+    .flatMap(({ fieldViolations }) => fieldViolations)
+    .map(({ field, description }) => ({ field, description }));
+  const [retryInfo] = error.findDetails(RetryInfoSchema);
+  return {
+    reason: info !== undefined && isReason(info.reason) ? info.reason : reasonWithoutInfo(error),
+    message: error.rawMessage,
+    violations,
+    retryAfterMs: retryInfo?.retryDelay && delayMs(retryInfo.retryDelay),
+    requestId: error.metadata.get(HEADER_REQUEST_ID) ?? undefined,
+    code: error.code,
+    metadata: { ...info?.metadata },
+  };
+}
+
+/** Rounded up, since earlier would be too early; a negative delay is none. */
+function delayMs({ seconds, nanos }: Duration): number | undefined {
+  const ms = Number(seconds) * 1_000 + Math.ceil(nanos / 1_000_000);
+  return ms >= 0 ? ms : undefined;
+}
+
+/** For an error that the service itself did not describe. */
+function reasonWithoutInfo(error: ConnectError): SignalErrorReason {
+  if (error.code === Code.Canceled) return "CANCELLED";
+  if (error.code === Code.DeadlineExceeded) return "DEADLINE_EXCEEDED";
+  if (hasNodeError(error)) return "UNREACHABLE";
+  if (error.code === Code.Unavailable || error.code === Code.Aborted) return "UNREACHABLE";
+  // An error that came from outside carries the headers of its answer. One without them
+  // was raised on this side, when an answer could not be read.
+  const cameFromOutside = [...error.metadata.keys()].length > 0;
+  return cameFromOutside ? REASON_BY_CODE[error.code] : "INVALID_RESPONSE";
+}
+
+/**
+ * The meaning of a status without details. It was made by something between client and
+ * service: the HTTP status of a proxy, as Connect maps it to a code, or a gateway's own.
+ */
+const REASON_BY_CODE: Readonly<Record<Code, SignalErrorReason>> = {
+  [Code.Canceled]: "CANCELLED",
+  // The code of every HTTP status that has none of its own, and of a page in place of an answer.
+  [Code.Unknown]: "INVALID_RESPONSE",
+  [Code.InvalidArgument]: "MALFORMED_BODY",
+  [Code.DeadlineExceeded]: "DEADLINE_EXCEEDED",
+  [Code.NotFound]: "REFUSED",
+  [Code.AlreadyExists]: "REFUSED",
+  [Code.PermissionDenied]: "REFUSED",
+  [Code.ResourceExhausted]: "RATE_LIMITED",
+  [Code.FailedPrecondition]: "REFUSED",
+  [Code.Aborted]: "UNREACHABLE",
+  [Code.OutOfRange]: "REFUSED",
+  [Code.Unimplemented]: "REFUSED",
+  [Code.Internal]: "INTERNAL",
+  [Code.Unavailable]: "UNREACHABLE",
+  [Code.DataLoss]: "INTERNAL",
+  [Code.Unauthenticated]: "UNAUTHENTICATED",
+};
+
+/**
+ * Whether Node.js reported the failure of a socket, a name lookup or TLS: only its own
+ * errors have a text as `code`, such as `ECONNRESET` or `CERT_HAS_EXPIRED`.
+ */
+function hasNodeError(thrown: unknown): boolean {
+  const seen = new Set<unknown>();
+  let error = thrown;
+  while (error instanceof Error && !seen.has(error)) {
+    if ("code" in error && typeof error.code === "string") return true;
+    seen.add(error);
+    error = error.cause;
+  }
+  return false;
+}

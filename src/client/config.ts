@@ -1,0 +1,100 @@
+/**
+ * The client's options from environment variables, as a service is usually configured.
+ * The only place of the client that reads the environment.
+ */
+import { hostname } from "node:os";
+import { z } from "zod";
+import { ConfigError, type ConfigProblem } from "./configError.ts";
+import type { DisabledClientOptions, SignalClientOptions } from "./options.ts";
+import {
+  MAX_BODY_BYTES_DEFAULT,
+  MAX_BODY_BYTES_MAX,
+  MAX_BODY_BYTES_MIN,
+  problemsOf,
+  producerId,
+  secret,
+  serverUrl,
+  TIMEOUT_MS_DEFAULT,
+  TIMEOUT_MS_MAX,
+  wholeNumber,
+} from "./settings.ts";
+
+const MS_PER_SECOND = 1_000;
+/** Less would cut off a server that is merely busy. */
+const TIMEOUT_SECONDS_MIN = 5;
+
+/** A whole number in decimal digits: Number() would take "", "1e3" and " 7" too. */
+function digits(min: number, max: number) {
+  return z
+    .string()
+    .transform((text) => (/^[0-9]{1,15}$/.test(text) ? Number(text) : Number.NaN))
+    .pipe(wholeNumber(min, max));
+}
+
+const variables = z.object({
+  HMAC_PRODUCER_ENABLED: z
+    .enum(["true", "false"], "must be true or false")
+    .default("true")
+    .transform((text) => text === "true"),
+  HMAC_PRODUCER_SECRET: secret,
+  PRODUCER_ID: producerId,
+  OUTBOUND_SERVER_URL: serverUrl,
+  OUTBOUND_TIMEOUT_SECONDS: digits(TIMEOUT_SECONDS_MIN, TIMEOUT_MS_MAX / MS_PER_SECOND).default(
+    TIMEOUT_MS_DEFAULT / MS_PER_SECOND,
+  ),
+  OUTBOUND_MAX_BODY_SIZE: digits(MAX_BODY_BYTES_MIN, MAX_BODY_BYTES_MAX).default(
+    MAX_BODY_BYTES_DEFAULT,
+  ),
+});
+
+/** Without the need to say where to send, but what is said must still be right. */
+const disabledVariables = variables.partial({
+  HMAC_PRODUCER_SECRET: true,
+  PRODUCER_ID: true,
+  OUTBOUND_SERVER_URL: true,
+});
+
+/**
+ * Reads the options of a client from the environment. An empty variable counts as unset.
+ *
+ * | variable | meaning | default |
+ * |---|---|---|
+ * | `HMAC_PRODUCER_ENABLED` | whether to send at all: `true` or `false`, in lower case | `true` |
+ * | `HMAC_PRODUCER_SECRET` | the producer's secret, at least 16 bytes | required if enabled |
+ * | `PRODUCER_ID` | the producer | the host's name |
+ * | `OUTBOUND_SERVER_URL` | https, or http to this machine | required if enabled |
+ * | `OUTBOUND_TIMEOUT_SECONDS` | how long a call may take, 5 to 300 | 30 |
+ * | `OUTBOUND_MAX_BODY_SIZE` | greatest request of one signal, 1024 to 10485760 bytes | 65536 |
+ *
+ * @throws ConfigError naming every wrong variable, but never the value of one.
+ */
+export function clientOptionsFromEnv(
+  env: Readonly<Record<string, string | undefined>> = process.env,
+  hostName: string = hostname(),
+): SignalClientOptions | DisabledClientOptions {
+  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
+  if (set.HMAC_PRODUCER_ENABLED === "false") {
+    const judged = disabledVariables.safeParse(set);
+    if (judged.success) return { enabled: false };
+    throw new ConfigError(problemsOf(judged.error));
+  }
+  const judged = variables.safeParse({ ...set, PRODUCER_ID: set.PRODUCER_ID ?? hostName });
+  if (!judged.success) {
+    const problems = problemsOf(judged.error);
+    throw new ConfigError(set.PRODUCER_ID === undefined ? problems.map(withoutName) : problems);
+  }
+  const { data } = judged;
+  return {
+    serverUrl: data.OUTBOUND_SERVER_URL,
+    producerId: data.PRODUCER_ID,
+    secret: data.HMAC_PRODUCER_SECRET,
+    timeoutMs: data.OUTBOUND_TIMEOUT_SECONDS * MS_PER_SECOND,
+    maxBodyBytes: data.OUTBOUND_MAX_BODY_SIZE,
+  };
+}
+
+/** Tells of the host's name, which broke the rule in place of a variable that is not set. */
+function withoutName(problem: ConfigProblem): ConfigProblem {
+  if (problem.name !== "PRODUCER_ID") return problem;
+  return { ...problem, rule: `is required, since the host's name does not fit: ${problem.rule}` };
+}

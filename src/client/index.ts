@@ -1,0 +1,45 @@
+/**
+ * The client for producers, published as `countersign/client`: hand signals to a server,
+ * or sign the calls of a client of your own.
+ */
+export type {
+  Instant,
+  JsonObject,
+  JsonValue,
+  Reason,
+  Retry,
+  Side,
+  SignalStatus,
+  Violation,
+} from "../signal/index.ts";
+export {
+  createSignalClient,
+  type IngestCallOptions,
+  type SignalCallOptions,
+  type SignalClient,
+} from "./client.ts";
+export { type ClientClock, systemClock } from "./clock.ts";
+export { clientOptionsFromEnv } from "./config.ts";
+export { ConfigError, type ConfigProblem } from "./configError.ts";
+export type { ClientReason, SignalErrorReason } from "./errorReason.ts";
+export { createGrpcSigningInterceptor } from "./grpcSigningInterceptor.ts";
+export type { SignalInput, TimeInput } from "./input.ts";
+export type {
+  ClientCodec,
+  ClientHttpVersion,
+  ClientProtocol,
+  DisabledClientOptions,
+  SignalClientOptions,
+} from "./options.ts";
+export type { IngestItem } from "./request.ts";
+export type { SignerOptions } from "./requestSigner.ts";
+export type {
+  DisabledResult,
+  IngestItemResult,
+  IngestResult,
+  RefusedResult,
+  StoredResult,
+  ValidResult,
+} from "./result.ts";
+export { SignalError, type SignalErrorDetails } from "./signalError.ts";
+export { createSigningInterceptor, type SigningInterceptorOptions } from "./signingInterceptor.ts";

@@ -1,0 +1,183 @@
+import { z } from "zod";
+import type { Secret } from "../signing/index.ts";
+import { type ClientClock, systemClock } from "./clock.ts";
+import { ConfigError, type ConfigProblem } from "./configError.ts";
+import {
+  MAX_BODY_BYTES_DEFAULT,
+  MAX_BODY_BYTES_MAX,
+  MAX_BODY_BYTES_MIN,
+  problemsOf,
+  producerId,
+  secret,
+  serverUrl,
+  TIMEOUT_MS_DEFAULT,
+  TIMEOUT_MS_MAX,
+  wholeNumber,
+} from "./settings.ts";
+
+/** The protocol that carries the calls. The server takes all of them on one port. */
+export type ClientProtocol = "connect" | "grpc" | "grpc-web";
+
+/** How a message becomes bytes. */
+export type ClientCodec = "binary" | "json";
+
+/** The version of HTTP below the protocol. */
+export type ClientHttpVersion = "1.1" | "2";
+
+/** How a client reaches the server, and as whom. */
+export interface SignalClientOptions {
+  /**
+   * Where the server is. `https`, or `http` to 127.0.0.0/8, [::1] or localhost. A path is
+   * kept as a prefix, which whoever serves it must take off again: it is not signed.
+   * No credentials, query or fragment. `OUTBOUND_SERVER_URL` in the environment.
+   */
+  readonly serverUrl: string;
+
+  /** Who sends the signals, as the server knows it. `PRODUCER_ID` in the environment. */
+  readonly producerId: string;
+
+  /**
+   * What proves it. At least 16 bytes in UTF-8; its text is the key as it is, without any
+   * decoding. `HMAC_PRODUCER_SECRET` in the environment.
+   */
+  readonly secret: string | Secret;
+
+  /**
+   * Whether to send at all. If false, every call answers at once with the outcome
+   * `disabled`, and no connection is opened. Defaults to true. `HMAC_PRODUCER_ENABLED` in
+   * the environment.
+   */
+  readonly enabled?: boolean | undefined;
+
+  /** Defaults to `connect`, which passes every HTTP proxy. */
+  readonly protocol?: ClientProtocol | undefined;
+
+  /**
+   * Defaults to `binary`, the smaller and stricter one. `json` can be read on the wire;
+   * it needs the protocol `connect`.
+   */
+  readonly codec?: ClientCodec | undefined;
+
+  /**
+   * Defaults to `1.1`, which works everywhere, and to `2` for gRPC, which has no other.
+   * With `2`, all calls share one connection; over `http` it is spoken without upgrade
+   * (prior knowledge).
+   */
+  readonly httpVersion?: ClientHttpVersion | undefined;
+
+  /**
+   * How long a call may take, in milliseconds, from 1 to 300,000; the server is told. A
+   * call may set its own. Defaults to 30,000. `OUTBOUND_TIMEOUT_SECONDS` in the
+   * environment, in seconds.
+   */
+  readonly timeoutMs?: number | undefined;
+
+  /**
+   * The greatest body of a request with a single signal, in bytes, from 1 KiB to 10 MiB. A
+   * greater one fails with `BODY_TOO_LARGE` before it is sent. Defaults to 65,536, the
+   * server's own limit. A batch may always have the server's 4 MiB.
+   * `OUTBOUND_MAX_BODY_SIZE` in the environment.
+   */
+  readonly maxBodyBytes?: number | undefined;
+
+  /**
+   * The certificates to trust in place of the well-known authorities, in PEM; for a server
+   * with a private one. Defaults to what Node.js trusts, which `NODE_EXTRA_CA_CERTS`
+   * extends.
+   */
+  readonly tlsCa?: string | readonly string[] | undefined;
+
+  /** Defaults to the clock of this machine. */
+  readonly clock?: ClientClock | undefined;
+}
+
+/** A client that is switched off needs no address and no secret. */
+export interface DisabledClientOptions extends Partial<SignalClientOptions> {
+  readonly enabled: false;
+}
+
+/** Options that are complete and hold every rule. */
+export type ResolvedClientOptions =
+  | { readonly enabled: false }
+  | {
+      readonly enabled: true;
+      readonly baseUrl: string;
+      readonly producerId: string;
+      readonly secret: Secret;
+      readonly protocol: ClientProtocol;
+      readonly codec: ClientCodec;
+      readonly httpVersion: ClientHttpVersion;
+      readonly timeoutMs: number;
+      readonly maxBodyBytes: number;
+      readonly tlsCa: readonly string[] | undefined;
+      readonly clock: ClientClock;
+    };
+
+/** The options of a client that sends. */
+export type EnabledClientOptions = Extract<ResolvedClientOptions, { readonly enabled: true }>;
+
+/** A misspelt option is refused, since a timeout that vanishes is worse than an error. */
+const schema = z.strictObject({
+  serverUrl,
+  producerId,
+  secret,
+  enabled: z.boolean("must be true or false").default(true),
+  protocol: z
+    .enum(["connect", "grpc", "grpc-web"], "must be connect, grpc or grpc-web")
+    .default("connect"),
+  codec: z.enum(["binary", "json"], "must be binary or json").default("binary"),
+  httpVersion: z.enum(["1.1", "2"], 'must be "1.1" or "2"').optional(),
+  timeoutMs: wholeNumber(1, TIMEOUT_MS_MAX).default(TIMEOUT_MS_DEFAULT),
+  maxBodyBytes: wholeNumber(MAX_BODY_BYTES_MIN, MAX_BODY_BYTES_MAX).default(MAX_BODY_BYTES_DEFAULT),
+  tlsCa: z
+    .union([z.string(), z.array(z.string()).readonly()], "must be certificates in PEM")
+    .transform((ca) => [ca].flat())
+    .optional(),
+  clock: z
+    .custom<ClientClock>(isClock, "must be an object with a method now()")
+    .default(() => systemClock),
+});
+
+/** Without the need to say where to send, but what is said must still be right. */
+const disabledSchema = schema.partial({ serverUrl: true, producerId: true, secret: true });
+
+function isClock(value: unknown): boolean {
+  return (
+    typeof value === "object" && value !== null && "now" in value && typeof value.now === "function"
+  );
+}
+
+/**
+ * Completes the options of a client.
+ *
+ * @throws ConfigError naming every wrong option.
+ */
+export function resolveClientOptions(
+  options: SignalClientOptions | DisabledClientOptions,
+): ResolvedClientOptions {
+  const problems = conflicts(options);
+  if (options.enabled === false) {
+    const judged = disabledSchema.safeParse(options);
+    if (judged.success && problems.length === 0) return { enabled: false };
+    throw new ConfigError([...(judged.error ? problemsOf(judged.error) : []), ...problems]);
+  }
+  const judged = schema.safeParse(options);
+  if (!judged.success || problems.length > 0) {
+    throw new ConfigError([...(judged.error ? problemsOf(judged.error) : []), ...problems]);
+  }
+  const { serverUrl: baseUrl, ...others } = judged.data;
+  const httpVersion = others.httpVersion ?? (others.protocol === "grpc" ? "2" : "1.1");
+  return { ...others, enabled: true, baseUrl, httpVersion, tlsCa: others.tlsCa };
+}
+
+/** What is wrong between two options. Judged although others are wrong, to name all at once. */
+function conflicts(options: Partial<SignalClientOptions>): ConfigProblem[] {
+  const problems: ConfigProblem[] = [];
+  if (options.protocol === "grpc" && options.httpVersion === "1.1") {
+    problems.push({ name: "httpVersion", rule: 'must be "2" for grpc' });
+  }
+  if (options.codec === "json" && ["grpc", "grpc-web"].includes(options.protocol ?? "")) {
+    problems.push({ name: "codec", rule: "may be json with the protocol connect only" });
+  }
+  return problems;
+}

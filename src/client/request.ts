@@ -1,0 +1,136 @@
+/**
+ * From what an author submits to the messages that are sent, or to the error that names
+ * everything that is wrong with it. Pure.
+ *
+ * A message is made once, before the first attempt, and every attempt sends the same one:
+ * its key, its time and so its content stay what they are.
+ */
+import { randomUUIDv7 } from "node:crypto";
+import { create } from "@bufbuild/protobuf";
+import {
+  type IngestBatchRequest,
+  IngestBatchRequestSchema,
+  type IngestRequest,
+  IngestRequestSchema,
+} from "../../gen/signals/v1/ingest_service_pb.ts";
+import {
+  DEFAULT_PAYLOAD_MAX_BYTES,
+  IDEMPOTENCY_KEY_RULE,
+  type Instant,
+  isIdempotencyKey,
+  type Signal,
+  signalToProto,
+  type Violation,
+  validateSignal,
+} from "../signal/index.ts";
+import { type SignalInput, signalFromInput, unknownFields } from "./input.ts";
+import { SignalError } from "./signalError.ts";
+
+/** The most signals that a server takes in one batch. */
+export const BATCH_MAX_ITEMS = 1_000;
+
+/** One signal to hand over, and how. */
+export interface IngestItem {
+  readonly signal: SignalInput;
+  /**
+   * Names this signal for good, so that no retry can store it twice: 1 to 128 visible ASCII
+   * characters. Defaults to a new UUIDv7, which the result tells.
+   */
+  readonly idempotencyKey?: string | undefined;
+  /** Have everything checked by the server, but nothing stored. Defaults to false. */
+  readonly validateOnly?: boolean | undefined;
+}
+
+/**
+ * Makes the request for one signal.
+ *
+ * @throws SignalError `INVALID_SIGNAL` or `PAYLOAD_TOO_LARGE`, naming every wrong field.
+ */
+export function ingestRequest(item: IngestItem, now: Instant): IngestRequest {
+  const judged = judge(item, now);
+  if (judged.faults.length > 0) throw invalid([judged]);
+  return messageOf(judged);
+}
+
+/**
+ * Makes the request for several signals.
+ *
+ * @throws SignalError as {@link ingestRequest}, naming every wrong field of every item; also
+ *   unless there are 1 to 1,000 items.
+ */
+export function ingestBatchRequest(items: readonly IngestItem[], now: Instant): IngestBatchRequest {
+  if (!Array.isArray(items) || items.length < 1 || items.length > BATCH_MAX_ITEMS) {
+    const description = `must have 1 to ${BATCH_MAX_ITEMS} items`;
+    throw invalid([{ faults: [{ field: "requests", description }], isOnlyTooLarge: false }]);
+  }
+  const judged = items.map((item, index) => judge(item, now, `requests[${index}].`));
+  const wrong = judged.filter(({ faults }) => faults.length > 0);
+  if (wrong.length > 0) throw invalid(wrong);
+  return create(IngestBatchRequestSchema, { requests: judged.map(messageOf) });
+}
+
+/** What is wrong with an item. */
+interface Faults {
+  /** By their path from the request. Empty if nothing is. */
+  readonly faults: readonly Violation[];
+  /** Whether the size of the payload is all that is wrong. */
+  readonly isOnlyTooLarge: boolean;
+}
+
+interface JudgedItem extends Faults {
+  /** Undefined if it has faults. */
+  readonly signal: Signal | undefined;
+  readonly idempotencyKey: string;
+  readonly validateOnly: boolean;
+}
+
+function judge(item: IngestItem, now: Instant, path = ""): JudgedItem {
+  const idempotencyKey = item.idempotencyKey ?? randomUUIDv7();
+  const validateOnly = item.validateOnly ?? false;
+  const faults: Violation[] = [];
+  let isOnlyTooLarge = false;
+  let signal: Signal | undefined;
+  if (typeof item.signal !== "object" || item.signal === null) {
+    faults.push({ field: `${path}signal`, description: "is required" });
+  } else {
+    const limits = { now, payloadMaxBytes: DEFAULT_PAYLOAD_MAX_BYTES };
+    const verdict = validateSignal(signalFromInput(item.signal, now), limits);
+    if (verdict.valid) signal = verdict.signal;
+    else {
+      isOnlyTooLarge = verdict.reason === "PAYLOAD_TOO_LARGE";
+      for (const { field, description } of verdict.violations) {
+        faults.push({ field: `${path}signal.${field}`, description });
+      }
+    }
+    for (const name of unknownFields(item.signal)) {
+      faults.push({ field: `${path}signal.${name}`, description: "is not a field of a signal" });
+      isOnlyTooLarge = false;
+    }
+  }
+  if (typeof idempotencyKey !== "string" || !isIdempotencyKey(idempotencyKey)) {
+    faults.push({ field: `${path}idempotency_key`, description: IDEMPOTENCY_KEY_RULE });
+    isOnlyTooLarge = false;
+  }
+  if (typeof validateOnly !== "boolean") {
+    faults.push({ field: `${path}validate_only`, description: "must be true or false" });
+    isOnlyTooLarge = false;
+  }
+  return { faults, isOnlyTooLarge, signal, idempotencyKey, validateOnly };
+}
+
+function messageOf({ signal, idempotencyKey, validateOnly }: JudgedItem): IngestRequest {
+  const message = create(IngestRequestSchema, { idempotencyKey, validateOnly });
+  if (signal !== undefined) message.signal = signalToProto(signal);
+  return message;
+}
+
+function invalid(items: readonly Faults[]): SignalError {
+  const violations = items.flatMap(({ faults }) => faults);
+  const listed = violations.map(({ field, description }) => `${field} ${description}`).join("; ");
+  const isOnlyTooLarge = items.every((item) => item.isOnlyTooLarge);
+  return new SignalError(
+    isOnlyTooLarge ? "PAYLOAD_TOO_LARGE" : "INVALID_SIGNAL",
+    `Nothing was sent, because the request is not valid: ${listed}.`,
+    { violations },
+  );
+}

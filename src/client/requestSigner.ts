@@ -1,0 +1,31 @@
+import { z } from "zod";
+import type { Secret } from "../signing/index.ts";
+import { formatTimestamp, type SignatureHeaders, signatureHeaders } from "../signing/index.ts";
+import { type ClientClock, systemClock } from "./clock.ts";
+import { ConfigError } from "./configError.ts";
+import { problemsOf, producerId, secret } from "./settings.ts";
+
+/** As whom to sign. */
+export interface SignerOptions {
+  /** Who sends the signals, as the server knows it. */
+  readonly producerId: string;
+  /** What proves it. At least 16 bytes in UTF-8. */
+  readonly secret: string | Secret;
+  /** Where the timestamps come from. Defaults to the clock of this machine. */
+  readonly clock?: ClientClock | undefined;
+}
+
+/** Signs the body of one attempt, now. */
+export type RequestSigner = (endpoint: string, body: Uint8Array) => SignatureHeaders;
+
+const schema = z.object({ producerId, secret });
+
+/** @throws ConfigError if the producer id or the secret breaks its rule. */
+export function createRequestSigner(options: SignerOptions): RequestSigner {
+  const judged = schema.safeParse(options);
+  if (!judged.success) throw new ConfigError(problemsOf(judged.error));
+  const identity = judged.data;
+  const clock = options.clock ?? systemClock;
+  return (endpoint, body) =>
+    signatureHeaders({ ...identity, endpoint, body, timestamp: formatTimestamp(clock.now()) });
+}

@@ -1,0 +1,46 @@
+/** The outcome of {@link parseServerUrl}. */
+export type ServerUrlVerdict =
+  | {
+      readonly valid: true;
+      /** Scheme, host, port and path, without anything else. */
+      readonly baseUrl: string;
+    }
+  | {
+      readonly valid: false;
+      /** The rule that the URL breaks. Never repeats the URL, which may hold a password. */
+      readonly rule: string;
+    };
+
+/**
+ * Judges the URL of a server. It must be `https`, so that no one on the way can read
+ * signals or withhold a chosen one; plain `http` may go to this machine only. A path is
+ * allowed, for a proxy that takes it off before it passes requests on.
+ */
+export function parseServerUrl(text: string): ServerUrlVerdict {
+  const url = URL.parse(text);
+  if (url === null || (url.protocol !== "https:" && url.protocol !== "http:")) {
+    return { valid: false, rule: "must be an https URL" };
+  }
+  if (url.protocol === "http:" && !isLoopback(url.hostname)) {
+    return {
+      valid: false,
+      rule: "must be https, since http is allowed to 127.0.0.0/8, [::1] and localhost only",
+    };
+  }
+  if (url.username !== "" || url.password !== "") {
+    return { valid: false, rule: "must hold no user name and no password" };
+  }
+  if (/[?#]/.test(text)) {
+    return { valid: false, rule: "must have no query and no fragment" };
+  }
+  return { valid: true, baseUrl: `${url.origin}${url.pathname}` };
+}
+
+/** @param hostname as `URL` gives it: IPv4 in four decimal parts, IPv6 in brackets. */
+function isLoopback(hostname: string): boolean {
+  return (
+    hostname === "localhost" ||
+    hostname === "[::1]" ||
+    /^127\.[0-9]+\.[0-9]+\.[0-9]+$/.test(hostname)
+  );
+}

@@ -1,0 +1,67 @@
+/**
+ * The rules of those settings that options and environment have in common, and how the
+ * findings of zod become problems with a name.
+ */
+import { z } from "zod";
+import { isProducerId, PRODUCER_ID_RULE, SECRET_MIN_BYTES, Secret } from "../signing/index.ts";
+import type { ConfigProblem } from "./configError.ts";
+import { parseServerUrl } from "./serverUrl.ts";
+
+export const TIMEOUT_MS_DEFAULT = 30_000;
+/** A trading signal that waited longer is of no use, and proxies give up long before. */
+export const TIMEOUT_MS_MAX = 300_000;
+
+/** What a server takes for a single signal. */
+export const MAX_BODY_BYTES_DEFAULT = 65_536;
+/** Below it, not even a small signal fits. */
+export const MAX_BODY_BYTES_MIN = 1_024;
+export const MAX_BODY_BYTES_MAX = 10_485_760;
+
+/** One phrase for an absent value, another for one that is not text. */
+function textPhrase(issue: { readonly input?: unknown }): string {
+  return issue.input === undefined ? REQUIRED : "must be text";
+}
+
+const REQUIRED = "is required";
+
+/** A whole number in a range, both ends included. */
+export function wholeNumber(min: number, max: number) {
+  const rule = `must be a whole number from ${min} to ${max}`;
+  return z.int(rule).gte(min, rule).lte(max, rule);
+}
+
+/** The URL of a server, as `parseServerUrl` judges and normalises it. */
+export const serverUrl = z.string({ error: textPhrase }).transform((text, context) => {
+  const verdict = parseServerUrl(text);
+  if (verdict.valid) return verdict.baseUrl;
+  context.issues.push({ code: "custom", message: verdict.rule, input: undefined });
+  return z.NEVER;
+});
+
+/** The id of a producer. */
+export const producerId = z.string({ error: textPhrase }).refine(isProducerId, PRODUCER_ID_RULE);
+
+/** A secret, ready to sign with. No problem that is found with it repeats any of it. */
+export const secret = z.unknown().transform((value, context) => {
+  if (value instanceof Secret) return value;
+  try {
+    if (typeof value === "string") return Secret.fromString(value);
+  } catch {
+    // The rule that is named below is all that the secret's own error would tell.
+  }
+  const rule = `must be text of at least ${SECRET_MIN_BYTES} bytes in well-formed UTF-8`;
+  const message = value === undefined ? REQUIRED : rule;
+  context.issues.push({ code: "custom", message, input: undefined });
+  return z.NEVER;
+});
+
+/** One problem for each setting: the first rule broken is the one to mend first. */
+export function problemsOf(error: z.ZodError): ConfigProblem[] {
+  const problems = new Map<string, string>();
+  for (const issue of error.issues) {
+    const names = issue.code === "unrecognized_keys" ? issue.keys : [String(issue.path[0])];
+    const rule = issue.code === "unrecognized_keys" ? "is not an option" : issue.message;
+    for (const name of names) if (!problems.has(name)) problems.set(name, rule);
+  }
+  return [...problems].map(([name, rule]) => ({ name, rule }));
+}

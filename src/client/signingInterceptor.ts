@@ -1,0 +1,67 @@
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import { createRequestSigner, type SignerOptions } from "./requestSigner.ts";
+import { type SerializeOptions, serialize, withSortedKeys } from "./serialize.ts";
+import { endpointOf, SIGNED_SERVICE } from "./signedService.ts";
+
+/**
+ * As whom to sign, and how the transport serialises. `jsonOptions` and `binaryOptions` must
+ * be those that the transport was made with, for other bytes make a wrong signature.
+ */
+export interface SigningInterceptorOptions extends SignerOptions, SerializeOptions {}
+
+/**
+ * Makes an interceptor that signs the calls of `signals.v1.IngestService` on a Connect
+ * transport of any protocol and codec. Calls of other services pass untouched.
+ *
+ * - It must be the last of the transport's `interceptors`, that is the innermost: one after
+ *   it could still change the message. One that retries goes before it, so that each attempt
+ *   is signed anew.
+ * - The transport must not compress requests (no `sendCompression`): the server takes no
+ *   compressed request. Such a call fails with `unimplemented` before it is sent.
+ * - A prefix in the transport's `baseUrl` is not signed, since the server never sees it.
+ *
+ * @throws ConfigError if the producer id or the secret breaks its rule.
+ */
+export function createSigningInterceptor(options: SigningInterceptorOptions): Interceptor {
+  const sign = createRequestSigner(options);
+  return (next) => async (request) => {
+    if (request.service.typeName !== SIGNED_SERVICE) return next(request);
+    if (request.stream) {
+      throw new ConnectError("Only unary calls can be signed.", Code.Unimplemented);
+    }
+    if (isCompressed(request.header)) {
+      throw new ConnectError(
+        "A signed request must not be compressed. Make the transport without sendCompression.",
+        Code.Unimplemented,
+      );
+    }
+    const { input } = request.method;
+    const message = withSortedKeys(input, request.message);
+    const body = serialize(input, message, codecOf(request.header), options);
+    const endpoint = endpointOf(request.service.typeName, request.method.name);
+    for (const [name, value] of Object.entries(sign(endpoint, body))) {
+      request.header.set(name, value);
+    }
+    return next({ ...request, message });
+  };
+}
+
+/**
+ * Whether the transport compresses. It says so in the header before it decides by size, so
+ * that small requests fail as well, and the mistake shows at once.
+ */
+function isCompressed(header: Headers): boolean {
+  return ["content-encoding", "grpc-encoding"].some((name) => {
+    const encoding = header.get(name);
+    return encoding !== null && encoding !== "identity";
+  });
+}
+
+/**
+ * The codec, by the content type that the transport has set: `application/json`,
+ * `application/grpc+json` and `application/grpc-web+json` against everything else.
+ */
+function codecOf(header: Headers): "binary" | "json" {
+  const [mediaType = ""] = (header.get("content-type") ?? "").split(";");
+  return mediaType.trim().endsWith("json") ? "json" : "binary";
+}
