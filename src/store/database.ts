@@ -1,0 +1,161 @@
+/**
+ * The connection to PostgreSQL: every statement has a deadline, and service resumes by
+ * itself when the database is back.
+ *
+ * A stalled server hangs statements for ever, even past its own `statement_timeout`, and
+ * the driver then waits with it. So each statement is raced against a clock here. When
+ * the clock wins, or a connection breaks, the pool is retired: new statements go to a
+ * fresh pool at once, and the old one is destroyed when the last statement on it has
+ * ended, which is bounded by that statement's own deadline.
+ *
+ * A statement that missed its deadline may still commit later, on a server that was only
+ * slow. Whoever gets a {@link StoreUnavailableError} does not know the outcome and may
+ * only repeat what is harmless to repeat.
+ */
+import type { Logger } from "pino";
+import type postgres from "postgres";
+import { StoreUnavailableError } from "../ingest/store.ts";
+import { isConnectionFailure, toStoreUnavailableError } from "./failure.ts";
+import { createPool, type Pool, type Sql } from "./pool.ts";
+
+export interface DatabaseOptions {
+  /** `postgres://user:password@host:port/database`. */
+  readonly url: string;
+  /** The most connections at a time, at least 1. While a retired pool ends, up to twice. */
+  readonly poolSize: number;
+  readonly log: Logger;
+  /** What `pg_stat_activity` shows. Default `countersign`. */
+  readonly applicationName?: string;
+  /**
+   * Whether statements are prepared by name, which is faster. Default true. Set to false
+   * behind PgBouncer in transaction mode. The two timeouts below are then not sent, since
+   * PgBouncer refuses settings that it does not know: set them on the role instead.
+   */
+  readonly prepare?: boolean;
+  /** After how long the server itself gives up on a statement. Default 10,000 ms. */
+  readonly statementTimeoutMs?: number;
+  /** After how long the server gives up waiting for a lock. Default 5,000 ms. */
+  readonly lockTimeoutMs?: number;
+}
+
+export interface Database {
+  /**
+   * Runs one statement, which is one transaction.
+   *
+   * @param timeoutMs how long to wait for the answer, above 0.
+   * @throws StoreUnavailableError if it failed or did not end in time. In the second
+   *   case, and if the connection broke, whether it took effect is unknown.
+   */
+  query<Row extends object>(
+    timeoutMs: number,
+    statement: (sql: Sql) => postgres.PendingQuery<Row[]>,
+  ): Promise<readonly Row[]>;
+
+  /**
+   * Lets running statements finish for at most `timeoutMs` (default 5,000), then drops
+   * every connection. Statements that come later are refused.
+   */
+  close(timeoutMs?: number): Promise<void>;
+}
+
+const DEFAULT_CLOSE_TIMEOUT_MS = 5_000;
+
+/** A pool, and how many statements wait for its answer. */
+interface PoolInUse {
+  readonly pool: Pool;
+  waiting: number;
+  retired: boolean;
+}
+
+/** Opens no connection yet, so it succeeds while the database is away. */
+export function openDatabase(options: DatabaseOptions): Database {
+  const pools = new Set<PoolInUse>();
+  let current = addPool();
+  let closed = false;
+
+  function addPool(): PoolInUse {
+    const inUse = { pool: createPool(poolOptions(options)), waiting: 0, retired: false };
+    pools.add(inUse);
+    return inUse;
+  }
+
+  function retire(inUse: PoolInUse, cause: string): void {
+    if (inUse.retired || closed) {
+      return;
+    }
+    inUse.retired = true;
+    current = addPool();
+    options.log.warn({ cause }, "database connections are replaced");
+  }
+
+  function destroyIfUnused(inUse: PoolInUse): void {
+    if (inUse.retired && inUse.waiting === 0) {
+      inUse.pool.destroy();
+      pools.delete(inUse);
+    }
+  }
+
+  return {
+    async query(timeoutMs, statement) {
+      if (closed) {
+        throw new StoreUnavailableError("The database connection is closed");
+      }
+      const inUse = current;
+      inUse.waiting += 1;
+      try {
+        return await withDeadline(timeoutMs, statement(inUse.pool.sql));
+      } catch (error) {
+        const failure = toStoreUnavailableError(error);
+        if (isConnectionFailure(error)) {
+          retire(inUse, failure.message);
+        }
+        throw failure;
+      } finally {
+        inUse.waiting -= 1;
+        destroyIfUnused(inUse);
+      }
+    },
+
+    async close(timeoutMs = DEFAULT_CLOSE_TIMEOUT_MS) {
+      closed = true;
+      await Promise.all([...pools].map(({ pool }) => pool.end(timeoutMs)));
+      pools.clear();
+    },
+  };
+}
+
+async function withDeadline<T>(timeoutMs: number, work: PromiseLike<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const deadline = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(
+        new StoreUnavailableError(
+          `The database did not answer within ${timeoutMs} ms; the outcome is unknown`,
+        ),
+      );
+    }, timeoutMs);
+  });
+  try {
+    return await Promise.race([work, deadline]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function poolOptions(options: DatabaseOptions) {
+  const prepare = options.prepare ?? true;
+  const timeouts = {
+    statement_timeout: options.statementTimeoutMs ?? 10_000,
+    lock_timeout: options.lockTimeoutMs ?? 5_000,
+  };
+  return {
+    url: options.url,
+    size: options.poolSize,
+    prepare,
+    sessionSettings: {
+      application_name: options.applicationName ?? "countersign",
+      ...(prepare && timeouts),
+    },
+    log: options.log,
+  };
+}

@@ -1,0 +1,111 @@
+/**
+ * A PostgreSQL of our own, for whoever has none: the real server, on this machine only,
+ * with its data under DATA_DIR and every safety on.
+ *
+ * It is shared. Every process that starts on the same DATA_DIR uses the one server, the
+ * first starts it and the last to close stops it. It outlives a process that is killed,
+ * and the next start finds it.
+ */
+import type { Logger } from "pino";
+import { chooseAccount } from "./embedded/account.ts";
+import { type Attendance, attend, isServerGone } from "./embedded/attendance.ts";
+import { prepareBinaries } from "./embedded/binaries.ts";
+import {
+  checkVersion,
+  createCluster,
+  DATABASE_USER,
+  findCluster,
+  makeDataDir,
+  reachableDir,
+  readPassword,
+} from "./embedded/cluster.ts";
+import { type ClusterContext, ensurePostmaster, stopPostmaster } from "./embedded/postmaster.ts";
+import { EmbeddedPostgresError } from "./embedded/run.ts";
+
+export interface EmbeddedPostgresOptions {
+  /** Countersign's DATA_DIR. It is made if it is not there. */
+  readonly dataDir: string;
+  readonly log: Logger;
+}
+
+export interface EmbeddedPostgres {
+  /** Where to connect, with the password. */
+  readonly url: string;
+  /**
+   * Stops using the server, and stops it if nobody else uses it. Close what is connected
+   * to it first.
+   *
+   * @throws EmbeddedPostgresError if it does not stop.
+   */
+  close(): Promise<void>;
+}
+
+/** How long a start may take once the cluster is made. */
+const START_TIMEOUT_MS = 15_000;
+
+/**
+ * Gives a running server, which it starts if need be. Resolves when it accepts
+ * connections.
+ *
+ * @throws NoEmbeddedPostgresError if there is none for this platform.
+ * @throws EmbeddedPostgresError if it cannot be made or started.
+ */
+export async function startEmbeddedPostgres(
+  options: EmbeddedPostgresOptions,
+): Promise<EmbeddedPostgres> {
+  const context = await openCluster(options);
+  const { url, attendance } = await join(context, options.log);
+  options.log.info({ dataDir: options.dataDir }, "embedded PostgreSQL is ready");
+
+  return {
+    url,
+    async close() {
+      try {
+        if (await attendance.leave()) {
+          await stopPostmaster(context);
+        }
+      } catch (error) {
+        if (error instanceof EmbeddedPostgresError) {
+          throw error;
+        }
+        options.log.warn({ err: error }, "embedded PostgreSQL cannot be asked to stop");
+      } finally {
+        attendance.end();
+      }
+    },
+  };
+}
+
+/** Finds the cluster of DATA_DIR or makes it. */
+async function openCluster({ dataDir, log }: EmbeddedPostgresOptions): Promise<ClusterContext> {
+  const realDataDir = await makeDataDir(dataDir);
+  const existing = await findCluster(realDataDir);
+  const account = await chooseAccount(existing);
+  const binaries = await prepareBinaries(account, await reachableDir(realDataDir, account), log);
+  const clusterDir = existing ?? (await createCluster(realDataDir, binaries, account, log));
+  await checkVersion(clusterDir, binaries);
+  return { clusterDir, binaries, account };
+}
+
+/** Finds or starts the server and makes sure that it stays while this process needs it. */
+async function join(
+  context: ClusterContext,
+  log: Logger,
+): Promise<{ readonly url: string; readonly attendance: Attendance }> {
+  const password = await readPassword(context.clusterDir);
+  const deadline = AbortSignal.timeout(START_TIMEOUT_MS);
+  for (;;) {
+    const { port } = await ensurePostmaster(context, deadline);
+    const url = `postgres://${DATABASE_USER}:${password}@127.0.0.1:${port}/postgres`;
+    try {
+      return { url, attendance: await attend(url, log, START_TIMEOUT_MS) };
+    } catch (error) {
+      // The last user may have stopped it in the moment between.
+      if (!isServerGone(error)) {
+        throw new EmbeddedPostgresError("The embedded PostgreSQL refuses its own password", {
+          cause: error,
+        });
+      }
+    }
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * Counts the processes that use an embedded PostgreSQL, so that the last one to leave
+ * stops it.
+ *
+ * Each holds an advisory lock, shared, on a connection of its own. PostgreSQL gives it up
+ * when that connection ends, however the process ended, so nothing has to be tidied.
+ */
+import type { Logger } from "pino";
+import postgres from "postgres";
+import { createPool } from "../pool.ts";
+
+export interface Attendance {
+  /**
+   * Gives up the lock.
+   *
+   * @returns whether nobody else holds it. Nobody then gets it either before the server
+   *   is stopped: a newcomer waits, loses its connection, and starts the server anew.
+   */
+  leave(): Promise<boolean>;
+  /** Drops the connection. */
+  end(): void;
+}
+
+/** Its own number, shared with nothing else. */
+const LOCK_KEY = "4850289311207715";
+
+const LEAVE_TIMEOUT_MS = 5_000;
+
+/**
+ * @throws what the driver throws, if the server is stopping or does not answer in time.
+ */
+export async function attend(url: string, log: Logger, timeoutMs: number): Promise<Attendance> {
+  const pool = createPool({
+    url,
+    size: 1,
+    prepare: true,
+    sessionSettings: { application_name: "countersign attendance", lock_timeout: timeoutMs },
+    log,
+  });
+  const { sql } = pool;
+  try {
+    await withTimeout(timeoutMs, sql`SELECT pg_advisory_lock_shared(${LOCK_KEY}::bigint)`);
+  } catch (error) {
+    pool.destroy();
+    throw error;
+  }
+
+  return {
+    async leave() {
+      // First give up the own share: of two that leave at once, both would see the other's.
+      const [row] = await withTimeout(
+        LEAVE_TIMEOUT_MS,
+        sql<{ is_last: boolean }[]>`
+          SELECT pg_advisory_unlock_shared(${LOCK_KEY}::bigint) AS was_held,
+            pg_try_advisory_lock(${LOCK_KEY}::bigint) AS is_last
+        `,
+      );
+      return row?.is_last ?? false;
+    },
+    end: pool.destroy,
+  };
+}
+
+/** Whether it is worth to look for the server again: it is stopping, or already gone. */
+export function isServerGone(error: unknown): boolean {
+  return !(error instanceof postgres.PostgresError) || error.code.startsWith("57P");
+}
+
+async function withTimeout<T>(timeoutMs: number, work: PromiseLike<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const deadline = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(new Error(`PostgreSQL did not answer within ${timeoutMs} ms`)),
+      timeoutMs,
+    );
+  });
+  try {
+    return await Promise.race([work, deadline]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

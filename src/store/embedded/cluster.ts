@@ -1,0 +1,235 @@
+/**
+ * The directory that PostgreSQL keeps its data in ("cluster" in PostgreSQL's words), and
+ * how it comes to be.
+ *
+ * It is `<DATA_DIR>/postgres`. A new one is made under a temporary name beside it and then
+ * renamed, so it is there whole or not at all, and of two processes that make one at the
+ * same time the first wins. When PostgreSQL's account cannot get into DATA_DIR, the cluster
+ * is under `/var/lib/countersign` and `<DATA_DIR>/postgres` is a symbolic link to it.
+ */
+import { randomBytes, randomUUID } from "node:crypto";
+import {
+  chmod,
+  chown,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
+import path from "node:path";
+import type { Logger } from "pino";
+import { type Account, canReach } from "./account.ts";
+import type { Binaries } from "./binaries.ts";
+import { isAlive } from "./process.ts";
+import { EmbeddedPostgresError, runProgram } from "./run.ts";
+
+/** The database's superuser, and the only one. */
+export const DATABASE_USER = "countersign";
+
+/** Where files go that PostgreSQL's account could not reach in DATA_DIR. */
+const SHARED_DIR = "/var/lib/countersign";
+
+const CLUSTER_NAME = "postgres";
+const PASSWORD_FILE = "countersign.password";
+const UNFINISHED_PREFIX = ".initdb-";
+
+/** Making a cluster writes and syncs 40 MB. */
+const INITDB_TIMEOUT_MS = 60_000;
+
+/** Makes DATA_DIR if it is not there. As root it lets other accounts pass, but not look. */
+export async function makeDataDir(dataDir: string): Promise<string> {
+  const created = await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  if (created !== undefined && process.getuid?.() === 0) {
+    await chmod(dataDir, 0o711);
+  }
+  return realpath(dataDir);
+}
+
+/**
+ * The cluster's real path; `undefined` if there is none yet.
+ *
+ * @throws EmbeddedPostgresError if what is there cannot be one, so that nobody goes on with
+ *   an empty database unawares.
+ */
+export async function findCluster(dataDir: string): Promise<string | undefined> {
+  const link = path.join(dataDir, CLUSTER_NAME);
+  if ((await lstat(link).catch(ignoreMissing)) === undefined) {
+    return undefined;
+  }
+  const clusterDir = await realpath(link).catch(ignoreMissing);
+  if (clusterDir === undefined) {
+    throw new EmbeddedPostgresError(
+      `${link} points to a database that is gone. Restore it, or remove ${link} to begin with an empty database.`,
+    );
+  }
+  return clusterDir;
+}
+
+/** @throws EmbeddedPostgresError if the cluster is of another major version. */
+export async function checkVersion(clusterDir: string, binaries: Binaries): Promise<void> {
+  const version = await readFile(path.join(clusterDir, "PG_VERSION"), "utf8").catch(ignoreMissing);
+  if (version === undefined) {
+    throw new EmbeddedPostgresError(`${clusterDir} is not a PostgreSQL data directory.`);
+  }
+  if (version.trim() !== binaries.majorVersion) {
+    throw new EmbeddedPostgresError(
+      `${clusterDir} was made by PostgreSQL ${version.trim()}, and this program brings PostgreSQL ${binaries.majorVersion}. ` +
+        "Run the older program and pg_dump its database, or serve the directory with its own PostgreSQL and set DATABASE_URL.",
+    );
+  }
+}
+
+/** The password of {@link DATABASE_USER}. */
+export async function readPassword(clusterDir: string): Promise<string> {
+  return (await readFile(path.join(clusterDir, PASSWORD_FILE), "utf8")).trim();
+}
+
+/**
+ * A directory that the account can reach: DATA_DIR itself, or the shared one.
+ */
+export async function reachableDir(dataDir: string, account: Account | undefined): Promise<string> {
+  if (await canReach(dataDir, account)) {
+    return dataDir;
+  }
+  await mkdir(SHARED_DIR, { recursive: true });
+  await chmod(SHARED_DIR, 0o711);
+  return SHARED_DIR;
+}
+
+/**
+ * Makes the cluster of DATA_DIR. If another process makes one at the same time, the first
+ * to finish wins, and this gives its cluster.
+ *
+ * @returns its real path.
+ * @throws EmbeddedPostgresError
+ */
+export async function createCluster(
+  dataDir: string,
+  binaries: Binaries,
+  account: Account | undefined,
+  log: Logger,
+): Promise<string> {
+  const home = await reachableDir(dataDir, account);
+  await removeUnfinished(home);
+  const unfinished = path.join(home, `${UNFINISHED_PREFIX}${process.pid}-${randomUUID()}`);
+  try {
+    await initialize(unfinished, binaries, account);
+    await publish(unfinished, dataDir, home, log);
+  } finally {
+    await rm(unfinished, { recursive: true, force: true });
+  }
+  const clusterDir = await findCluster(dataDir);
+  if (clusterDir === undefined) {
+    throw new EmbeddedPostgresError(`The new database in ${dataDir} was removed by someone.`);
+  }
+  return clusterDir;
+}
+
+/** Removes what a killed process left, and nothing that a living one is working on. */
+async function removeUnfinished(home: string): Promise<void> {
+  for (const name of await readdir(home)) {
+    const pid = name.startsWith(UNFINISHED_PREFIX)
+      ? Number.parseInt(name.slice(UNFINISHED_PREFIX.length), 10)
+      : undefined;
+    if (pid !== undefined && pid !== process.pid && !(await isAlive(pid))) {
+      await rm(path.join(home, name), { recursive: true, force: true });
+    }
+  }
+}
+
+async function initialize(
+  dir: string,
+  binaries: Binaries,
+  account: Account | undefined,
+): Promise<void> {
+  await mkdir(dir, { mode: 0o700 });
+  const password = randomBytes(32).toString("base64url");
+  // initdb wants its directory empty, so the password waits beside it.
+  const passwordFile = `${dir}.password`;
+  try {
+    await writeFile(passwordFile, password, { mode: 0o600, flag: "wx" });
+    if (account) {
+      await chown(dir, account.uid, account.gid);
+      await chown(passwordFile, account.uid, account.gid);
+    }
+    await runProgram(
+      binaries.initdb,
+      [
+        `--pgdata=${dir}`,
+        `--username=${DATABASE_USER}`,
+        `--pwfile=${passwordFile}`,
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--no-locale",
+        "--data-checksums",
+        "--no-instructions",
+      ],
+      account,
+      INITDB_TIMEOUT_MS,
+    );
+  } finally {
+    await rm(passwordFile, { force: true });
+  }
+  await writeFile(path.join(dir, PASSWORD_FILE), password, { mode: 0o600, flush: true });
+  await syncDirectory(dir);
+}
+
+/** Gives the finished cluster its name, unless another one has it already. */
+async function publish(
+  unfinished: string,
+  dataDir: string,
+  home: string,
+  log: Logger,
+): Promise<void> {
+  const link = path.join(dataDir, CLUSTER_NAME);
+  if (home === dataDir) {
+    await rename(unfinished, link).catch(ignoreTaken);
+  } else {
+    const clusterDir = path.join(home, randomUUID());
+    await rename(unfinished, clusterDir);
+    await syncDirectory(home);
+    try {
+      await symlink(clusterDir, link);
+      log.info(
+        { clusterDir, link },
+        "DATA_DIR is closed to PostgreSQL's account, so its data is elsewhere",
+      );
+    } catch (error) {
+      await rm(clusterDir, { recursive: true, force: true });
+      ignoreTaken(error);
+    }
+  }
+  await syncDirectory(dataDir);
+}
+
+/** Makes the names in a directory survive a power failure. Windows cannot and need not. */
+async function syncDirectory(dir: string): Promise<void> {
+  if (process.platform === "win32") {
+    return;
+  }
+  const handle = await open(dir);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+function ignoreMissing(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== "ENOENT") {
+    throw error;
+  }
+}
+
+function ignoreTaken(error: unknown): undefined {
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code !== "EEXIST" && code !== "ENOTEMPTY" && code !== "EPERM") {
+    throw error;
+  }
+}

@@ -1,0 +1,35 @@
+export {
+  type Database,
+  type DatabaseOptions,
+  openDatabase,
+} from "./database.ts";
+export { NoEmbeddedPostgresError } from "./embedded/binaries.ts";
+export { EmbeddedPostgresError } from "./embedded/run.ts";
+export {
+  type EmbeddedPostgres,
+  type EmbeddedPostgresOptions,
+  startEmbeddedPostgres,
+} from "./embedded.ts";
+export { DatabaseError } from "./failure.ts";
+export {
+  type MigrateDownOptions,
+  type MigrationState,
+  migrateDown,
+  migrateUp,
+  migrationStatus,
+  NewerDatabaseError,
+} from "./migrate.ts";
+export {
+  createProducerStore,
+  type NewProducer,
+  type ProducerStore,
+  type SealedSecret,
+  type StoredProducer,
+} from "./producerStore.ts";
+export { assertSafe, UnsafeDatabaseError } from "./safety.ts";
+export {
+  createSignalStore,
+  type ListSignalsOptions,
+  type PostgresSignalStore,
+  type StoredSignal,
+} from "./signalStore.ts";

@@ -1,0 +1,3 @@
+DROP TABLE producer_secrets;
+DROP TABLE producers;
+DROP FUNCTION set_updated_at();

@@ -1,0 +1,3 @@
+DROP TABLE request_signatures;
+DROP TABLE signals;
+DROP SEQUENCE signal_sequence;

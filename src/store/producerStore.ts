@@ -1,0 +1,163 @@
+/**
+ * Producers and their sealed secrets in PostgreSQL.
+ */
+import type { Producer } from "../ingest/producer.ts";
+import type { Instant } from "../signal/index.ts";
+import type { Database } from "./database.ts";
+import { toTimestamptz } from "./time.ts";
+
+/** A secret as it is at rest: encrypted by the caller, opaque here. */
+export interface SealedSecret {
+  /** A UUID. */
+  readonly secretId: string;
+  readonly sealed: Uint8Array;
+}
+
+/** A producer as it is on disk. */
+export interface StoredProducer extends Producer {
+  readonly enabled: boolean;
+  /** Requests per second, above 0; `undefined` means the server's default. */
+  readonly rateLimitPerSecond: number | undefined;
+  /** The secrets that have not expired by the database's clock, the newest first. */
+  readonly secrets: readonly SealedSecret[];
+}
+
+/** What a producer starts with. */
+export type NewProducer = Pick<
+  StoredProducer,
+  "producerId" | "requireApproval" | "allowedInstruments" | "rateLimitPerSecond"
+>;
+
+export interface ProducerStore {
+  /**
+   * All producers, disabled ones too, in the order of their ids.
+   *
+   * @throws StoreUnavailableError
+   */
+  loadProducers(timeoutMs: number): Promise<StoredProducer[]>;
+
+  /**
+   * Makes sure that the producer exists. One that exists stays as it is, so that a
+   * restart undoes nothing that a person changed since.
+   *
+   * @returns whether it is new.
+   * @throws StoreUnavailableError
+   */
+  ensureProducer(producer: NewProducer, timeoutMs: number): Promise<boolean>;
+
+  /**
+   * Adds a secret to a producer that exists. A secret whose id is known stays as it is,
+   * so a repeat is harmless. That at most two are live at once is up to the caller.
+   *
+   * @param expireTime from when it no longer counts; `undefined` for never.
+   * @throws StoreUnavailableError
+   */
+  addProducerSecret(
+    producerId: string,
+    secret: SealedSecret,
+    expireTime: Instant | undefined,
+    timeoutMs: number,
+  ): Promise<void>;
+
+  /**
+   * Enables or disables a producer.
+   *
+   * @returns whether there is such a producer.
+   * @throws StoreUnavailableError
+   */
+  setProducerEnabled(producerId: string, enabled: boolean, timeoutMs: number): Promise<boolean>;
+}
+
+/** Makes the store on a database whose migrations are all applied. */
+export function createProducerStore(database: Database): ProducerStore {
+  return {
+    async loadProducers(timeoutMs) {
+      const rows = await database.query<ProducerRow>(
+        timeoutMs,
+        (sql) => sql`
+          SELECT p.producer_id, p.enabled, p.require_approval, p.allowed_instruments,
+            p.rate_limit_per_second, s.secret_id, s.sealed
+          FROM producers p
+          LEFT JOIN producer_secrets s
+            ON s.producer_id = p.producer_id
+            AND (s.expires_at IS NULL OR s.expires_at > now())
+          ORDER BY p.producer_id, s.created_at DESC, s.secret_id DESC
+        `,
+      );
+      return groupByProducer(rows);
+    },
+
+    async ensureProducer(producer, timeoutMs) {
+      const instruments = producer.allowedInstruments && [...producer.allowedInstruments];
+      const rows = await database.query(
+        timeoutMs,
+        (sql) => sql`
+          INSERT INTO producers
+            (producer_id, require_approval, allowed_instruments, rate_limit_per_second)
+          VALUES (${producer.producerId}, ${producer.requireApproval}, ${instruments ?? null},
+            ${producer.rateLimitPerSecond ?? null})
+          ON CONFLICT DO NOTHING
+          RETURNING producer_id
+        `,
+      );
+      return rows.length > 0;
+    },
+
+    async addProducerSecret(producerId, { secretId, sealed }, expireTime, timeoutMs) {
+      const expiresAt = expireTime === undefined ? null : toTimestamptz(expireTime);
+      await database.query(
+        timeoutMs,
+        (sql) => sql`
+          INSERT INTO producer_secrets (secret_id, producer_id, sealed, expires_at)
+          VALUES (${secretId}, ${producerId}, ${sealed}, ${expiresAt})
+          ON CONFLICT DO NOTHING
+        `,
+      );
+    },
+
+    async setProducerEnabled(producerId, enabled, timeoutMs) {
+      const rows = await database.query(
+        timeoutMs,
+        (sql) => sql`
+          UPDATE producers SET enabled = ${enabled} WHERE producer_id = ${producerId}
+          RETURNING producer_id
+        `,
+      );
+      return rows.length > 0;
+    },
+  };
+}
+
+/** A producer with one of its secrets, or with none. */
+interface ProducerRow {
+  readonly producer_id: string;
+  readonly enabled: boolean;
+  readonly require_approval: boolean;
+  readonly allowed_instruments: readonly string[] | null;
+  readonly rate_limit_per_second: number | null;
+  readonly secret_id: string | null;
+  readonly sealed: Uint8Array | null;
+}
+
+function groupByProducer(rows: readonly ProducerRow[]): StoredProducer[] {
+  return [...Map.groupBy(rows, (row) => row.producer_id).values()].flatMap((rowsOfOne) => {
+    const [row] = rowsOfOne;
+    return row ? [{ ...toProducer(row), secrets: rowsOfOne.flatMap(toSecrets) }] : [];
+  });
+}
+
+function toProducer(row: ProducerRow): Omit<StoredProducer, "secrets"> {
+  return {
+    producerId: row.producer_id,
+    enabled: row.enabled,
+    requireApproval: row.require_approval,
+    allowedInstruments: row.allowed_instruments ? new Set(row.allowed_instruments) : undefined,
+    rateLimitPerSecond: row.rate_limit_per_second ?? undefined,
+  };
+}
+
+function toSecrets(row: ProducerRow): SealedSecret[] {
+  return row.secret_id !== null && row.sealed !== null
+    ? [{ secretId: row.secret_id, sealed: new Uint8Array(row.sealed) }]
+    : [];
+}
