@@ -1,0 +1,144 @@
+/**
+ * Real servers for tests: in this process, or as processes of their own that can be
+ * killed. Both listen on a free port and use a real PostgreSQL.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { Writable } from "node:stream";
+import { fileURLToPath } from "node:url";
+import { serverConfigFromEnv, startServer } from "../../src/server/index.ts";
+import { formatTimestamp, Secret, signatureHeaders } from "../../src/signing/index.ts";
+
+/** The producer that every test server knows. */
+export const TEST_PRODUCER_ID = "test-bot";
+/** Its secret. */
+export const TEST_SECRET = "test-secret-of-the-test-bot-0001";
+/** Seals the secrets in test databases, so that several servers can share one. */
+export const TEST_MASTER_KEY = Buffer.alloc(32, 7).toString("base64");
+
+/** A server that a test started. */
+export interface TestServer {
+  /** Such as `http://127.0.0.1:43211`. */
+  readonly url: string;
+  readonly port: number;
+  /** What it logged so far, one object a line. */
+  readonly logLines: readonly Record<string, unknown>[];
+  close(): Promise<void>;
+}
+
+/** The environment of a test server on this database. */
+export function testServerEnv(
+  databaseUrl: string,
+  overrides: Readonly<Record<string, string | undefined>> = {},
+): NodeJS.ProcessEnv {
+  return {
+    PORT: "0",
+    DATABASE_URL: databaseUrl,
+    COUNTERSIGN_MASTER_KEY: TEST_MASTER_KEY,
+    PRODUCER_ID: TEST_PRODUCER_ID,
+    HMAC_PRODUCER_SECRET: TEST_SECRET,
+    ...overrides,
+  };
+}
+
+/** Starts a server in this process. */
+export async function startTestServer(
+  databaseUrl: string,
+  overrides: Readonly<Record<string, string | undefined>> = {},
+): Promise<TestServer> {
+  const logLines: Record<string, unknown>[] = [];
+  const log = new Writable({
+    write(chunk: Buffer, _, done) {
+      for (const line of chunk.toString("utf8").split("\n")) {
+        if (line !== "") logLines.push(JSON.parse(line));
+      }
+      done();
+    },
+  });
+  const server = await startServer(serverConfigFromEnv(testServerEnv(databaseUrl, overrides)), log);
+  return {
+    url: server.url,
+    port: Number(new URL(server.url).port),
+    logLines,
+    close: () => server.close(),
+  };
+}
+
+/** A server in a process of its own. */
+export interface ServerProcess {
+  readonly url: string;
+  readonly port: number;
+  readonly child: ChildProcess;
+  /** Sends the signal and waits for the end. @returns the exit code, `null` if it was killed. */
+  stop(signal?: NodeJS.Signals): Promise<number | null>;
+}
+
+const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+const START_TIMEOUT_MS = 30_000;
+
+/** Starts `countersign serve` and waits until it is ready. */
+export async function spawnServer(env: NodeJS.ProcessEnv): Promise<ServerProcess> {
+  const child = spawn(process.execPath, [MAIN, "serve"], {
+    env: { PATH: process.env.PATH, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const url = await readyUrl(child);
+  return {
+    url,
+    port: Number(new URL(url).port),
+    child,
+    async stop(signal = "SIGTERM") {
+      if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
+      const exit = once(child, "exit");
+      child.kill(signal);
+      return (await exit)[0];
+    },
+  };
+}
+
+/** Reads the log until the line that says where the server listens. */
+function readyUrl(child: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let output = "";
+    const fail = (why: string) => {
+      clearTimeout(timer);
+      child.kill("SIGKILL");
+      reject(new Error(`The server ${why}: ${output}`));
+    };
+    const timer = setTimeout(() => fail("did not start in time"), START_TIMEOUT_MS);
+    child.once("exit", () => fail("ended at its start"));
+    child.stderr?.on("data", (chunk: Buffer) => {
+      output += chunk.toString("utf8");
+    });
+    child.stdout?.on("data", (chunk: Buffer) => {
+      output += chunk.toString("utf8");
+      const ready = /"url":"([^"]+)".*"msg":"ready"/.exec(output);
+      if (ready === null) return;
+      clearTimeout(timer);
+      child.removeAllListeners("exit");
+      // Reading goes on, since a full pipe would stop the server.
+      child.stdout?.removeAllListeners("data").resume();
+      resolve(ready[1] as string);
+    });
+  });
+}
+
+/** The three headers of the test producer for these bytes, as of now or of the given time. */
+export function testHeaders(
+  endpoint: string,
+  body: Uint8Array,
+  overrides: {
+    readonly producerId?: string;
+    readonly secret?: string;
+    readonly timestamp?: string;
+  } = {},
+): Record<string, string> {
+  const headers = signatureHeaders({
+    secret: Secret.fromString(overrides.secret ?? TEST_SECRET),
+    producerId: overrides.producerId ?? TEST_PRODUCER_ID,
+    endpoint,
+    body,
+    timestamp: overrides.timestamp ?? formatTimestamp(BigInt(Date.now()) * 1_000_000n),
+  });
+  return { ...headers };
+}
