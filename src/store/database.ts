@@ -15,6 +15,7 @@
 import type { Logger } from "pino";
 import type postgres from "postgres";
 import { StoreUnavailableError } from "../ingest/store.ts";
+import { withDeadline } from "./deadline.ts";
 import { isConnectionFailure, toStoreUnavailableError } from "./failure.ts";
 import { createPool, type Pool, type Sql } from "./pool.ts";
 
@@ -122,24 +123,6 @@ export function openDatabase(options: DatabaseOptions): Database {
       pools.clear();
     },
   };
-}
-
-async function withDeadline<T>(timeoutMs: number, work: PromiseLike<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const deadline = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(
-        new StoreUnavailableError(
-          `The database did not answer within ${timeoutMs} ms; the outcome is unknown`,
-        ),
-      );
-    }, timeoutMs);
-  });
-  try {
-    return await Promise.race([work, deadline]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 function poolOptions(options: DatabaseOptions) {

@@ -6,12 +6,13 @@
  * first starts it and the last to close stops it. It outlives a process that is killed,
  * and the next start finds it.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { chooseAccount } from "./embedded/account.ts";
-import { type Attendance, attend, isServerGone } from "./embedded/attendance.ts";
+import { type Attendance, attend } from "./embedded/attendance.ts";
 import { prepareBinaries } from "./embedded/binaries.ts";
 import {
-  checkVersion,
+  checkCluster,
   createCluster,
   DATABASE_USER,
   findCluster,
@@ -21,6 +22,7 @@ import {
 } from "./embedded/cluster.ts";
 import { type ClusterContext, ensurePostmaster, stopPostmaster } from "./embedded/postmaster.ts";
 import { EmbeddedPostgresError } from "./embedded/run.ts";
+import { isConnectionFailure, toStoreUnavailableError } from "./failure.ts";
 
 export interface EmbeddedPostgresOptions {
   /** Countersign's DATA_DIR. It is made if it is not there. */
@@ -42,6 +44,10 @@ export interface EmbeddedPostgres {
 
 /** How long a start may take once the cluster is made. */
 const START_TIMEOUT_MS = 15_000;
+
+/** How long the running server may take to let this process in. */
+const ATTEND_TIMEOUT_MS = 5_000;
+const ATTEND_RETRY_INTERVAL_MS = 50;
 
 /**
  * Gives a running server, which it starts if need be. Resolves when it accepts
@@ -83,7 +89,7 @@ async function openCluster({ dataDir, log }: EmbeddedPostgresOptions): Promise<C
   const account = await chooseAccount(existing);
   const binaries = await prepareBinaries(account, await reachableDir(realDataDir, account), log);
   const clusterDir = existing ?? (await createCluster(realDataDir, binaries, account, log));
-  await checkVersion(clusterDir, binaries);
+  await checkCluster(clusterDir, binaries, account);
   return { clusterDir, binaries, account };
 }
 
@@ -98,14 +104,15 @@ async function join(
     const { port } = await ensurePostmaster(context, deadline);
     const url = `postgres://${DATABASE_USER}:${password}@127.0.0.1:${port}/postgres`;
     try {
-      return { url, attendance: await attend(url, log, START_TIMEOUT_MS) };
+      return { url, attendance: await attend(url, log, ATTEND_TIMEOUT_MS) };
     } catch (error) {
-      // The last user may have stopped it in the moment between.
-      if (!isServerGone(error)) {
-        throw new EmbeddedPostgresError("The embedded PostgreSQL refuses its own password", {
-          cause: error,
+      // The last user may have stopped it in the moment between: then look again.
+      if (deadline.aborted || !isConnectionFailure(error)) {
+        throw new EmbeddedPostgresError("The embedded PostgreSQL cannot be used", {
+          cause: toStoreUnavailableError(error),
         });
       }
+      await sleep(ATTEND_RETRY_INTERVAL_MS);
     }
   }
 }

@@ -3,7 +3,7 @@
  * names, and prepares the database that {@link createTestDatabase} copies.
  */
 import { randomUUID } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { TestProject } from "vitest/node";
@@ -40,6 +40,8 @@ export async function teardown(): Promise<void> {
 
 async function startServer(): Promise<string> {
   const dataDir = await mkdtemp(path.join(tmpdir(), "countersign-test-"));
+  // As root, PostgreSQL runs under another account, which has to get in.
+  await chmod(dataDir, 0o711);
   const server = await startEmbeddedPostgres({ dataDir, log: silentLog });
   stopServer = async () => {
     await server.close();

@@ -6,7 +6,7 @@
  * when that connection ends, however the process ended, so nothing has to be tidied.
  */
 import type { Logger } from "pino";
-import postgres from "postgres";
+import { withDeadline } from "../deadline.ts";
 import { createPool } from "../pool.ts";
 
 export interface Attendance {
@@ -39,7 +39,7 @@ export async function attend(url: string, log: Logger, timeoutMs: number): Promi
   });
   const { sql } = pool;
   try {
-    await withTimeout(timeoutMs, sql`SELECT pg_advisory_lock_shared(${LOCK_KEY}::bigint)`);
+    await withDeadline(timeoutMs, sql`SELECT pg_advisory_lock_shared(${LOCK_KEY}::bigint)`);
   } catch (error) {
     pool.destroy();
     throw error;
@@ -48,7 +48,7 @@ export async function attend(url: string, log: Logger, timeoutMs: number): Promi
   return {
     async leave() {
       // First give up the own share: of two that leave at once, both would see the other's.
-      const [row] = await withTimeout(
+      const [row] = await withDeadline(
         LEAVE_TIMEOUT_MS,
         sql<{ is_last: boolean }[]>`
           SELECT pg_advisory_unlock_shared(${LOCK_KEY}::bigint) AS was_held,
@@ -59,24 +59,4 @@ export async function attend(url: string, log: Logger, timeoutMs: number): Promi
     },
     end: pool.destroy,
   };
-}
-
-/** Whether it is worth to look for the server again: it is stopping, or already gone. */
-export function isServerGone(error: unknown): boolean {
-  return !(error instanceof postgres.PostgresError) || error.code.startsWith("57P");
-}
-
-async function withTimeout<T>(timeoutMs: number, work: PromiseLike<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const deadline = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () => reject(new Error(`PostgreSQL did not answer within ${timeoutMs} ms`)),
-      timeoutMs,
-    );
-  });
-  try {
-    return await Promise.race([work, deadline]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

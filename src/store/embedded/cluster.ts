@@ -71,8 +71,20 @@ export async function findCluster(dataDir: string): Promise<string | undefined> 
   return clusterDir;
 }
 
-/** @throws EmbeddedPostgresError if the cluster is of another major version. */
-export async function checkVersion(clusterDir: string, binaries: Binaries): Promise<void> {
+/**
+ * @throws EmbeddedPostgresError if the cluster is of another major version, or is closed to
+ *   the account that it belongs to.
+ */
+export async function checkCluster(
+  clusterDir: string,
+  binaries: Binaries,
+  account: Account | undefined,
+): Promise<void> {
+  if (!(await canReach(clusterDir, account))) {
+    throw new EmbeddedPostgresError(
+      `${clusterDir} belongs to the account with uid ${account?.uid}, which may not pass through the directories above it. Open them to that account (chmod o+x), or move the data.`,
+    );
+  }
   const version = await readFile(path.join(clusterDir, "PG_VERSION"), "utf8").catch(ignoreMissing);
   if (version === undefined) {
     throw new EmbeddedPostgresError(`${clusterDir} is not a PostgreSQL data directory.`);
@@ -229,7 +241,10 @@ function ignoreMissing(error: NodeJS.ErrnoException): undefined {
 
 function ignoreTaken(error: unknown): undefined {
   const code = (error as NodeJS.ErrnoException).code;
-  if (code !== "EEXIST" && code !== "ENOTEMPTY" && code !== "EPERM") {
+  // Windows says EPERM for a name that is taken.
+  const isTaken =
+    code === "EEXIST" || code === "ENOTEMPTY" || (code === "EPERM" && process.platform === "win32");
+  if (!isTaken) {
     throw error;
   }
 }

@@ -8,7 +8,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { link, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, link, open, readFile, rename, rm, stat } from "node:fs/promises";
 import net from "node:net";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -44,7 +44,7 @@ const LOG_TAIL_BYTES = 2_000;
 const POLL_INTERVAL_MS = 10;
 
 /** A pause between attempts to start, for what is in the way to go. */
-const RETRY_INTERVAL_MS = 100;
+const RETRY_INTERVAL_MS = 250;
 
 /** How long to wait for the other sessions to be ended, and again for a hard stop. */
 const STOP_TIMEOUT_SECONDS = 10;
@@ -65,6 +65,7 @@ const SETTINGS: Readonly<Record<string, string | number>> = {
   // Keeps recovery after a crash within seconds.
   max_wal_size: "256MB",
   max_parallel_workers_per_gather: 0,
+  io_method: "sync",
   jit: "off",
   timezone: "UTC",
   log_timezone: "UTC",
@@ -188,7 +189,7 @@ async function clearLock(clusterDir: string, stale: Lock): Promise<void> {
 async function startPostmaster(context: ClusterContext): Promise<ChildProcess> {
   const { clusterDir, binaries, account } = context;
   const settings = { ...SETTINGS, port: await findFreePort() };
-  const log = await openLog(clusterDir);
+  const log = await openLog(clusterDir, account);
   try {
     const child = spawn(
       binaries.postgres,
@@ -239,7 +240,7 @@ async function findFreePort(): Promise<number> {
   return address.port;
 }
 
-async function openLog(clusterDir: string) {
+async function openLog(clusterDir: string, account: Account | undefined): Promise<FileHandle> {
   const file = path.join(clusterDir, LOG_FILE);
   const size = await stat(file).then(
     (stats) => stats.size,
@@ -248,7 +249,11 @@ async function openLog(clusterDir: string) {
   if (size > LOG_MAX_BYTES) {
     await rename(file, `${file}.1`);
   }
-  return open(file, "a", 0o600);
+  const log = await open(file, "a", 0o600);
+  if (account) {
+    await log.chown(account.uid, account.gid);
+  }
+  return log;
 }
 
 async function readLogTail(clusterDir: string): Promise<string> {

@@ -6,7 +6,7 @@
  * have gone to something else.
  */
 import { execFile } from "node:child_process";
-import { readFile, readlink } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 
 /** Whether the process runs. A zombie does not. */
@@ -22,20 +22,16 @@ export async function isAlive(pid: number): Promise<boolean> {
   return process.platform !== "linux" || (await readLinuxState(pid)) !== "Z";
 }
 
-/** Whether the process is a PostgreSQL that serves the directory, given by its real path. */
+/**
+ * Whether the process is a PostgreSQL that serves the directory, given by its real path.
+ * Its command line tells: others may read that, while root in a container may not read
+ * the working directory of another account's process.
+ */
 export async function servesCluster(pid: number, clusterDir: string): Promise<boolean> {
   if (!(await isAlive(pid))) {
     return false;
   }
-  switch (process.platform) {
-    case "linux":
-      // A PostgreSQL process works in its data directory.
-      return (await readlink(`/proc/${pid}/cwd`).catch(() => undefined)) === clusterDir;
-    case "win32":
-      return true;
-    default:
-      return (await readCommandLine(pid)).includes(clusterDir);
-  }
+  return process.platform === "win32" || (await readCommandLine(pid)).includes(clusterDir);
 }
 
 /** The third field of `/proc/<pid>/stat` (proc(5)), after a name that may hold anything. */
@@ -45,12 +41,12 @@ async function readLinuxState(pid: number): Promise<string | undefined> {
 }
 
 async function readCommandLine(pid: number): Promise<string> {
-  const { stdout } = await promisify(execFile)("/bin/ps", [
-    "-ww",
-    "-o",
-    "args=",
-    "-p",
-    String(pid),
-  ]).catch(() => ({ stdout: "" }));
-  return stdout;
+  if (process.platform === "linux") {
+    return readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+  }
+  const ps = promisify(execFile)("/bin/ps", ["-ww", "-o", "args=", "-p", String(pid)]);
+  return ps.then(
+    ({ stdout }) => stdout,
+    () => "",
+  );
 }
