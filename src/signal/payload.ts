@@ -19,42 +19,80 @@ export interface PayloadFaults {
   readonly isOnlyTooLarge: boolean;
 }
 
-/** Judges a payload; `undefined` is sound, since the field is optional. */
+/** What the walk through a payload has found so far. */
+interface Findings {
+  readonly faults: Set<string>;
+  readonly maxBytes: number;
+  /** How many values were visited. */
+  values: number;
+  /** A lower bound of the payload's size: what its values take without escapes. */
+  leastBytes: number;
+}
+
+/**
+ * Judges a payload; `undefined` is sound, since the field is optional.
+ *
+ * The work is bounded whatever the payload is, also for one that refers to itself: every
+ * value takes a byte at least, so after `maxBytes` values it is too large, and what lies
+ * beyond is not looked at.
+ */
 export function payloadFaults(payload: unknown, maxBytes: number): PayloadFaults {
   if (payload === undefined) return { descriptions: [], isOnlyTooLarge: false };
-  const faults = new Set<string>();
-  if (isPlainObject(payload)) judge(payload, 1, faults);
-  else faults.add(OBJECT_RULE);
+  const findings: Findings = { faults: new Set(), maxBytes, values: 0, leastBytes: 0 };
+  if (isPlainObject(payload)) judge(payload, 1, findings);
+  else findings.faults.add(OBJECT_RULE);
   // A payload of unbounded depth or of foreign values could not be serialised safely.
-  if (faults.size > 0) return { descriptions: [...faults], isOnlyTooLarge: false };
-  if (Buffer.byteLength(JSON.stringify(payload)) <= maxBytes) {
-    return { descriptions: [], isOnlyTooLarge: false };
+  if (findings.faults.size > 0) {
+    return { descriptions: [...findings.faults], isOnlyTooLarge: false };
   }
+  const isTooLarge =
+    findings.leastBytes > maxBytes || Buffer.byteLength(JSON.stringify(payload)) > maxBytes;
+  if (!isTooLarge) return { descriptions: [], isOnlyTooLarge: false };
   const description = `must be at most ${maxBytes} bytes as compact UTF-8 JSON`;
   return { descriptions: [description], isOnlyTooLarge: true };
 }
 
-function judge(value: unknown, depth: number, faults: Set<string>): void {
-  if (typeof value === "string") judgeText(value, faults);
+function judge(value: unknown, depth: number, findings: Findings): void {
+  findings.values++;
+  findings.leastBytes++;
+  if (findings.values > findings.maxBytes) return;
+  const { faults } = findings;
+  if (typeof value === "string") judgeText(value, findings);
   else if (typeof value === "number") {
     if (!Number.isFinite(value)) faults.add(NUMBER_RULE);
   } else if (Array.isArray(value)) {
     if (depth > DEPTH_MAX) faults.add(DEPTH_RULE);
-    else for (const item of value) judge(item, depth + 1, faults);
+    else judgeArray(value, depth, findings);
   } else if (isPlainObject(value)) {
     if (depth > DEPTH_MAX) faults.add(DEPTH_RULE);
-    else {
-      for (const [key, item] of Object.entries(value)) {
-        judgeText(key, faults);
-        judge(item, depth + 1, faults);
-      }
-    }
+    else judgeObject(value, depth, findings);
   } else if (value !== null && typeof value !== "boolean") faults.add(VALUE_RULE);
 }
 
+function judgeArray(items: readonly unknown[], depth: number, findings: Findings): void {
+  for (const item of items) {
+    if (findings.values > findings.maxBytes) return;
+    judge(item, depth + 1, findings);
+  }
+}
+
+function judgeObject(
+  object: Readonly<Record<string, unknown>>,
+  depth: number,
+  findings: Findings,
+): void {
+  for (const [key, item] of Object.entries(object)) {
+    if (findings.values > findings.maxBytes) return;
+    judgeText(key, findings);
+    judge(item, depth + 1, findings);
+  }
+}
+
 /** PostgreSQL refuses NUL, and UTF-8 cannot carry an unpaired surrogate. */
-function judgeText(text: string, faults: Set<string>): void {
-  if (text.includes("\0") || !text.isWellFormed()) faults.add(TEXT_RULE);
+function judgeText(text: string, findings: Findings): void {
+  // Each UTF-16 unit takes a byte of UTF-8 at least.
+  findings.leastBytes += text.length;
+  if (text.includes("\0") || !text.isWellFormed()) findings.faults.add(TEXT_RULE);
 }
 
 /** A Date, a Map or any other class would lose its meaning on the way. */
