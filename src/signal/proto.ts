@@ -58,7 +58,8 @@ export function signalFromProto(message: ProtoSignal): UncheckedSignal {
 
 /**
  * Makes the message of a signal, always the same bytes for the same signal: the keys
- * of the payload are sorted, since protobuf maps keep the order of a JavaScript object.
+ * of the payload are sorted, since protobuf maps keep the order of a JavaScript object,
+ * and −0 becomes 0, since JSON and the content digest know no −0.
  */
 export function signalToProto(signal: Signal): ProtoSignal {
   const message = create(SignalSchema, {
@@ -110,5 +111,6 @@ function sortedObject(object: JsonObject): JsonObject {
 
 function sorted(value: JsonValue): JsonValue {
   if (Array.isArray(value)) return value.map(sorted);
+  if (value === 0) return 0;
   return typeof value === "object" && value !== null ? sortedObject(value) : value;
 }

@@ -19,7 +19,8 @@ export type JsonObject = { [key: string]: JsonValue };
 
 /**
  * A valid signal in its normal form: every rule of {@link validateSignal} holds, an
- * absent optional field is `undefined`, an absent text is empty, and no number is −0.
+ * absent optional field is `undefined`, an absent text is empty, and no field is −0.
+ * Within the payload −0 and 0 mean the same.
  */
 export interface Signal {
   /** What to trade, for instance `GOLD`. */
