@@ -87,12 +87,13 @@ export function accept(
       }),
     );
   }
+  const hasSignedKey = submission.isKeySigned && submission.idempotencyKey !== undefined;
   const candidate: SignalCandidate = {
     signalId: options.newSignalId(),
     producerId: producer.producerId,
     idempotencyKey: submission.idempotencyKey,
     // A signed key tells a replay by itself; anything else leaves only the signature.
-    requestSignature: submission.isKeySigned ? undefined : origin.requestSignature,
+    requestSignature: hasSignedKey ? undefined : origin.requestSignature,
     requestItem,
     contentSha256: contentSha256(signal),
     status: producer.requireApproval ? "pending_approval" : "received",

@@ -81,6 +81,9 @@ async function store(
   if (remainingMs <= 0) return candidates.map(() => refused(deadlineExceeded(), origin));
   try {
     const outcomes = await store.ingest(candidates, Math.min(remainingMs, storeTimeoutMs));
+    if (outcomes.length !== candidates.length) {
+      throw new Error(`the store answered ${outcomes.length} of ${candidates.length} signals`);
+    }
     return outcomes.map((outcome) => resultOf(outcome, origin));
   } catch (error) {
     if (!(error instanceof StoreUnavailableError)) throw error;
