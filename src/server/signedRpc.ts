@@ -108,8 +108,10 @@ export async function serveSignedRpc(
     if (admission === undefined) return;
     contextValues.set(admissionKey, admission);
     // The library gets no body of a refused call, and an empty message otherwise: the
-    // bytes have been decoded already, and strictly.
+    // bytes have been decoded already, and strictly. The length that the caller announced
+    // is not that of the empty message, and the library holds a body to its length.
     body = [emptyBody(form)];
+    universal.header.delete("content-length");
   }
   const answer = await handler({ ...universal, body: createAsyncIterable(body) });
   const isHttpError = answer.status !== 200;
