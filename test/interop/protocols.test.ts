@@ -1,0 +1,83 @@
+/**
+ * One signed signal, handed over in every way that a producer may choose, is the same row;
+ * and handed over again in another way, it is a duplicate of that row.
+ */
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { validSignal } from "../support/signals.ts";
+import { skipVisibly } from "./support/command.ts";
+import { availableSenders, type Reply, type Sender } from "./support/senders.ts";
+import { decidedByProducer, type Interop, rowOf, startInterop } from "./support/server.ts";
+
+const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+const NANOS_PER_MINUTE = 60_000_000_000n;
+
+/** Every field is set, and holds what an encoding could spoil. */
+const SIGNAL = validSignal({
+  side: "sell",
+  entryPrice: 0.1 + 0.2,
+  stopLoss: 1e12,
+  takeProfit: 5e-324,
+  confidence: 1,
+  riskPercent: 33.333333333333336,
+  strategyName: "Größe: klein €",
+  reason: 'Zeile 1\n\tZeile 2 "zitiert" \\ 🐂',
+  comment: "<script>&amp;\u2028",
+  expireTime: 253_402_300_799_999_999_999n,
+  payload: {
+    timeframe: "H1",
+    10: [null, true, false, -1.5e300, 2 ** 53, "Ω", [], {}],
+    nested: { "": "empty key", ключ: { deep: [{ er: 1 }] } },
+  },
+});
+
+const senders = availableSenders();
+
+/** Another protocol than the sender's own: half-way round the list of all. */
+function counterpart(sender: Sender): Sender {
+  const index = senders.indexOf(sender) + Math.floor(senders.length / 2);
+  return senders[index % senders.length] as Sender;
+}
+
+let interop: Interop;
+beforeAll(async () => {
+  interop = await startInterop();
+});
+afterAll(() => interop[Symbol.asyncDispose]());
+
+skipVisibly(["python3", "curl", "buf"], "not every way to hand over a signal was tried");
+
+describe.each(senders)("$name", (sender) => {
+  it("stores the signal once, equal in every field, whichever way it comes again", async () => {
+    const key = randomUUID();
+    const before = BigInt(Date.now()) * 1_000_000n;
+
+    const first = await sender.send(interop.url, SIGNAL, key);
+
+    expect(first).toMatchObject({
+      signalId: expect.stringMatching(UUID_V7),
+      status: "received",
+      message: "The signal is stored.",
+      duplicate: false,
+      errorCount: 0,
+    } satisfies Partial<Reply>);
+    expect(first.serverTime).toBeGreaterThanOrEqual(before);
+    expect(first.serverTime).toBeLessThan(before + NANOS_PER_MINUTE);
+    const row = await interop.store.findSignal(first.signalId);
+    expect(decidedByProducer(row)).toEqual(rowOf(SIGNAL, { idempotencyKey: key }));
+    expect(row?.receiveTime).toBe(first.serverTime);
+
+    const second = await counterpart(sender).send(interop.url, SIGNAL, key);
+
+    expect(second).toMatchObject({
+      signalId: first.signalId,
+      status: "received",
+      serverTime: first.serverTime,
+      duplicate: true,
+      errorCount: 0,
+    } satisfies Partial<Reply>);
+    expect(second.message).toBe("The signal was stored before; this is the first result.");
+    const rows = await interop.all();
+    expect(rows.filter(({ idempotencyKey }) => idempotencyKey === key)).toHaveLength(1);
+  });
+});
