@@ -1,0 +1,325 @@
+import { Writable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
+import { pino } from "pino";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { StoreUnavailableError } from "../../src/ingest/store.ts";
+import {
+  createSignalStore,
+  type Database,
+  type DatabaseOptions,
+  type EmbeddedPostgres,
+  openDatabase,
+  startEmbeddedPostgres,
+} from "../../src/store/index.ts";
+import { createTestDatabase, silentLog, type TestDatabase } from "../support/postgres.ts";
+import { aCandidate } from "./builders.ts";
+import { startFaultyProxy } from "./proxy.ts";
+import { makeTemporaryDir, type TemporaryDir } from "./temporaryDir.ts";
+
+const TIMEOUT_MS = 5_000;
+
+let testDatabase: TestDatabase;
+
+beforeAll(async () => {
+  testDatabase = await createTestDatabase();
+});
+
+afterAll(() => testDatabase.drop());
+
+function open(options: Partial<DatabaseOptions> = {}): Database {
+  const database = openDatabase({
+    url: testDatabase.url,
+    poolSize: 3,
+    log: silentLog,
+    ...options,
+  });
+  onTestFinished(() => database.close(100));
+  return database;
+}
+
+const ping = (database: Database, timeoutMs = TIMEOUT_MS) =>
+  database.query<{ one: number }>(timeoutMs, (sql) => sql`SELECT 1 AS one`);
+
+/** How long something took that was meant to fail, and with what. */
+async function measureFailure(work: Promise<unknown>) {
+  const start = performance.now();
+  const error: unknown = await work.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  return { error, elapsedMs: performance.now() - start };
+}
+
+describe("a statement", () => {
+  test("that is slow fails at its deadline, and the next one does not wait for it", async () => {
+    const database = open({ poolSize: 1 });
+    await ping(database);
+    const { error, elapsedMs } = await measureFailure(
+      database.query(200, (sql) => sql`SELECT pg_sleep(3)`),
+    );
+    expect(error).toBeInstanceOf(StoreUnavailableError);
+    expect(elapsedMs).toBeGreaterThan(190);
+    expect(elapsedMs).toBeLessThan(400);
+    expect(await ping(database, 1_000)).toEqual([{ one: 1 }]);
+  });
+
+  test("that misses its deadline takes no other statement with it", async () => {
+    const database = open();
+    const other = database.query<{ done: boolean }>(
+      TIMEOUT_MS,
+      (sql) => sql`SELECT true AS done FROM pg_sleep(0.5)`,
+    );
+    await measureFailure(database.query(100, (sql) => sql`SELECT pg_sleep(3)`));
+    expect(await other).toEqual([{ done: true }]);
+  });
+
+  test("that the server ends for its own timeout leaves the connections alone", async () => {
+    const database = open({ poolSize: 1, statementTimeoutMs: 100 });
+    const backend = () =>
+      database.query<{ pid: number }>(TIMEOUT_MS, (sql) => sql`SELECT pg_backend_pid() AS pid`);
+    const before = await backend();
+    await expect(
+      database.query(TIMEOUT_MS, (sql) => sql`SELECT pg_sleep(3)`),
+    ).rejects.toMatchObject({ name: "StoreUnavailableError", cause: { code: "57014" } });
+    expect(await backend()).toEqual(before);
+  });
+
+  test("that waits for a lock gives up after the lock timeout", async () => {
+    const database = open({ lockTimeoutMs: 100 });
+    const holding = database.query(
+      TIMEOUT_MS,
+      (sql) => sql`SELECT lock_signal_sequence(), pg_sleep(0.5)`,
+    );
+    await sleep(50);
+    await expect(
+      createSignalStore(database).ingest([aCandidate()], TIMEOUT_MS),
+    ).rejects.toMatchObject({ cause: { code: "55P03" } });
+    await holding;
+  });
+
+  test("that is wrong tells its SQLSTATE, but not the statement", async () => {
+    const database = open();
+    const { error } = await measureFailure(
+      database.query(TIMEOUT_MS, (sql) => sql`SELECT * FROM does_not_exist WHERE 1 = 1`),
+    );
+    expect(error).toMatchObject({ name: "StoreUnavailableError", cause: { code: "42P01" } });
+    expect(String(error)).not.toContain("WHERE");
+  });
+});
+
+describe("without a server", () => {
+  test("a statement fails with the cause", async () => {
+    const database = open({ url: "postgres://user:pass-word@127.0.0.1:1/db" });
+    const { error, elapsedMs } = await measureFailure(ping(database));
+    expect(error).toBeInstanceOf(StoreUnavailableError);
+    expect(error).toMatchObject({ cause: { code: "ECONNREFUSED" } });
+    expect(String(error)).not.toContain("pass-word");
+    expect(elapsedMs).toBeLessThan(1_000);
+  });
+
+  test("a host name that does not resolve fails at once", async () => {
+    const database = open({ url: "postgres://user@does-not-exist.invalid/db" });
+    const { error } = await measureFailure(ping(database, 3_000));
+    expect(error).toBeInstanceOf(StoreUnavailableError);
+  });
+});
+
+describe("a network", () => {
+  test("that swallows everything gives an error in time, and service resumes when it heals", async () => {
+    await using proxy = await startFaultyProxy(testDatabase.url);
+    const database = open({ url: proxy.url });
+    await ping(database);
+
+    proxy.stall();
+    const attempts = await Promise.all(
+      [200, 200, 300, 300, 300, 300].map((timeoutMs) => measureFailure(ping(database, timeoutMs))),
+    );
+    for (const { error, elapsedMs } of attempts) {
+      expect(error).toBeInstanceOf(StoreUnavailableError);
+      expect(elapsedMs).toBeLessThan(500);
+    }
+
+    proxy.heal();
+    expect(await ping(database, 1_000)).toEqual([{ one: 1 }]);
+  });
+
+  test("that swallows everything keeps no connection of ours", async () => {
+    await using proxy = await startFaultyProxy(testDatabase.url);
+    const database = open({ url: proxy.url });
+    await ping(database);
+    proxy.stall();
+    for (let attempt = 0; attempt < 5; attempt += 1) {
+      await measureFailure(ping(database, 100));
+    }
+    await sleep(100);
+    expect(proxy.openConnections).toBeLessThanOrEqual(1);
+  });
+
+  test("that cuts connections fails what runs, and service resumes when it heals", async () => {
+    await using proxy = await startFaultyProxy(testDatabase.url);
+    const database = open({ url: proxy.url });
+    await ping(database);
+
+    const running = measureFailure(database.query(TIMEOUT_MS, (sql) => sql`SELECT pg_sleep(2)`));
+    await sleep(100);
+    proxy.cut();
+    const { error, elapsedMs } = await running;
+    expect(error).toBeInstanceOf(StoreUnavailableError);
+    expect(elapsedMs).toBeLessThan(1_000);
+    const next = await measureFailure(ping(database, 500));
+    expect(next.error).toBeInstanceOf(StoreUnavailableError);
+    expect(next.elapsedMs).toBeLessThan(700);
+
+    proxy.heal();
+    expect(await ping(database, 1_000)).toEqual([{ one: 1 }]);
+  });
+});
+
+describe("a server", () => {
+  let dir: TemporaryDir;
+  let server: EmbeddedPostgres;
+
+  beforeAll(async () => {
+    dir = await makeTemporaryDir("countersign-stall");
+    server = await startEmbeddedPostgres({ dataDir: dir.path, log: silentLog });
+  });
+
+  afterAll(async () => {
+    await server.close();
+    await dir[Symbol.asyncDispose]();
+  });
+
+  async function backendPids(database: Database): Promise<number[]> {
+    const rows = await database.query<{ pid: number }>(
+      TIMEOUT_MS,
+      (sql) => sql`SELECT pid FROM pg_stat_activity WHERE application_name = 'countersign'`,
+    );
+    return rows.map((row) => row.pid);
+  }
+
+  test("whose processes are stopped gives an error in time, and service resumes with them", async () => {
+    const database = open({ url: server.url });
+    await Promise.all([ping(database), ping(database), ping(database)]);
+    const pids = await backendPids(database);
+    expect(pids.length).toBeGreaterThan(0);
+    for (const pid of pids) {
+      process.kill(pid, "SIGSTOP");
+    }
+    try {
+      const { error, elapsedMs } = await measureFailure(ping(database, 300));
+      expect(error).toBeInstanceOf(StoreUnavailableError);
+      expect(elapsedMs).toBeLessThan(500);
+      // The fresh connections get processes of their own.
+      expect(await ping(database, 2_000)).toEqual([{ one: 1 }]);
+    } finally {
+      for (const pid of pids) {
+        process.kill(pid, "SIGCONT");
+      }
+    }
+    expect(await ping(database)).toEqual([{ one: 1 }]);
+  });
+
+  test("that crashes and recovers is used again", async () => {
+    const database = open({ url: server.url });
+    await ping(database);
+    const [pid] = await backendPids(database);
+    // PostgreSQL answers the death of one process by ending all and recovering.
+    process.kill(pid ?? 0, "SIGKILL");
+    const failure = await measureFailure(
+      database.query(TIMEOUT_MS, (sql) => sql`SELECT pg_sleep(1)`),
+    );
+    expect(failure.error).toBeInstanceOf(StoreUnavailableError);
+
+    const deadline = performance.now() + 5_000;
+    let answer: unknown;
+    while (answer === undefined && performance.now() < deadline) {
+      answer = await ping(database, 500).catch(() => undefined);
+      await sleep(20);
+    }
+    expect(answer).toEqual([{ one: 1 }]);
+  });
+});
+
+describe("closing", () => {
+  test("waits for what runs", async () => {
+    const database = open();
+    const running = database.query<{ done: boolean }>(
+      TIMEOUT_MS,
+      (sql) => sql`SELECT true AS done FROM pg_sleep(0.2)`,
+    );
+    await sleep(50);
+    await database.close();
+    expect(await running).toEqual([{ done: true }]);
+  });
+
+  test("does not wait longer than it may, even for a network that swallows everything", async () => {
+    await using proxy = await startFaultyProxy(testDatabase.url);
+    const database = open({ url: proxy.url });
+    await ping(database);
+    proxy.stall();
+    const running = measureFailure(ping(database, 10_000));
+    await sleep(50);
+    const { error, elapsedMs } = await measureFailure(database.close(200));
+    expect(error).toBeUndefined();
+    expect(elapsedMs).toBeLessThan(400);
+    expect((await running).error).toBeInstanceOf(StoreUnavailableError);
+    await sleep(50);
+    expect(proxy.openConnections).toBe(0);
+  });
+
+  test("refuses what comes later", async () => {
+    const database = open();
+    await database.close();
+    await expect(ping(database)).rejects.toThrow(StoreUnavailableError);
+  });
+});
+
+describe("a session", () => {
+  const settings = (database: Database) =>
+    database.query(
+      TIMEOUT_MS,
+      (sql) => sql`
+        SELECT current_setting('application_name') AS name,
+          current_setting('statement_timeout') AS statement,
+          current_setting('lock_timeout') AS lock,
+          EXISTS (SELECT FROM pg_prepared_statements) AS prepared
+      `,
+    );
+
+  test("has the timeouts and the name that were asked for", async () => {
+    const database = open({
+      applicationName: "tester",
+      statementTimeoutMs: 7_000,
+      lockTimeoutMs: 3_000,
+      poolSize: 1,
+    });
+    await settings(database);
+    expect(await settings(database)).toEqual([
+      { name: "tester", statement: "7s", lock: "3s", prepared: true },
+    ]);
+  });
+
+  test("behind a pooler prepares nothing and sets nothing that a pooler refuses", async () => {
+    const database = open({ prepare: false, poolSize: 1 });
+    await settings(database);
+    expect(await settings(database)).toEqual([
+      { name: "countersign", statement: "0", lock: "0", prepared: false },
+    ]);
+    expect(await createSignalStore(database).ingest([aCandidate()], TIMEOUT_MS)).toMatchObject([
+      { kind: "stored" },
+    ]);
+  });
+
+  test("passes the server's notices on to the log", async () => {
+    const lines: string[] = [];
+    const stream = new Writable({
+      write(chunk, _, done) {
+        lines.push(String(chunk));
+        done();
+      },
+    });
+    const database = open({ log: pino({ level: "debug" }, stream) });
+    await database.query(TIMEOUT_MS, (sql) => sql`DO $$ BEGIN RAISE NOTICE 'take notice'; END $$`);
+    expect(lines.join("")).toContain("take notice");
+  });
+});
