@@ -1,0 +1,362 @@
+import { inspect } from "node:util";
+import { beforeEach, describe, expect, test, vi } from "vitest";
+import {
+  createIngest,
+  type Ingest,
+  type IngestResult,
+  type Origin,
+  type SignalStore,
+  StoreUnavailableError,
+  type Submission,
+} from "../../src/ingest/index.ts";
+import { DEFAULT_PAYLOAD_MAX_BYTES } from "../../src/signal/index.ts";
+import { SIGNAL_TIME, uncheckedSignal } from "../support/signals.ts";
+import { ManualClock, MemoryStore } from "./memoryStore.ts";
+import { anOrigin, aProducer, aSubmission } from "./submission.ts";
+
+const STORE_TIMEOUT_MS = 2_000;
+const invalid = uncheckedSignal({ instrument: "gold" });
+const expired = uncheckedSignal({ signalTime: SIGNAL_TIME - 2n, expireTime: SIGNAL_TIME });
+
+let clock: ManualClock;
+let store: MemoryStore;
+const onStoreFailure = vi.fn<(error: StoreUnavailableError) => void>();
+
+beforeEach(() => {
+  clock = new ManualClock(SIGNAL_TIME);
+  store = new MemoryStore();
+  onStoreFailure.mockReset();
+});
+
+function ingestInto(target: SignalStore): Ingest {
+  let ids = 0;
+  return createIngest({
+    store: target,
+    clock,
+    storeTimeoutMs: STORE_TIMEOUT_MS,
+    payloadMaxBytes: DEFAULT_PAYLOAD_MAX_BYTES,
+    newSignalId: () => `id-${++ids}`,
+    onStoreFailure,
+  });
+}
+
+/** Ingests as a caller would that has `patienceMs` left. */
+function ingest(
+  submissions: readonly Partial<Submission>[],
+  { patienceMs = 10_000, origin = anOrigin() }: { patienceMs?: number; origin?: Origin } = {},
+): Promise<IngestResult[]> {
+  const deadlineMs = clock.monotonicMs() + patienceMs;
+  return ingestInto(store)(submissions.map(aSubmission), origin, deadlineMs);
+}
+
+function refusedFor(reason: string) {
+  return { kind: "refused", refusal: { reason }, receiveTime: SIGNAL_TIME };
+}
+
+describe("a signal", () => {
+  test("is stored, and answered with what the store says", async () => {
+    const results = await ingest([{}]);
+    expect(results).toEqual([
+      {
+        kind: "stored",
+        signalId: "id-1",
+        status: "received",
+        receiveTime: SIGNAL_TIME,
+        duplicate: false,
+      },
+    ]);
+    expect(store.stored).toHaveLength(1);
+  });
+
+  test("is answered only after the store has answered", async () => {
+    const answer = Promise.withResolvers<void>();
+    const slow: SignalStore = {
+      async ingest(candidates, timeoutMs) {
+        await answer.promise;
+        return store.ingest(candidates, timeoutMs);
+      },
+    };
+    const answered = vi.fn();
+    const results = ingestInto(slow)([aSubmission()], anOrigin(), clock.monotonicMs() + 1);
+    const done = results.then(answered);
+    await new Promise(setImmediate);
+    expect(answered).not.toHaveBeenCalled();
+    answer.resolve();
+    await done;
+    expect(answered).toHaveBeenCalledOnce();
+  });
+
+  test("of a producer that needs approval is pending", async () => {
+    const origin = anOrigin({ producer: aProducer({ requireApproval: true }) });
+    expect(await ingest([{}], { origin })).toMatchObject([{ status: "pending_approval" }]);
+  });
+
+  test("that comes again under its key is answered with its first result", async () => {
+    const first = await ingest([{}]);
+    clock.advanceMs(60_000);
+    const again = await ingest([{}], { origin: anOrigin({ receiveTime: clock.now() }) });
+    expect(again).toEqual([{ ...first[0], duplicate: true }]);
+    expect(store.stored).toHaveLength(1);
+  });
+
+  test("under a known key with another content is refused", async () => {
+    await ingest([{}]);
+    const other = { signal: uncheckedSignal({ confidence: 0.1 }) };
+    expect(await ingest([other])).toMatchObject([
+      {
+        ...refusedFor("IDEMPOTENCY_KEY_REUSED"),
+        refusal: { violations: [], retryAfterMs: undefined },
+      },
+    ]);
+    expect(store.stored).toHaveLength(1);
+  });
+
+  test("past its expire time is refused with the field named", async () => {
+    const violations = [{ field: "signal.expire_time", description: "is in the past" }];
+    expect(await ingest([{ signal: expired }])).toMatchObject([
+      { ...refusedFor("SIGNAL_EXPIRED"), refusal: { violations } },
+    ]);
+    expect(store.stored).toEqual([]);
+  });
+
+  test("that is wrong never reaches the store", async () => {
+    expect(await ingest([{ signal: invalid }, { signal: undefined }])).toMatchObject([
+      refusedFor("INVALID_SIGNAL"),
+      refusedFor("INVALID_SIGNAL"),
+    ]);
+    expect(store.calls).toEqual([]);
+  });
+
+  test("none at all is answered with nothing, without the store", async () => {
+    expect(await ingest([])).toEqual([]);
+    expect(store.calls).toEqual([]);
+  });
+});
+
+describe("validate_only", () => {
+  test("tells that a signal is valid, with the status it would have, and stores nothing", async () => {
+    const origin = anOrigin({ producer: aProducer({ requireApproval: true }) });
+    expect(await ingest([{ validateOnly: true }], { origin })).toEqual([
+      { kind: "valid", status: "pending_approval", receiveTime: SIGNAL_TIME },
+    ]);
+    expect(store.calls).toEqual([]);
+  });
+
+  test.each<readonly [string, bigint, string]>([
+    ["a nanosecond after receipt", SIGNAL_TIME + 1n, "valid"],
+    ["at the moment of receipt", SIGNAL_TIME, "refused"],
+    ["a nanosecond before receipt", SIGNAL_TIME - 1n, "refused"],
+  ])("judges a signal that expires %s as the store would", async (_, expireTime, kind) => {
+    const signal = uncheckedSignal({ signalTime: SIGNAL_TIME - 2n, expireTime });
+    const [verdict] = await ingest([{ signal, validateOnly: true }]);
+    const [outcome] = await ingest([{ signal }]);
+    expect(verdict?.kind).toBe(kind);
+    expect(outcome?.kind).toBe(kind === "valid" ? "stored" : "refused");
+  });
+
+  test("tells what is wrong as it would without", async () => {
+    const [verdict] = await ingest([{ signal: expired, validateOnly: true }]);
+    expect(verdict).toMatchObject(refusedFor("SIGNAL_EXPIRED"));
+    expect(await ingest([{ signal: expired }])).toEqual([verdict]);
+    expect(await ingest([{ signal: invalid, validateOnly: true }])).toMatchObject([
+      refusedFor("INVALID_SIGNAL"),
+    ]);
+  });
+
+  test("needs no store, so neither its failure nor the deadline matters", async () => {
+    store.beforeStoring = () => expect.fail("the store was called");
+    expect(await ingest([{ validateOnly: true }], { patienceMs: 0 })).toMatchObject([
+      { kind: "valid" },
+    ]);
+  });
+});
+
+describe("a batch", () => {
+  test("of all outcomes is answered one by one, in its order", async () => {
+    await ingest([{ idempotencyKey: "known" }]);
+    const reused = { idempotencyKey: "known", signal: uncheckedSignal({ comment: "other" }) };
+    const results = await ingest([
+      { signal: invalid, idempotencyKey: "a" },
+      { idempotencyKey: "b" },
+      { idempotencyKey: "known" },
+      { idempotencyKey: "c", validateOnly: true },
+      reused,
+      { signal: expired, idempotencyKey: "d" },
+      { signal: undefined },
+      { idempotencyKey: "b" },
+      { idempotencyKey: "e" },
+    ]);
+    expect(results).toMatchObject([
+      refusedFor("INVALID_SIGNAL"),
+      { kind: "stored", duplicate: false },
+      { kind: "stored", duplicate: true },
+      { kind: "valid" },
+      refusedFor("IDEMPOTENCY_KEY_REUSED"),
+      refusedFor("SIGNAL_EXPIRED"),
+      refusedFor("INVALID_SIGNAL"),
+      { kind: "stored", duplicate: true },
+      { kind: "stored", duplicate: false },
+    ]);
+    expect(store.stored.map((one) => one.idempotencyKey)).toEqual(["known", "b", "e"]);
+    expect(results[7]).toEqual({ ...results[1], duplicate: true });
+  });
+
+  test("goes to the store in one call, each signal with its place in the request", async () => {
+    await ingest([
+      { idempotencyKey: "a" },
+      { signal: invalid },
+      { idempotencyKey: "b" },
+      { validateOnly: true },
+      { idempotencyKey: "c" },
+    ]);
+    const [call, ...more] = store.calls;
+    expect(more).toEqual([]);
+    expect(call?.candidates.map((one) => [one.idempotencyKey, one.requestItem])).toEqual([
+      ["a", 0],
+      ["b", 2],
+      ["c", 4],
+    ]);
+  });
+
+  test("without keys that is replayed stores nothing again", async () => {
+    const keyless: Partial<Submission> = { idempotencyKey: undefined, isKeySigned: false };
+    const batch = [keyless, keyless, keyless];
+    const first = await ingest(batch);
+    expect(store.stored).toHaveLength(3);
+    expect(await ingest(batch)).toEqual(first.map((result) => ({ ...result, duplicate: true })));
+    expect(store.stored).toHaveLength(3);
+  });
+
+  test("of 1,000 is answered a thousand times, in order", async () => {
+    const batch = Array.from({ length: 1_000 }, (_, item) => ({
+      idempotencyKey: `key-${item}`,
+      ...(item % 3 === 0 && { signal: invalid }),
+    }));
+    const results = await ingest(batch);
+    const kinds = batch.map((_, item) => (item % 3 === 0 ? "refused" : "stored"));
+    expect(results.map((result) => result.kind)).toEqual(kinds);
+    expect(new Set(store.stored.map((one) => one.signalId)).size).toBe(666);
+  });
+});
+
+describe("time", () => {
+  test.each([0, -1, -60_000])(
+    "that is over by the caller's deadline (%i ms left) leaves the store uncalled",
+    async (patienceMs) => {
+      const results = await ingest([{ signal: invalid }, {}], { patienceMs });
+      expect(results).toMatchObject([
+        refusedFor("INVALID_SIGNAL"),
+        refusedFor("DEADLINE_EXCEEDED"),
+      ]);
+      expect(store.calls).toEqual([]);
+      expect(onStoreFailure).not.toHaveBeenCalled();
+    },
+  );
+
+  test.each([
+    [1, 1],
+    [STORE_TIMEOUT_MS - 1, STORE_TIMEOUT_MS - 1],
+    [STORE_TIMEOUT_MS, STORE_TIMEOUT_MS],
+    [STORE_TIMEOUT_MS + 1, STORE_TIMEOUT_MS],
+    [Number.POSITIVE_INFINITY, STORE_TIMEOUT_MS],
+  ])("of %d ms that the caller has left gives the store %d ms", async (patienceMs, timeoutMs) => {
+    await ingest([{}], { patienceMs });
+    expect(store.calls.map((call) => call.timeoutMs)).toEqual([timeoutMs]);
+  });
+
+  test("of the caller is kept by the monotonic clock, whatever the wall clock does", async () => {
+    const wallClock = vi.spyOn(clock, "now").mockReturnValue(SIGNAL_TIME * 2n);
+    expect(await ingest([{}], { patienceMs: 500 })).toMatchObject([{ kind: "stored" }]);
+    expect(store.calls.map((call) => call.timeoutMs)).toEqual([500]);
+    expect(wallClock).not.toHaveBeenCalled();
+  });
+});
+
+describe("a store that fails", () => {
+  const failure = new StoreUnavailableError("the sentinel of the message", {
+    cause: new Error("the sentinel of the cause"),
+  });
+  const failAfter = (durationMs: (timeoutMs: number) => number) => (timeoutMs: number) => {
+    clock.advanceMs(durationMs(timeoutMs));
+    throw failure;
+  };
+
+  test("at once is unavailable, which a retry under the same key may mend", async () => {
+    store.beforeStoring = failAfter(() => 0);
+    const [result] = await ingest([{}]);
+    expect(result).toMatchObject({
+      ...refusedFor("STORE_UNAVAILABLE"),
+      refusal: { violations: [], metadata: {}, retryAfterMs: 1_000 },
+    });
+    expect(inspect(result, { depth: null })).not.toContain("sentinel");
+  });
+
+  test("by not answering in its time is unavailable", async () => {
+    store.beforeStoring = failAfter((timeoutMs) => timeoutMs);
+    expect(await ingest([{}], { patienceMs: STORE_TIMEOUT_MS + 1 })).toMatchObject([
+      refusedFor("STORE_UNAVAILABLE"),
+    ]);
+  });
+
+  test.each([1, STORE_TIMEOUT_MS])(
+    "by not answering in the %i ms that the caller had left exceeds the deadline",
+    async (patienceMs) => {
+      store.beforeStoring = failAfter((timeoutMs) => timeoutMs);
+      expect(await ingest([{}], { patienceMs })).toMatchObject([refusedFor("DEADLINE_EXCEEDED")]);
+    },
+  );
+
+  test("answers all that it was given alike, and nothing else", async () => {
+    store.beforeStoring = failAfter(() => 0);
+    const batch = [
+      { idempotencyKey: "a" },
+      { signal: invalid },
+      { validateOnly: true },
+      { idempotencyKey: "b" },
+    ];
+    expect(await ingest(batch)).toMatchObject([
+      refusedFor("STORE_UNAVAILABLE"),
+      refusedFor("INVALID_SIGNAL"),
+      { kind: "valid" },
+      refusedFor("STORE_UNAVAILABLE"),
+    ]);
+  });
+
+  test("is told of once a call, with the cause for the log", async () => {
+    store.beforeStoring = failAfter(() => 0);
+    await ingest([{ idempotencyKey: "a" }, { idempotencyKey: "b" }]);
+    expect(onStoreFailure.mock.calls).toEqual([[failure]]);
+    expect(onStoreFailure.mock.calls[0]?.[0]).toBe(failure);
+  });
+
+  test("and works again is used again", async () => {
+    store.beforeStoring = failAfter(() => 0);
+    await ingest([{}]);
+    store.beforeStoring = () => {};
+    expect(await ingest([{}])).toMatchObject([{ kind: "stored", duplicate: false }]);
+  });
+
+  test("in a way that it must not is a fault of the server, and passes through", async () => {
+    const bug = new TypeError("a bug");
+    store.beforeStoring = () => {
+      throw bug;
+    };
+    await expect(ingest([{}])).rejects.toBe(bug);
+    expect(onStoreFailure).not.toHaveBeenCalled();
+  });
+
+  test("to answer for every signal is a fault of the server: no signal goes unanswered", async () => {
+    const forgetful: SignalStore = {
+      async ingest(candidates, timeoutMs) {
+        return (await store.ingest(candidates, timeoutMs)).slice(1);
+      },
+    };
+    const results = ingestInto(forgetful)([aSubmission()], anOrigin(), clock.monotonicMs() + 1);
+    await expect(results).rejects.toThrow("the store answered 0 of 1 signals");
+  });
+
+  test("late but with an answer is believed: what is on disk is acknowledged", async () => {
+    store.beforeStoring = (timeoutMs) => clock.advanceMs(2 * timeoutMs);
+    expect(await ingest([{}], { patienceMs: 100 })).toMatchObject([{ kind: "stored" }]);
+  });
+});
