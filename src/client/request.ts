@@ -27,7 +27,7 @@ import { type SignalInput, signalFromInput, unknownFields } from "./input.ts";
 import { SignalError } from "./signalError.ts";
 
 /** The most signals that a server takes in one batch. */
-export const BATCH_MAX_ITEMS = 1_000;
+const BATCH_MAX_ITEMS = 1_000;
 
 /** One signal to hand over, and how. */
 export interface IngestItem {

@@ -1,6 +1,10 @@
 import { z } from "zod";
-import type { Secret } from "../signing/index.ts";
-import { formatTimestamp, type SignatureHeaders, signatureHeaders } from "../signing/index.ts";
+import {
+  formatTimestamp,
+  type Secret,
+  type SignatureHeaders,
+  signatureHeaders,
+} from "../signing/index.ts";
 import { type ClientClock, systemClock } from "./clock.ts";
 import { ConfigError } from "./configError.ts";
 import { problemsOf, producerId, secret } from "./settings.ts";

@@ -1,0 +1,133 @@
+import { hostname } from "node:os";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { ConfigError, clientOptionsFromEnv, createSignalClient } from "../../src/client/index.ts";
+import { isProducerId, Secret } from "../../src/signing/index.ts";
+
+const complete = {
+  HMAC_PRODUCER_SECRET: "0123456789abcdef",
+  PRODUCER_ID: "bot-1",
+  OUTBOUND_SERVER_URL: "https://signals.example.com",
+};
+
+function problemsOf(env: Record<string, string | undefined>, hostName = "host-1"): string[] {
+  try {
+    clientOptionsFromEnv(env, hostName);
+    return [];
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems.map(({ name }) => name);
+    throw error;
+  }
+}
+
+afterEach(() => vi.unstubAllEnvs());
+
+it("reads every variable", () => {
+  const options = clientOptionsFromEnv({
+    ...complete,
+    HMAC_PRODUCER_ENABLED: "true",
+    OUTBOUND_TIMEOUT_SECONDS: "45",
+    OUTBOUND_MAX_BODY_SIZE: "2048",
+    UNRELATED: "x",
+  });
+  expect(options).toEqual({
+    serverUrl: "https://signals.example.com/",
+    producerId: "bot-1",
+    secret: expect.any(Secret),
+    timeoutMs: 45_000,
+    maxBodyBytes: 2_048,
+  });
+});
+
+it("has defaults, which empty variables do not change", () => {
+  const unset = clientOptionsFromEnv({ ...complete, PRODUCER_ID: undefined }, "host-1");
+  const empty = clientOptionsFromEnv(
+    {
+      ...complete,
+      PRODUCER_ID: "",
+      HMAC_PRODUCER_ENABLED: "",
+      OUTBOUND_TIMEOUT_SECONDS: "",
+      OUTBOUND_MAX_BODY_SIZE: "",
+    },
+    "host-1",
+  );
+  for (const options of [unset, empty]) {
+    expect(options).toMatchObject({
+      producerId: "host-1",
+      timeoutMs: 30_000,
+      maxBodyBytes: 65_536,
+    });
+  }
+});
+
+it("reads the process's own environment and the host's own name", () => {
+  for (const [name, value] of Object.entries(complete)) vi.stubEnv(name, value);
+  expect(clientOptionsFromEnv()).toMatchObject({ producerId: "bot-1" });
+  vi.stubEnv("PRODUCER_ID", "");
+  if (isProducerId(hostname())) {
+    expect(clientOptionsFromEnv()).toMatchObject({ producerId: hostname() });
+  } else {
+    expect(() => clientOptionsFromEnv()).toThrow("PRODUCER_ID");
+  }
+});
+
+describe("each variable", () => {
+  it.each([
+    ["HMAC_PRODUCER_ENABLED", ["true"], ["True", "TRUE", "1", "yes", "on", " true", "0", "no"]],
+    [
+      "HMAC_PRODUCER_SECRET",
+      ["x".repeat(16), "é".repeat(8)],
+      ["x".repeat(15), "\ud800".repeat(16)],
+    ],
+    ["PRODUCER_ID", ["a", "A".repeat(64), "a.b_c-d"], ["A".repeat(65), "-a", ".a", "a b", "é"]],
+    [
+      "OUTBOUND_SERVER_URL",
+      ["https://example.com", "http://localhost:8080"],
+      ["http://example.com", "https://a:b@example.com", "https://example.com?a=b", "example.com"],
+    ],
+    [
+      "OUTBOUND_TIMEOUT_SECONDS",
+      ["5", "300", "030"],
+      ["4", "301", "30.5", "3e1", "-5", " 30", "30s", "0x1e", "Infinity"],
+    ],
+    ["OUTBOUND_MAX_BODY_SIZE", ["1024", "10485760"], ["1023", "10485761", "64KiB", "65_536"]],
+  ])("%s is held to its rule", (name, right, wrong) => {
+    for (const value of right) expect(problemsOf({ ...complete, [name]: value })).toEqual([]);
+    for (const value of wrong) {
+      expect(problemsOf({ ...complete, [name]: value }), value).toEqual([name]);
+    }
+  });
+});
+
+it("names every wrong variable at once, and never a value", () => {
+  const wrong = {
+    HMAC_PRODUCER_ENABLED: "maybe",
+    HMAC_PRODUCER_SECRET: "hunter2hunter2",
+    PRODUCER_ID: "-wrong-id",
+    OUTBOUND_SERVER_URL: "http://user:pa55word@example.com",
+    OUTBOUND_TIMEOUT_SECONDS: "9999",
+    OUTBOUND_MAX_BODY_SIZE: "777",
+  };
+  expect(problemsOf(wrong).sort()).toEqual(Object.keys(wrong).sort());
+  expect(() => clientOptionsFromEnv(wrong)).not.toThrow(
+    /hunter2|pa55word|-wrong-id|9999|777[^0-9]|maybe/,
+  );
+});
+
+it("names what is missing", () => {
+  expect(problemsOf({})).toEqual(["HMAC_PRODUCER_SECRET", "OUTBOUND_SERVER_URL"]);
+  expect(problemsOf({ ...complete, PRODUCER_ID: "" }, "not a producer id")).toEqual([
+    "PRODUCER_ID",
+  ]);
+  expect(() => clientOptionsFromEnv({ ...complete, PRODUCER_ID: "" }, "_")).toThrow(
+    "PRODUCER_ID is required, since the host's name does not fit",
+  );
+});
+
+it("switches off without a secret or an address, but not with wrong ones", async () => {
+  const off = { HMAC_PRODUCER_ENABLED: "false" };
+  const options = clientOptionsFromEnv(off, "not a producer id");
+  await using client = createSignalClient(options);
+  const result = await client.ingest({ instrument: "GOLD", side: "buy", entryPrice: 1 });
+  expect(result.outcome).toBe("disabled");
+  expect(problemsOf({ ...off, HMAC_PRODUCER_SECRET: "short" })).toEqual(["HMAC_PRODUCER_SECRET"]);
+});

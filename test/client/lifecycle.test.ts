@@ -1,0 +1,99 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it, vi } from "vitest";
+import { createSignalClient } from "../../src/client/index.ts";
+import { PRODUCER_ID, SECRET, startTestServer, storedResponse } from "./support/ingestServer.ts";
+import { signalInput } from "./support/signals.ts";
+
+const WIRES = [
+  { protocol: "connect", httpVersion: "1.1" },
+  { protocol: "connect", httpVersion: "2" },
+  { protocol: "grpc", httpVersion: "2" },
+] as const;
+
+const clientModule = fileURLToPath(new URL("../../src/client/index.ts", import.meta.url));
+
+describe.each(WIRES)("a client over $protocol HTTP/$httpVersion", (wire) => {
+  it("lets the process end when its scope ends", async () => {
+    await using server = await startTestServer({ http: wire.httpVersion });
+    const options = { ...wire, serverUrl: server.url, producerId: PRODUCER_ID, secret: SECRET };
+    const program = `
+      import { createSignalClient } from ${JSON.stringify(clientModule)};
+      {
+        await using client = createSignalClient(${JSON.stringify(options)});
+        const signal = { instrument: "GOLD", side: "buy", entryPrice: 4000 };
+        console.log((await client.ingest(signal)).outcome);
+      }`;
+    const child = spawn(process.execPath, ["--input-type=module-typescript", "-e", program], {
+      stdio: ["ignore", "pipe", "inherit"],
+      timeout: 10_000,
+    });
+    let output = "";
+    child.stdout.on("data", (chunk) => {
+      output += chunk;
+    });
+
+    const [exitCode] = await once(child, "close");
+
+    expect({ exitCode, output }).toEqual({ exitCode: 0, output: "stored\n" });
+  });
+
+  it("closes its connections when its scope ends", async () => {
+    await using server = await startTestServer({ http: wire.httpVersion });
+    {
+      await using client = createSignalClient({
+        ...wire,
+        serverUrl: server.url,
+        producerId: PRODUCER_ID,
+        secret: SECRET,
+      });
+      await client.ingest(signalInput());
+      await client.ingest(signalInput());
+      expect(await server.connections()).toBe(1);
+    }
+    await vi.waitFor(async () => expect(await server.connections()).toBe(0));
+  });
+
+  it("waits for calls in flight when it is closed, and takes no more", async () => {
+    const gate = Promise.withResolvers<void>();
+    await using server = await startTestServer({
+      http: wire.httpVersion,
+      service: { ingest: () => gate.promise.then(() => storedResponse()) },
+    });
+    const client = createSignalClient({
+      ...wire,
+      serverUrl: server.url,
+      producerId: PRODUCER_ID,
+      secret: SECRET,
+    });
+    const inFlight = client.ingest(signalInput());
+    await vi.waitFor(() => expect(server.requests).toHaveLength(1));
+
+    const closed = client.close();
+    await expect(client.ingest(signalInput())).rejects.toMatchObject({ reason: "CANCELLED" });
+    gate.resolve();
+
+    await expect(inFlight).resolves.toMatchObject({ outcome: "stored" });
+    await closed;
+    await client.close();
+    expect(server.requests).toHaveLength(1);
+  });
+
+  it("connects again when the server is back", async () => {
+    const first = await startTestServer({ http: wire.httpVersion });
+    await using client = createSignalClient({
+      ...wire,
+      serverUrl: first.url,
+      producerId: PRODUCER_ID,
+      secret: SECRET,
+    });
+    await client.ingest(signalInput());
+    await first[Symbol.asyncDispose]();
+    await expect(client.ingest(signalInput())).rejects.toMatchObject({ reason: "UNREACHABLE" });
+
+    await using _second = await startTestServer({ http: wire.httpVersion, port: first.port });
+
+    await expect(client.ingest(signalInput())).resolves.toMatchObject({ outcome: "stored" });
+  });
+});

@@ -1,0 +1,159 @@
+import { describe, expect, it } from "vitest";
+import {
+  ConfigError,
+  createSignalClient,
+  type SignalClientOptions,
+  systemClock,
+} from "../../src/client/index.ts";
+import { resolveClientOptions } from "../../src/client/options.ts";
+import { PRODUCER_ID, SECRET } from "./support/ingestServer.ts";
+
+const complete: SignalClientOptions = {
+  serverUrl: "https://signals.example.com",
+  producerId: PRODUCER_ID,
+  secret: SECRET,
+};
+
+function problemsOf(options: object): string[] {
+  try {
+    resolveClientOptions(options as SignalClientOptions);
+    return [];
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems.map(({ name }) => name);
+    throw error;
+  }
+}
+
+it("completes the options with their defaults", () => {
+  expect(resolveClientOptions(complete)).toMatchObject({
+    enabled: true,
+    baseUrl: "https://signals.example.com/",
+    producerId: PRODUCER_ID,
+    protocol: "connect",
+    codec: "binary",
+    httpVersion: "1.1",
+    timeoutMs: 30_000,
+    maxBodyBytes: 65_536,
+    tlsCa: undefined,
+    clock: systemClock,
+  });
+  expect(resolveClientOptions({ ...complete, protocol: "grpc" })).toMatchObject({
+    httpVersion: "2",
+  });
+});
+
+it("names every wrong option at once, and no value", () => {
+  const wrong = {
+    serverUrl: "http://user:hunter2hunter2@signals.example.com",
+    producerId: "-bot",
+    secret: "too-short",
+    enabled: "yes",
+    protocol: "smtp",
+    codec: "xml",
+    httpVersion: "3",
+    timeoutMs: 0,
+    maxBodyBytes: 1,
+    tlsCa: 7,
+    clock: {},
+    timeout: 30,
+  };
+  expect(problemsOf(wrong).sort()).toEqual(Object.keys(wrong).sort());
+  expect(() => createSignalClient(wrong as unknown as SignalClientOptions)).toThrow(ConfigError);
+  try {
+    createSignalClient(wrong as unknown as SignalClientOptions);
+  } catch (error) {
+    expect(String(error)).not.toMatch(/too-short|hunter2|-bot/);
+  }
+});
+
+it("names every option that is missing", () => {
+  expect(problemsOf({})).toEqual(["serverUrl", "producerId", "secret"]);
+});
+
+describe("the server's URL", () => {
+  it.each([
+    "https://signals.example.com",
+    "https://signals.example.com:8443/trading/",
+    "https://192.0.2.7",
+    "http://localhost:8080",
+    "http://LOCALHOST:8080",
+    "http://127.0.0.1",
+    "http://127.255.255.254:1",
+    "http://127.1",
+    "http://[::1]:8080",
+    "http://[0:0:0:0:0:0:0:1]",
+  ])("may be %s", (serverUrl) => {
+    expect(problemsOf({ ...complete, serverUrl })).toEqual([]);
+  });
+
+  it.each([
+    "http://signals.example.com",
+    "http://192.168.0.1",
+    "http://10.0.0.1",
+    "http://126.255.255.255",
+    "http://128.0.0.1",
+    "http://0.0.0.0",
+    "http://[::]",
+    "http://[::2]",
+    "http://[::ffff:127.0.0.1]",
+    "http://localhost.example.com",
+    "http://127.0.0.1.example.com",
+    "http://notlocalhost",
+    "http://127.0.0.1@signals.example.com",
+    "https://user@signals.example.com",
+    "https://:password@signals.example.com",
+    "https://signals.example.com?",
+    "https://signals.example.com/?key=1",
+    "https://signals.example.com/#part",
+    "ftp://signals.example.com",
+    "ws://localhost",
+    "signals.example.com",
+    "localhost:8080",
+    "/",
+    "",
+    undefined,
+    7,
+  ])("may not be %s", (serverUrl) => {
+    expect(problemsOf({ ...complete, serverUrl })).toEqual(["serverUrl"]);
+  });
+});
+
+it.each([
+  ["timeoutMs", 1, 300_000],
+  ["maxBodyBytes", 1_024, 10_485_760],
+])("holds %s to its range", (name, min, max) => {
+  for (const value of [min, max]) expect(problemsOf({ ...complete, [name]: value })).toEqual([]);
+  for (const value of [min - 1, max + 1, min + 0.5, Number.NaN, String(min)]) {
+    expect(problemsOf({ ...complete, [name]: value })).toEqual([name]);
+  }
+});
+
+it("refuses options that cannot go together", () => {
+  expect(problemsOf({ ...complete, protocol: "grpc", httpVersion: "1.1" })).toEqual([
+    "httpVersion",
+  ]);
+  expect(problemsOf({ ...complete, protocol: "grpc", codec: "json" })).toEqual(["codec"]);
+  expect(problemsOf({ ...complete, protocol: "grpc-web", codec: "json" })).toEqual(["codec"]);
+  expect(problemsOf({ ...complete, protocol: "connect", codec: "json" })).toEqual([]);
+});
+
+describe("a client that is switched off", () => {
+  it("needs no other option, but takes no wrong one", () => {
+    expect(problemsOf({ enabled: false })).toEqual([]);
+    expect(problemsOf({ enabled: false, secret: "short" })).toEqual(["secret"]);
+  });
+
+  it("answers at once, and never connects", async () => {
+    await using client = createSignalClient({ ...complete, enabled: false });
+    const signal = { instrument: "GOLD", side: "buy", entryPrice: 4000 } as const;
+
+    const named = await client.ingest(signal, { idempotencyKey: "key-1" });
+    const batch = await client.ingestBatch([{ signal }, { signal, idempotencyKey: "key-2" }]);
+
+    expect(named).toMatchObject({ outcome: "disabled", idempotencyKey: "key-1" });
+    expect(batch).toMatchObject([
+      { outcome: "disabled" },
+      { outcome: "disabled", idempotencyKey: "key-2" },
+    ]);
+  });
+});

@@ -1,0 +1,53 @@
+import { inspect } from "node:util";
+import { expect, it } from "vitest";
+import {
+  clientOptionsFromEnv,
+  createGrpcSigningInterceptor,
+  createSignalClient,
+  createSigningInterceptor,
+} from "../../src/client/index.ts";
+import { resolveClientOptions } from "../../src/client/options.ts";
+import { PRODUCER_ID, SECRET, startTestServer } from "./support/ingestServer.ts";
+import { signalInput } from "./support/signals.ts";
+
+/** Everything that printing a value could show, as deep as it goes. */
+function shown(value: unknown): string {
+  const options = { depth: Number.POSITIVE_INFINITY, showHidden: true, getters: true };
+  return `${inspect(value, options)}${JSON.stringify(value)}${String(value)}`;
+}
+
+it("shows the secret in nothing that it makes", async () => {
+  await using server = await startTestServer({
+    listener: (request, response) => {
+      request.resume();
+      response.writeHead(500).end();
+    },
+  });
+  const options = { serverUrl: server.url, producerId: PRODUCER_ID, secret: SECRET };
+  await using client = createSignalClient(options);
+  const failed = await client.ingest(signalInput()).catch((error: unknown) => error);
+  const invalid = await client
+    .ingest(signalInput({ instrument: "?" }))
+    .catch((error: unknown) => error);
+
+  const environment = {
+    HMAC_PRODUCER_SECRET: SECRET,
+    OUTBOUND_SERVER_URL: server.url,
+    PRODUCER_ID,
+  };
+  const made = {
+    client,
+    failed,
+    invalid,
+    resolved: resolveClientOptions(options),
+    fromEnvironment: clientOptionsFromEnv(environment),
+    interceptor: createSigningInterceptor(options),
+    grpcInterceptor: createGrpcSigningInterceptor(options),
+  };
+
+  expect(failed).toBeInstanceOf(Error);
+  for (const [name, value] of Object.entries(made)) {
+    expect(shown(value), name).not.toContain(SECRET);
+    expect(shown(value), name).not.toContain(Buffer.from(SECRET).toString("hex"));
+  }
+});
