@@ -28,6 +28,8 @@ export interface EmbeddedPostgresOptions {
   /** Countersign's DATA_DIR. It is made if it is not there. */
   readonly dataDir: string;
   readonly log: Logger;
+  /** How long a start may take once the cluster is made. Default 15,000 ms. */
+  readonly startTimeoutMs?: number;
 }
 
 export interface EmbeddedPostgres {
@@ -42,8 +44,7 @@ export interface EmbeddedPostgres {
   close(): Promise<void>;
 }
 
-/** How long a start may take once the cluster is made. */
-const START_TIMEOUT_MS = 15_000;
+const DEFAULT_START_TIMEOUT_MS = 15_000;
 
 /** How long the running server may take to let this process in. */
 const ATTEND_TIMEOUT_MS = 5_000;
@@ -60,7 +61,7 @@ export async function startEmbeddedPostgres(
   options: EmbeddedPostgresOptions,
 ): Promise<EmbeddedPostgres> {
   const context = await openCluster(options);
-  const { url, attendance } = await join(context, options.log);
+  const { url, attendance } = await join(context, options);
   options.log.info({ dataDir: options.dataDir }, "embedded PostgreSQL is ready");
 
   return {
@@ -96,10 +97,10 @@ async function openCluster({ dataDir, log }: EmbeddedPostgresOptions): Promise<C
 /** Finds or starts the server and makes sure that it stays while this process needs it. */
 async function join(
   context: ClusterContext,
-  log: Logger,
+  { log, startTimeoutMs = DEFAULT_START_TIMEOUT_MS }: EmbeddedPostgresOptions,
 ): Promise<{ readonly url: string; readonly attendance: Attendance }> {
   const password = await readPassword(context.clusterDir);
-  const deadline = AbortSignal.timeout(START_TIMEOUT_MS);
+  const deadline = AbortSignal.timeout(startTimeoutMs);
   for (;;) {
     const { port } = await ensurePostmaster(context, deadline);
     const url = `postgres://${DATABASE_USER}:${password}@127.0.0.1:${port}/postgres`;
