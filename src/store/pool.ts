@@ -23,6 +23,8 @@ export interface PoolOptions {
   readonly sessionSettings: Readonly<Record<string, string | number>>;
   /** Gets PostgreSQL's notices, at level debug. */
   readonly log: Logger;
+  /** Called when a connection has ended, whoever ended it. */
+  readonly onConnectionEnd?: () => void;
 }
 
 export interface Pool {
@@ -58,6 +60,7 @@ export function createPool(options: PoolOptions): Pool {
     connection: options.sessionSettings,
     types: { bigint: postgres.BigInt },
     onnotice: (notice) => options.log.debug({ notice: notice.message }, "database notice"),
+    ...(options.onConnectionEnd && { onclose: options.onConnectionEnd }),
     socket: sockets.open,
   };
   const sql: Sql = postgres(options.url, driverOptions);

@@ -99,7 +99,9 @@ export async function ensurePostmaster(
       if (lock !== undefined) {
         await clearLock(context.clusterDir, lock);
       }
-      started = await startPostmaster(context);
+      // A server that died had clients, which know its port: that one first.
+      const port = started === undefined && lock?.port ? lock.port : await findFreePort();
+      started = await startPostmaster(context, port);
     }
     await sleep(POLL_INTERVAL_MS);
   }
@@ -186,9 +188,9 @@ async function clearLock(clusterDir: string, stale: Lock): Promise<void> {
   await rm(aside);
 }
 
-async function startPostmaster(context: ClusterContext): Promise<ChildProcess> {
+async function startPostmaster(context: ClusterContext, port: number): Promise<ChildProcess> {
   const { clusterDir, binaries, account } = context;
-  const settings = { ...SETTINGS, port: await findFreePort() };
+  const settings = { ...SETTINGS, port };
   const log = await openLog(clusterDir, account);
   try {
     const child = spawn(
