@@ -30,7 +30,7 @@ export function readBody(
     const timer = setTimeout(() => finish(tooSlow()), Math.max(0, timeoutMs));
     function finish(reading: BodyReading): void {
       clearTimeout(timer);
-      stream.off("data", onData).off("end", onEnd).off("close", onClose);
+      stream.off("data", onData).off("end", onEnd).off("aborted", onClose).off("close", onClose);
       stream.pause();
       resolve(reading);
     }
@@ -48,7 +48,9 @@ export function readBody(
     function onClose(): void {
       finish({ kind: "aborted" });
     }
-    stream.on("data", onData).on("end", onEnd).on("close", onClose);
+    // A stream of HTTP/2 that is reset half-way says "aborted", and then "end" as if the
+    // body were whole.
+    stream.on("data", onData).on("end", onEnd).on("aborted", onClose).on("close", onClose);
     // The listener stays, since a late error without one would end the process. What it
     // would tell is known from "close".
     stream.on("error", onClose);

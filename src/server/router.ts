@@ -45,6 +45,11 @@ interface Endpoint {
   readonly handle: RestHandler;
 }
 
+/** A resource that can be read can be asked for its headers alone (RFC 9110, section 9.1). */
+const ALLOWED_METHODS: Readonly<Record<Endpoint["method"], readonly string[]>> = {
+  GET: ["GET", "HEAD"],
+  POST: ["POST"],
+};
 /** Requests to methods that are not signed are this small. */
 const UNSIGNED_MAX_BYTES = 4_096;
 /** A caller's own request id is taken over if it is harmless. */
@@ -68,14 +73,17 @@ export function createRouter(options: RouterOptions): RequestListener {
       const durationMs = options.monotonicMs() - startMs;
       writeLogLine(options.log, request, response, record, durationMs);
     });
-    response.once("finish", () => endUnreadBody(request));
+    // Over HTTP/2, the response itself says "finish" only when the caller is done, too.
+    const sending = "stream" in response ? response.stream : response;
+    sending.once("finish", () => endUnreadBody(request));
     // Without a listener, an error on a connection that broke would end the process.
     // What it would tell is known from "close".
     request.on("error", () => undefined);
     response.on("error", () => undefined);
-    serve(request, response, endpoints, record).catch((error: unknown) => {
-      answerFault(response, error, record, options.log);
-    });
+    serve(request, response, endpoints, record)
+      .catch((error: unknown) => answerFault(response, error, record, options.log))
+      // No rejection may be left over, since it would end the process.
+      .catch(() => response.destroy());
   };
 }
 
@@ -88,20 +96,26 @@ async function serve(
   if (!isValidHost(hostOf(request))) {
     return sendProblem(response, 400, "The Host header is missing or malformed.", record);
   }
-  const path = (request.url ?? "").split("?", 1)[0] as string;
-  const endpoint = endpoints.get(path);
+  const endpoint = endpoints.get(pathOf(request));
   if (endpoint === undefined) return sendProblem(response, 404, "There is nothing here.", record);
-  if (request.method !== endpoint.method) {
-    const allow = { allow: endpoint.method };
+  const allowed = ALLOWED_METHODS[endpoint.method];
+  if (!allowed.includes(request.method ?? "")) {
     const detail = `This path takes ${endpoint.method} only.`;
-    return sendProblem(response, 405, detail, record, allow);
+    return sendProblem(response, 405, detail, record, { allow: allowed.join(", ") });
   }
   cutAfter(response, endpoint.cutAfterMs);
   await endpoint.handle(request, response, record);
 }
 
+/** The one host that a request names: with two, nobody knows which is meant (RFC 9112, section 3.2). */
 function hostOf(request: NodeRequest): string | undefined {
-  return "authority" in request && request.authority ? request.authority : request.headers.host;
+  if ("authority" in request) return request.authority;
+  const hosts = request.headersDistinct.host ?? [];
+  return hosts.length === 1 ? hosts[0] : undefined;
+}
+
+function pathOf(request: NodeRequest): string {
+  return (request.url ?? "").split("?", 1)[0] as string;
 }
 
 function requestIdOf(request: NodeRequest): string {
@@ -168,21 +182,21 @@ async function serveUnsignedRpc(
 
 /** Ends a request that is stuck, whatever it waits for. */
 function cutAfter(response: NodeResponse, milliseconds: number): void {
-  const timer = setTimeout(() => response.destroy(), milliseconds);
+  const timer = setTimeout(() => response.destroy(), milliseconds).unref();
   response.once("close", () => clearTimeout(timer));
 }
 
 /** Ends the sending of a body that was answered before it was read to its end. */
 function endUnreadBody(request: NodeRequest): void {
   if (request.complete) return;
-  if ("stream" in request) {
+  // What still comes over HTTP/1.1 is read and thrown away, since a caller that sends all
+  // before it reads would otherwise never see its answer.
+  if (!("stream" in request)) request.resume();
+  const timer = setTimeout(() => {
     // RFC 9113, section 8.1: NO_ERROR asks the caller to stop sending, and the answer counts.
-    request.stream.close(constants.NGHTTP2_NO_ERROR);
-    return;
-  }
-  const { socket } = request;
-  request.resume();
-  const timer = setTimeout(() => socket.destroy(), UNREAD_BODY_GRACE_MS);
+    if ("stream" in request) request.stream.close(constants.NGHTTP2_NO_ERROR);
+    else request.socket.destroy();
+  }, UNREAD_BODY_GRACE_MS);
   request.once("close", () => clearTimeout(timer));
 }
 
@@ -194,7 +208,8 @@ function answerFault(
   log: Logger,
 ): void {
   // A caller that left while its answer was written is no fault of the server.
-  if (response.closed || response.destroyed) return;
+  const sending = "stream" in response ? response.stream : response;
+  if (sending.destroyed) return;
   log.error({ err: error, request_id: record.requestId }, "request failed");
   if (response.headersSent) response.destroy();
   else sendRefusal(response, internalRefusal(record.requestId), record);
@@ -212,7 +227,8 @@ function writeLogLine(
     protocol: record.protocol,
     http_version: request.httpVersion,
     method: request.method,
-    path: request.url?.slice(0, LOGGED_PATH_MAX_LENGTH),
+    // Without the query string, in which callers tend to put secrets.
+    path: pathOf(request).slice(0, LOGGED_PATH_MAX_LENGTH),
     http_status: response.headersSent ? response.statusCode : undefined,
     reason: record.reason,
     producer_id: record.producerId,
@@ -222,6 +238,7 @@ function writeLogLine(
     refused: record.refused,
     duration_ms: Math.round(durationMs * 1_000) / 1_000,
   };
+  const isAnswered = response.headersSent && response.writableEnded && response.writableFinished;
   if (record.reason === "INTERNAL") log.error(line, "request");
-  else log.info(line, response.writableFinished ? "request" : "request aborted");
+  else log.info(line, isAnswered ? "request" : "request aborted");
 }
