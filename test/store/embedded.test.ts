@@ -72,7 +72,7 @@ const start = (dataDir: string, startTimeoutMs = 15_000) =>
   startEmbeddedPostgres({ dataDir, log: silentLog, startTimeoutMs });
 
 async function query(url: string, statement: string): Promise<Record<string, unknown>[]> {
-  const sql = postgres(url, { max: 1, onnotice: () => {} });
+  const sql = postgres(url, { max: 1, fetch_types: false, onnotice: () => {} });
   try {
     return [...(await sql.unsafe(statement))];
   } finally {
