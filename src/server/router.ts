@@ -6,16 +6,13 @@ import { randomUUIDv7 } from "node:crypto";
 import { constants } from "node:http2";
 import { createConnectRouter } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
-import {
-  universalRequestFromNodeRequest,
-  universalResponseToNodeResponse,
-} from "@connectrpc/connect-node";
 import type { Logger } from "pino";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import { IngestService } from "../../gen/signals/v1/ingest_service_pb.ts";
 import type { Ingest } from "../ingest/index.ts";
 import type { Authenticate } from "./authenticate.ts";
-import { REQUEST_TIMEOUT_MS, takeTimeout } from "./deadline.ts";
+import { type BodyBudget, createBodyBudget } from "./bodyBudget.ts";
+import { REQUEST_TIMEOUT_MS } from "./deadline.ts";
 import { internalRefusal } from "./errors.ts";
 import { healthService, WATCH_MAX_MS } from "./health.ts";
 import { isValidHost } from "./host.ts";
@@ -23,7 +20,9 @@ import { ingestBatchMethod, ingestMethod } from "./ingestMethods.ts";
 import type { NodeRequest, NodeResponse, RequestListener } from "./nodeHttp.ts";
 import type { RequestRecord } from "./requestRecord.ts";
 import { type RestHandler, restRoutes, sendProblem, sendRefusal } from "./rest.ts";
-import { admissionGate, admittedAnswer, type SignedMethod, serveSignedRpc } from "./signedRpc.ts";
+import { admissionGate, admittedAnswer } from "./rpc.ts";
+import { type SignedMethod, serveSignedRpc } from "./signedRpc.ts";
+import { serveUnsignedRpc, UNSIGNED_MAX_BYTES } from "./unsignedRpc.ts";
 
 /** What the router is made of. */
 export interface RouterOptions {
@@ -50,8 +49,12 @@ const ALLOWED_METHODS: Readonly<Record<Endpoint["method"], readonly string[]>> =
   GET: ["GET", "HEAD"],
   POST: ["POST"],
 };
-/** Requests to methods that are not signed are this small. */
-const UNSIGNED_MAX_BYTES = 4_096;
+/**
+ * The memory for bodies whose senders are not known yet: a thousand single signals of the
+ * greatest size, and 32 batches. Apart, so that batches cannot crowd out single signals.
+ */
+const SINGLE_BODIES_MAX_BYTES = 64 * 1024 * 1024;
+const BATCH_BODIES_MAX_BYTES = 128 * 1024 * 1024;
 /** A caller's own request id is taken over if it is harmless. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 const LOGGED_PATH_MAX_LENGTH = 200;
@@ -125,26 +128,33 @@ function requestIdOf(request: NodeRequest): string {
 
 function endpointsByPath(options: RouterOptions): ReadonlyMap<string, Endpoint> {
   const endpoints = new Map<string, Endpoint>();
-  for (const [path, { method, handle }] of restRoutes(options)) {
+  const budget = createBodyBudget(SINGLE_BODIES_MAX_BYTES);
+  for (const [path, { method, handle }] of restRoutes({ ...options, budget })) {
     endpoints.set(path, { method, handle, cutAfterMs: UNARY_CUT_AFTER_MS });
   }
-  const signedMethods = signedMethodsByPath(options.ingest);
+  const signedMethods = signedMethodsByPath(options.ingest, budget);
   for (const handler of protocolHandlers(options)) {
     const signed = signedMethods.get(handler.requestPath);
     endpoints.set(handler.requestPath, {
       method: "POST",
       cutAfterMs: handler.method.methodKind === "unary" ? UNARY_CUT_AFTER_MS : STREAM_CUT_AFTER_MS,
-      handle: (request, response, record) =>
-        signed === undefined
-          ? serveUnsignedRpc(request, response, handler, record)
-          : serveSignedRpc(request, response, signed, handler, record, options),
+      handle: (request, response, record) => {
+        const call = { request, response, handler, record, log: options.log };
+        return signed === undefined
+          ? serveUnsignedRpc(call, budget)
+          : serveSignedRpc(call, signed, options);
+      },
     });
   }
   return endpoints;
 }
 
-function signedMethodsByPath(ingest: Ingest): ReadonlyMap<string, SignedMethod> {
-  const methods = [ingestMethod(ingest), ingestBatchMethod(ingest)] as const;
+function signedMethodsByPath(
+  ingest: Ingest,
+  budget: BodyBudget,
+): ReadonlyMap<string, SignedMethod> {
+  const batchBudget = createBodyBudget(BATCH_BODIES_MAX_BYTES);
+  const methods = [ingestMethod(ingest, budget), ingestBatchMethod(ingest, batchBudget)] as const;
   // Each method is called with the messages of its own descriptor only.
   return new Map(methods.map((method) => [method.path, method as unknown as SignedMethod]));
 }
@@ -165,19 +175,6 @@ function protocolHandlers(options: RouterOptions): readonly UniversalHandler[] {
   });
   router.service(Health, healthService(isReady, monotonicMs));
   return router.handlers;
-}
-
-async function serveUnsignedRpc(
-  request: NodeRequest,
-  response: NodeResponse,
-  handler: UniversalHandler,
-  record: RequestRecord,
-): Promise<void> {
-  const isGrpc = request.headers["content-type"]?.startsWith("application/grpc") === true;
-  record.protocol = isGrpc ? "grpc" : "connect";
-  const universal = universalRequestFromNodeRequest(request, response, undefined, undefined);
-  takeTimeout(universal.header);
-  await universalResponseToNodeResponse(await handler(universal), response);
 }
 
 /** Ends a request that is stuck, whatever it waits for. */
