@@ -62,6 +62,7 @@ describe.each(senders)("$name", (sender) => {
       duplicate: false,
       errorCount: 0,
     } satisfies Partial<Reply>);
+    expect(first.httpStatus).toBe(sender.newStatus);
     expect(first.serverTime).toBeGreaterThanOrEqual(before);
     expect(first.serverTime).toBeLessThan(before + NANOS_PER_MINUTE);
     const row = await interop.store.findSignal(first.signalId);

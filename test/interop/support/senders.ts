@@ -64,6 +64,8 @@ export type Send = (serverUrl: string, signal: Signal, key: string) => Promise<R
 export interface Sender {
   readonly name: string;
   readonly send: Send;
+  /** The HTTP status for a new signal, if its replies tell it. */
+  readonly newStatus?: 200 | 201;
   /** The program that it needs. */
   readonly tool?: "python3" | "curl" | "buf";
 }
@@ -213,6 +215,7 @@ function bufCurl(
 function curl(path: string, httpArgs: readonly string[] = []): Sender {
   return {
     name: `curl, ${path} ${httpArgs.length > 0 ? "h2c" : "HTTP/1.1"}`,
+    newStatus: path === INGEST ? 200 : 201,
     tool: "curl",
     async send(serverUrl, signal, key) {
       const message = path === INGEST ? ingestJson(signal, key) : restJson(signal, key);
@@ -238,6 +241,7 @@ function curl(path: string, httpArgs: readonly string[] = []): Sender {
 function python(path: string): Sender {
   return {
     name: `Python, ${path}`,
+    newStatus: path === INGEST ? 200 : 201,
     tool: "python3",
     async send(serverUrl, signal, key) {
       const message = path === INGEST ? ingestJson(signal, key) : restJson(signal, key);
@@ -362,7 +366,7 @@ async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
 const HTTP2 = ["--http2-prior-knowledge"];
 
 /** All ways that are promised. */
-export const SENDERS: readonly Sender[] = [
+const SENDERS: readonly Sender[] = [
   sdk({ protocol: "connect", codec: "binary", httpVersion: "1.1" }),
   sdk({ protocol: "connect", codec: "json", httpVersion: "1.1" }),
   sdk({ protocol: "connect", codec: "binary", httpVersion: "2" }),
