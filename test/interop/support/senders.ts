@@ -44,21 +44,7 @@ import { formatTimestamp, parseTimestamp } from "../../../src/signing/index.ts";
 import { TEST_PRODUCER_ID, TEST_SECRET, testHeaders } from "../../support/server.ts";
 import { hasTool, ROOT, run } from "./command.ts";
 import { grpcJsByHand, grpcJsWithInterceptor } from "./grpcJs.ts";
-
-/** What the server answered, the same for all protocols. */
-export interface Reply {
-  readonly signalId: string;
-  readonly status: SignalStatus;
-  readonly serverTime: Instant;
-  readonly message: string;
-  readonly duplicate: boolean;
-  readonly errorCount: number;
-  /** The HTTP status, where the sender can see it. */
-  readonly httpStatus?: number;
-}
-
-/** Hands one signal over under a key. Fails with whatever its client fails with. */
-export type Send = (serverUrl: string, signal: Signal, key: string) => Promise<Reply>;
+import type { Reply, Send } from "./reply.ts";
 
 /** One way to hand a signal over. */
 export interface Sender {
