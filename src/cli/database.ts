@@ -3,7 +3,8 @@
  * failures mean to a person.
  */
 import { StoreUnavailableError } from "../ingest/index.ts";
-import { ConfigError, type ServerConfig, serverConfigFromEnv } from "../server/index.ts";
+// Not by the index, which would load the whole server for a migration.
+import { ConfigError, type ServerConfig, serverConfigFromEnv } from "../server/config.ts";
 import { DatabaseError } from "../store/index.ts";
 import { failedError, unavailableError, usageError } from "./cliError.ts";
 import type { Environment } from "./environment.ts";

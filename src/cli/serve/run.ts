@@ -9,6 +9,8 @@ import { note } from "../output.ts";
 /** @throws CliError if it cannot start. */
 export async function serve({ envFile }: { readonly envFile?: string }): Promise<void> {
   const config = readServerConfig(readEnvironment(envFile));
+  // Before the start, whose last line in the log already invites signals to come.
+  const stopRequest = awaitStopRequest();
   let server: RunningServer;
   try {
     server = await startServer(config);
@@ -16,7 +18,7 @@ export async function serve({ envFile }: { readonly envFile?: string }): Promise
     throw listenFailure(error, config) ?? storeFailure(error);
   }
   greet(server);
-  closeOnSignal(server);
+  stopRequest.then(() => close(server));
 }
 
 /** The log is for machines; a person at the terminal is told what to do next. */
@@ -42,20 +44,27 @@ function listenFailure(error: unknown, { host, port }: ServerConfig): Error | un
   }
 }
 
-function closeOnSignal(server: RunningServer): void {
-  let isClosing = false;
-  function onSignal(): void {
-    // Whoever asks a second time does not want to wait.
-    if (isClosing) process.exit(EXIT_FAILED);
-    isClosing = true;
-    server.close().then(
-      () => process.exit(EXIT_OK),
-      (error: Error) => {
-        note(error.message);
-        process.exit(EXIT_FAILED);
-      },
-    );
+/** Resolves at the first SIGINT or SIGTERM; a second one ends the process. */
+function awaitStopRequest(): Promise<void> {
+  return new Promise((resolve) => {
+    let isRequested = false;
+    function onSignal(): void {
+      // Whoever asks a second time does not want to wait.
+      if (isRequested) process.exit(EXIT_FAILED);
+      isRequested = true;
+      resolve();
+    }
+    process.on("SIGINT", onSignal);
+    process.on("SIGTERM", onSignal);
+  });
+}
+
+async function close(server: RunningServer): Promise<never> {
+  try {
+    await server.close();
+  } catch (error) {
+    note((error as Error).message);
+    process.exit(EXIT_FAILED);
   }
-  process.on("SIGINT", onSignal);
-  process.on("SIGTERM", onSignal);
+  process.exit(EXIT_OK);
 }
