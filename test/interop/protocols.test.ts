@@ -7,7 +7,8 @@ import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { validSignal } from "../support/signals.ts";
 import { skipVisibly } from "./support/command.ts";
-import { availableSenders, type Reply, type Sender } from "./support/senders.ts";
+import type { Reply } from "./support/reply.ts";
+import { availableSenders, type Sender } from "./support/senders.ts";
 import { decidedByProducer, type Interop, rowOf, startInterop } from "./support/server.ts";
 
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;

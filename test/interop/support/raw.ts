@@ -5,7 +5,8 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { IngestResponseSchema } from "../../../gen/signals/v1/ingest_service_pb.ts";
 import { testHeaders } from "../../support/server.ts";
-import { type Reply, replyOf } from "./senders.ts";
+import type { Reply } from "./reply.ts";
+import { replyOf } from "./senders.ts";
 
 export const INGEST_PATH = "/signals.v1.IngestService/Ingest";
 export const INGEST_BATCH_PATH = "/signals.v1.IngestService/IngestBatch";
