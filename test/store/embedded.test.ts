@@ -35,6 +35,8 @@ import { makeTemporaryDir, type TemporaryDir } from "./temporaryDir.ts";
 
 const PROJECT = fileURLToPath(new URL("../..", import.meta.url));
 const NOBODY = { uid: 65_534, gid: 65_534 };
+/** Takes rights away from a program; part of util-linux. */
+const SETPRIV = "/usr/bin/setpriv";
 const isRoot = process.getuid?.() === 0;
 
 /** A DATA_DIR that is removed after the test, with what it points to. */
@@ -465,19 +467,22 @@ describe.runIf(isRoot)("as root", () => {
     await again.leave();
   });
 
-  test("without the right to look into other accounts' processes still finds the server", async () => {
-    const dataDir = await copyUsedDataDir();
-    const server = await use(dataDir);
-    const script = path.join(PROJECT, "test", "store", "embeddedProcess.ts");
-    const drop = ["--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"];
-    const child = spawn("setpriv", [...drop, process.execPath, script, dataDir], {
-      stdio: ["pipe", "pipe", "inherit"],
-    });
-    const [line] = (await once(createInterface(child.stdout), "line")) as [string];
-    expect(JSON.parse(line)).toEqual({ url: server.url });
-    child.stdin.end();
-    await once(child, "exit");
-  });
+  test.runIf(existsSync(SETPRIV))(
+    "without the right to look into other accounts' processes still finds the server",
+    async () => {
+      const dataDir = await copyUsedDataDir();
+      const server = await use(dataDir);
+      const script = path.join(PROJECT, "test", "store", "embeddedProcess.ts");
+      const drop = ["--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"];
+      const child = spawn(SETPRIV, [...drop, process.execPath, script, dataDir], {
+        stdio: ["pipe", "pipe", "inherit"],
+      });
+      const [line] = (await once(createInterface(child.stdout), "line")) as [string];
+      expect(JSON.parse(line)).toEqual({ url: server.url });
+      child.stdin.end();
+      await once(child, "exit");
+    },
+  );
 });
 
 describe.runIf(isRoot)("as an ordinary user", () => {
