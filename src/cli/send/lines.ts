@@ -9,7 +9,7 @@ export type Line =
   | { readonly number: number; readonly fault: string };
 
 /** Well above any signal that a server takes, so that the server's own rule is the one told. */
-export const LINE_MAX_BYTES = 1_048_576;
+const LINE_MAX_BYTES = 1_048_576;
 
 const LINE_FEED = 0x0a;
 
