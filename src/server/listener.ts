@@ -7,6 +7,7 @@ import { randomUUIDv7 } from "node:crypto";
 import http from "node:http";
 import http2 from "node:http2";
 import net, { type AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
 import tls from "node:tls";
 import type { RequestListener } from "./nodeHttp.ts";
 
@@ -119,16 +120,6 @@ function createHttp1Server(onRequest: RequestListener): http.Server {
     onRequest,
   );
   server.maxHeadersCount = HEADERS_MAX_COUNT;
-  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-    if (!socket.writable || error.code === "ECONNRESET") {
-      socket.destroy();
-      return;
-    }
-    const fields = ["Connection: close", "Content-Length: 0", `x-request-id: ${randomUUIDv7()}`];
-    socket.end(`HTTP/1.1 ${clientErrorStatus(error)}\r\n${fields.join("\r\n")}\r\n\r\n`);
-    const timer = setTimeout(() => socket.destroy(), HANG_UP_TIMEOUT_MS);
-    socket.once("close", () => clearTimeout(timer));
-  });
   // An expectation other than 100-continue may be ignored (RFC 9110, section 10.1.1), and
   // so may an offer to upgrade (section 7.8), for which there is no listener: some clients
   // offer h2c with their first request.
@@ -138,33 +129,74 @@ function createHttp1Server(onRequest: RequestListener): http.Server {
   return server;
 }
 
-/** The HTTP/1.1 connections, so that the idle ones can be told from those with a request under way. */
+/** One HTTP/1.1 connection. */
+interface Http1Connection {
+  /** The answers that are not sent yet. */
+  readonly underWay: Set<http.ServerResponse>;
+  /** Whether it ends with the answers that are under way. */
+  isEnding: boolean;
+}
+
+/**
+ * Ends HTTP/1.1 connections, all of them or one that brings bytes that are no request,
+ * without losing the answer to a request that came whole.
+ */
 function trackHttp1(server: http.Server): { close(): void } {
-  const connections = new Map<net.Socket, Set<http.ServerResponse>>();
+  const connections = new Map<Duplex, Http1Connection>();
   let isClosing = false;
+
   server.on("connection", (socket: net.Socket) => {
-    connections.set(socket, new Set());
+    connections.set(socket, { underWay: new Set(), isEnding: false });
     socket.once("close", () => connections.delete(socket));
   });
-  server.prependListener("request", (request, response) => {
-    const underWay = connections.get(request.socket);
-    underWay?.add(response);
-    if (isClosing) response.shouldKeepAlive = false;
+  server.prependListener("request", ({ socket }, response) => {
+    const connection = connections.get(socket);
+    if (connection === undefined) return;
+    connection.underWay.add(response);
+    if (isClosing) endAfterAnswers(connection);
     response.once("close", () => {
-      underWay?.delete(response);
-      if (isClosing && underWay?.size === 0) request.socket.destroySoon();
+      connection.underWay.delete(response);
+      if (connection.isEnding && !isAnswering(connection)) socket.destroySoon();
     });
   });
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    const connection = connections.get(socket);
+    if (connection !== undefined && isAnswering(connection)) endAfterAnswers(connection);
+    else refuseBytes(error, socket);
+  });
+
   return {
     close() {
       isClosing = true;
-      for (const [socket, underWay] of connections) {
-        if (underWay.size === 0) socket.destroy();
-        // The answer then tells the caller to send nothing more on this connection.
-        for (const response of underWay) response.shouldKeepAlive = false;
+      for (const [socket, connection] of connections) {
+        if (connection.underWay.size === 0) socket.destroy();
+        else endAfterAnswers(connection);
       }
     },
   };
+}
+
+/** Whether a request that came whole waits for its answer. */
+function isAnswering({ underWay }: Http1Connection): boolean {
+  return [...underWay].some((response) => response.req.complete);
+}
+
+function endAfterAnswers(connection: Http1Connection): void {
+  connection.isEnding = true;
+  // The answer then tells the caller to send nothing more on this connection.
+  for (const response of connection.underWay) response.shouldKeepAlive = false;
+}
+
+/** Tells a caller that its bytes are no request, and hangs up. */
+function refuseBytes(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable || error.code === "ECONNRESET") {
+    socket.destroy();
+    return;
+  }
+  const fields = ["Connection: close", "Content-Length: 0", `x-request-id: ${randomUUIDv7()}`];
+  socket.end(`HTTP/1.1 ${clientErrorStatus(error)}\r\n${fields.join("\r\n")}\r\n\r\n`);
+  const timer = setTimeout(() => socket.destroy(), HANG_UP_TIMEOUT_MS);
+  socket.once("close", () => clearTimeout(timer));
 }
 
 function clientErrorStatus({ code }: NodeJS.ErrnoException): string {

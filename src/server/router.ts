@@ -186,9 +186,10 @@ function cutAfter(response: NodeResponse, milliseconds: number): void {
 /** Ends the sending of a body that was answered before it was read to its end. */
 function endUnreadBody(request: NodeRequest): void {
   if (request.complete) return;
-  // What still comes over HTTP/1.1 is read and thrown away, since a caller that sends all
-  // before it reads would otherwise never see its answer.
-  if (!("stream" in request)) request.resume();
+  // What still comes is read and thrown away for a while, since a caller that sends all
+  // before it reads would otherwise never see its answer, and some versions of curl lose
+  // an answer that a reset follows at once.
+  request.resume();
   const timer = setTimeout(() => {
     // RFC 9113, section 8.1: NO_ERROR asks the caller to stop sending, and the answer counts.
     if ("stream" in request) request.stream.close(constants.NGHTTP2_NO_ERROR);
