@@ -1,7 +1,11 @@
 /** Signs a body and prints the headers. */
 import { systemClock } from "../../client/clock.ts";
-import { formatTimestamp, type SignedRequest, signatureHeaders } from "../../signing/index.ts";
-import { malformedPart } from "../../signing/stringToSign.ts";
+import {
+  formatTimestamp,
+  malformedPart,
+  type SignedRequest,
+  signatureHeaders,
+} from "../../signing/index.ts";
 import { usageError } from "../cliError.ts";
 import {
   type CredentialOptions,

@@ -4,13 +4,13 @@
 import { createHmac } from "node:crypto";
 import {
   bodySha256,
+  malformedPart,
   parseSignature,
   Secret,
   type SignedRequest,
   stringToSign,
   verify,
 } from "../../signing/index.ts";
-import { malformedPart } from "../../signing/stringToSign.ts";
 import { readSignature } from "./signatureText.ts";
 import {
   bodyHashVariants,
