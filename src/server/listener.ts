@@ -58,8 +58,14 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   const sockets = new Set<net.Socket>();
   /** Connections in clear text whose protocol is not known yet. */
   const undecided = new Set<net.Socket>();
-  const serveHttp1 = (socket: net.Socket) => http1.emit("connection", socket);
-  const serveHttp2 = (socket: net.Socket) => h2.emit("connection", socket);
+  let isClosing = false;
+  const serveBy = (protocol: http.Server | http2.Http2Server) => (socket: net.Socket) => {
+    // A TLS handshake may end after the server began to close.
+    if (isClosing) socket.destroy();
+    else protocol.emit("connection", socket);
+  };
+  const serveHttp1 = serveBy(http1);
+  const serveHttp2 = serveBy(h2);
 
   const server =
     options.tls === undefined
@@ -91,6 +97,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   return {
     address: server.address() as AddressInfo,
     async close(graceMs) {
+      isClosing = true;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const socket of undecided) socket.destroy();
       http1Connections.close();
