@@ -225,7 +225,9 @@ export function http2Post(
       session.close();
       const bytes = Buffer.concat(chunks);
       const text = JSON.stringify(received) + bytes.toString("latin1");
-      resolve({ httpStatus: Number(received[":status"]), headers: received, body: bytes, text });
+      const httpStatus = Number(received[":status"]);
+      if (Number.isNaN(httpStatus)) reject(new Error("The stream ended without an answer."));
+      else resolve({ httpStatus, headers: received, body: bytes, text });
     });
     stream.end(body);
   });
