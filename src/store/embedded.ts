@@ -66,7 +66,7 @@ export async function startEmbeddedPostgres(
   const { log } = options;
   const context = await openCluster(options);
   let isClosed = false;
-  let presence = join(context, options, onLost);
+  let presence = join(context, options, onLost, undefined);
 
   function onLost(): void {
     if (!isClosed) {
@@ -78,7 +78,11 @@ export async function startEmbeddedPostgres(
   async function rejoin(): Promise<Presence> {
     for (;;) {
       try {
-        return await join(context, options, onLost);
+        const found = await join(context, options, onLost, port);
+        if (found.port !== port) {
+          log.error("embedded PostgreSQL has another port now, this process must be restarted");
+        }
+        return found;
       } catch (error) {
         if (isClosed) {
           throw error;
@@ -89,7 +93,7 @@ export async function startEmbeddedPostgres(
     }
   }
 
-  const { url } = await presence;
+  const { url, port } = await presence;
   log.info({ dataDir: options.dataDir }, "embedded PostgreSQL is ready");
 
   return {
@@ -127,6 +131,7 @@ async function openCluster({ dataDir, log }: EmbeddedPostgresOptions): Promise<C
 /** A server that stays while this process attends. */
 interface Presence {
   readonly url: string;
+  readonly port: number;
   readonly attendance: Attendance;
 }
 
@@ -135,14 +140,16 @@ async function join(
   context: ClusterContext,
   { log, startTimeoutMs = DEFAULT_START_TIMEOUT_MS }: EmbeddedPostgresOptions,
   onLost: () => void,
+  knownPort: number | undefined,
 ): Promise<Presence> {
   const password = await readPassword(context.clusterDir);
   const deadline = AbortSignal.timeout(startTimeoutMs);
   for (;;) {
-    const { port } = await ensurePostmaster(context, deadline);
+    const { port } = await ensurePostmaster(context, deadline, knownPort);
     const url = `postgres://${DATABASE_USER}:${password}@127.0.0.1:${port}/postgres`;
     try {
-      return { url, attendance: await attend({ url, log, timeoutMs: ATTEND_TIMEOUT_MS, onLost }) };
+      const attendance = await attend({ url, log, timeoutMs: ATTEND_TIMEOUT_MS, onLost });
+      return { url, port, attendance };
     } catch (error) {
       // The last user may have stopped it in the moment between: then look again.
       if (deadline.aborted || !isConnectionFailure(error)) {

@@ -115,6 +115,7 @@ async function startProcess(
     ...options,
   });
   const ended = once(child, "exit");
+  onTestFinished(() => void child.kill("SIGKILL"));
   if (child.stdout === null) {
     throw new Error("The process has no output");
   }
