@@ -47,7 +47,7 @@ test("a poller that resumes after the last sequence it read sees every signal on
   expect(seen).toEqual(rows.map(({ sequence }) => sequence));
   expect(rows.length).toBeGreaterThan(SIGNALS);
   // Otherwise nothing was read while it was written.
-  expect(polls).toBeGreaterThan(100);
+  expect(polls).toBeGreaterThan(10);
 }, 60_000);
 
 /** Reads on and on what is new since it last read. */
