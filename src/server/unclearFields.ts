@@ -58,9 +58,9 @@ function takeFromSignal(signal: Record<string, unknown>): SignalOverrides {
  */
 function take(signal: Record<string, unknown>, field: string): unknown {
   const protoName = field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  const names = [field, protoName].filter((name) => Object.hasOwn(signal, name));
-  const [name] = names;
-  if (name === undefined || names.length > 1) return undefined;
+  const isThere = (name: string) => Object.hasOwn(signal, name);
+  if (protoName !== field && isThere(protoName) && isThere(field)) return undefined;
+  const name = isThere(field) ? field : protoName;
   const value = signal[name];
   delete signal[name];
   return value ?? undefined;
