@@ -132,12 +132,13 @@ describe("the gRPC service", () => {
   test("forgets a watcher that is gone", async () => {
     const { stream, seen } = watch("");
     await expect.poll(() => seen).toEqual(["SERVING"]);
+    const aborted = () =>
+      server.logLines.filter(
+        ({ path, msg }) => path === "/grpc.health.v1.Health/Watch" && msg === "request aborted",
+      ).length;
+    const before = aborted();
     stream.cancel();
-    await eventually("the line of its request", () =>
-      server.logLines.some(
-        ({ path, msg }) => path === "/grpc.health.v1.Health/Watch" && msg !== "",
-      ),
-    );
+    await eventually("the line of its request", () => aborted() === before + 1);
   });
 
   test("takes Connect and gRPC-Web, too", async () => {
