@@ -205,7 +205,7 @@ function ignoredSentence(unknownNames: readonly string[]): string {
 }
 
 /** Sends JSON and ends the response. */
-export function sendJson(
+function sendJson(
   response: NodeResponse,
   status: number,
   body: unknown,
