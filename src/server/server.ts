@@ -107,7 +107,7 @@ async function start(
   const shutdown = new AbortController();
   const { monotonicMs } = systemClock;
   const router = createRouter({
-    authenticate: authentication(config, directory),
+    authenticate: authentication(config, directory, log),
     ingest: createIngest({
       store: createSignalStore(database),
       clock: systemClock,
@@ -176,11 +176,17 @@ async function makeSureOfProducer(
   log.warn(facts, "the configured secret of this producer has expired; it does not sign");
 }
 
-function authentication(config: ServerConfig, directory: ProducerDirectory): Authenticate {
+function authentication(
+  config: ServerConfig,
+  directory: ProducerDirectory,
+  log: Logger,
+): Authenticate {
   const options = { directory, rateLimit: createRateLimit(), now: systemClock.now };
-  return config.isSigningRequired
-    ? authenticateBySignature(options)
-    : authenticateNobody({ ...options, requireApproval: config.requireApproval });
+  if (config.isSigningRequired) return authenticateBySignature(options);
+  log.warn(
+    "HMAC_PRODUCER_ENABLED is false: unsigned signals are taken from anyone on this machine",
+  );
+  return authenticateNobody({ ...options, requireApproval: config.requireApproval });
 }
 
 async function answers(database: Database): Promise<boolean> {

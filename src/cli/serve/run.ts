@@ -44,7 +44,7 @@ function listenFailure(error: unknown, { host, port }: ServerConfig): Error | un
   }
 }
 
-/** Resolves at the first SIGINT or SIGTERM; a second one ends the process. */
+/** Resolves at the first signal that asks for an end; a second one ends the process. */
 function awaitStopRequest(): Promise<void> {
   return new Promise((resolve) => {
     let isRequested = false;
@@ -56,6 +56,8 @@ function awaitStopRequest(): Promise<void> {
     }
     process.on("SIGINT", onSignal);
     process.on("SIGTERM", onSignal);
+    // The terminal was closed.
+    process.on("SIGHUP", onSignal);
   });
 }
 
