@@ -5,6 +5,7 @@
  * The library then does what is the protocol's: content types, framing, errors and
  * trailers. What was found out goes to it as the call's admission.
  */
+import type { Http2ServerResponse } from "node:http2";
 import type { DescMessage, DescMethodUnary, MessageShape } from "@bufbuild/protobuf";
 import {
   Code,
@@ -21,13 +22,19 @@ import {
 import type { Logger } from "pino";
 import { type Origin, type Refusal, refuse } from "../ingest/index.ts";
 import type { Authenticate } from "./authenticate.ts";
-import { takeTimeout } from "./deadline.ts";
+import { takeTimeout, timeoutOf } from "./deadline.ts";
 import { type Codec, decodeMessage } from "./decode.ts";
 import { connectErrorOf, connectHttpStatus, internalRefusal } from "./errors.ts";
 import type { SignalOverrides } from "./jsonOverrides.ts";
 import type { NodeRequest, NodeResponse } from "./nodeHttp.ts";
 import { receiveSigned, type SignedEndpointLimits } from "./receive.ts";
 import type { RequestRecord } from "./requestRecord.ts";
+import {
+  writeConnectError,
+  writeConnectMessage,
+  writeGrpcError,
+  writeGrpcMessage,
+} from "./unaryAnswer.ts";
 
 /** What a handler is told besides the message. */
 export interface SignedCall {
@@ -91,32 +98,66 @@ export async function serveSignedRpc(
   record: RequestRecord,
   dependencies: SignedRpcDependencies,
 ): Promise<void> {
-  const contextValues = createContextValues();
-  const universal = universalRequestFromNodeRequest(request, response, undefined, contextValues);
   const form = wireForm(request);
-  let body: Uint8Array[] = [];
-  // Without a form that is known, the library refuses the content type or the verb.
-  if (form !== undefined) {
-    record.protocol = form.protocol;
-    const timeoutMs = takeTimeout(universal.header);
-    const admission = await admit(request, signed, form, timeoutMs, record, dependencies).catch(
-      (error: unknown) => {
-        dependencies.log.error({ err: error, request_id: record.requestId }, "request failed");
-        return refused(internalRefusal(record.requestId), record);
-      },
-    );
-    if (admission === undefined) return;
-    contextValues.set(admissionKey, admission);
-    // The library gets no body of a refused call, and an empty message otherwise: the
-    // bytes have been decoded already, and strictly. The length that the caller announced
-    // is not that of the empty message, and the library holds a body to its length.
-    body = [emptyBody(form)];
-    universal.header.delete("content-length");
+  // The library refuses a content type that is not known.
+  if (form === undefined) {
+    return serveByLibrary(request, response, handler, undefined, undefined, record);
   }
+  record.protocol = form.protocol;
+  const admission = await admit(request, signed, form, record, dependencies).catch(
+    (error: unknown) => {
+      dependencies.log.error({ err: error, request_id: record.requestId }, "request failed");
+      return refused(internalRefusal(record.requestId), record);
+    },
+  );
+  if (admission === undefined) return;
+  if (form.protocol === "connect") writeConnect(response, form.codec, signed, admission, record);
+  else if (form.protocol === "grpc" && "stream" in response) {
+    writeGrpc(response, form.codec, signed, admission);
+  } else await serveByLibrary(request, response, handler, form, admission, record);
+}
+
+function writeConnect(
+  response: NodeResponse,
+  codec: Codec,
+  { method }: SignedMethod,
+  admission: Admission,
+  { reason }: RequestRecord,
+): void {
+  if ("answer" in admission) writeConnectMessage(response, codec, method.output, admission.answer);
+  else writeConnectError(response, admission.error, reason && connectHttpStatus(reason));
+}
+
+function writeGrpc(
+  response: Http2ServerResponse,
+  codec: Codec,
+  { method }: SignedMethod,
+  admission: Admission,
+): void {
+  if ("answer" in admission) writeGrpcMessage(response, codec, method.output, admission.answer);
+  else writeGrpcError(response, codec, admission.error);
+}
+
+/** Leaves the answer to the protocol library. */
+async function serveByLibrary(
+  request: NodeRequest,
+  response: NodeResponse,
+  handler: UniversalHandler,
+  form: WireForm | undefined,
+  admission: Admission | undefined,
+  { reason }: RequestRecord,
+): Promise<void> {
+  const contextValues = createContextValues().set(admissionKey, admission);
+  const universal = universalRequestFromNodeRequest(request, response, undefined, contextValues);
+  takeTimeout(universal.header);
+  // The library gets an empty message: the bytes have been decoded already, and strictly.
+  // The length that the caller announced is not that of the empty message, and the
+  // library holds a body to its length.
+  const body = form === undefined ? [] : [emptyBody(form)];
+  universal.header.delete("content-length");
   const answer = await handler({ ...universal, body: createAsyncIterable(body) });
   const isHttpError = answer.status !== 200;
-  const status =
-    isHttpError && record.reason !== undefined ? connectHttpStatus(record.reason) : answer.status;
+  const status = isHttpError && reason !== undefined ? connectHttpStatus(reason) : answer.status;
   await universalResponseToNodeResponse({ ...answer, status }, response);
 }
 
@@ -165,11 +206,11 @@ async function admit(
   request: NodeRequest,
   signed: SignedMethod,
   form: WireForm,
-  timeoutMs: number | undefined,
   record: RequestRecord,
   { authenticate, monotonicMs }: SignedRpcDependencies,
 ): Promise<Admission | undefined> {
   if (form.isCompressed) return compressed();
+  const timeoutMs = timeoutOf(request.headers);
   if (timeoutMs === undefined) {
     return refused(refuse("MALFORMED_BODY", "The timeout header is malformed."), record);
   }
