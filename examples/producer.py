@@ -26,6 +26,7 @@ CONNECT_PATH = "/signals.v1.IngestService/Ingest"
 REST_PATH = "/api/v1/signals/ingest"
 
 ATTEMPTS_MAX = 5
+FIRST_DELAY_SECONDS = 0.25
 TIMEOUT_SECONDS = 30
 # The server is busy or restarting, or a proxy could not reach it. Any other error is about
 # the request, and would only come again.
@@ -75,7 +76,7 @@ def deliver(server, path, secret, producer_id, message):
     for attempt in range(1, ATTEMPTS_MAX + 1):
         headers = signed_headers(secret, producer_id, path, body)
         request = urllib.request.Request(server + path, body, headers)
-        delay = 0.25 * 2**attempt
+        delay = FIRST_DELAY_SECONDS * 2 ** (attempt - 1)
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
                 return json.load(answer)
@@ -149,12 +150,12 @@ def rest_message():
 
 
 def main():
-    try:
-        producer_id = os.environ["PRODUCER_ID"]
-        secret = os.environ["HMAC_PRODUCER_SECRET"]
-        server = os.environ["OUTBOUND_SERVER_URL"].rstrip("/")
-    except KeyError as missing:
-        return f"Set {missing.args[0]}; the server wrote it to .countersign/producer.env"
+    for name in ("PRODUCER_ID", "HMAC_PRODUCER_SECRET", "OUTBOUND_SERVER_URL"):
+        if not os.environ.get(name):
+            return f"{name} is not set. The server wrote it to .countersign/producer.env"
+    producer_id = os.environ["PRODUCER_ID"]
+    secret = os.environ["HMAC_PRODUCER_SECRET"]
+    server = os.environ["OUTBOUND_SERVER_URL"].rstrip("/")
 
     is_rest = "--rest" in sys.argv[1:]
     path = REST_PATH if is_rest else CONNECT_PATH

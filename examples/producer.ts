@@ -35,7 +35,7 @@ async function deliver(client: SignalClient, signal: SignalInput): Promise<Inges
       const error = SignalError.from(thrown);
       if (!error.retryable || attempt === ATTEMPTS_MAX) throw error;
       console.error(`Attempt ${attempt} failed, trying again: ${error.message}`);
-      await sleep(error.retryAfterMs ?? FIRST_DELAY_MS * 2 ** attempt);
+      await sleep(error.retryAfterMs ?? FIRST_DELAY_MS * 2 ** (attempt - 1));
     }
   }
 }

@@ -151,9 +151,7 @@ describe.each(FOLDERS)("src/%s", (folder) => {
     for (const path of paths) expect(rulesBrokenBy(path), path).toEqual([]);
   });
 
-  // The rule leaves src/cli open; below, its source is searched instead.
-  const barred = folder === "cli" ? [] : OUTSIDE;
-  test.each(barred)("may not import from %s/", (outside) => {
+  test.each(OUTSIDE)("may not import from %s/", (outside) => {
     expect(rulesBrokenBy(probe(folder, "value", outside))).toContain(
       "lint/style/noRestrictedImports",
     );

@@ -1,12 +1,8 @@
-/** `countersign serve`: runs the server until it is told to stop. */
-import { Command } from "commander";
-import { ConfigError, type RunningServer, serverConfigFromEnv, startServer } from "../server/index.ts";
+import type { Command } from "commander";
+import { addHelp, createCommand } from "./command.ts";
+import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "./exitCodes.ts";
 
-const EXIT_FAILURE = 1;
-const EXIT_USAGE = 2;
-
-const ENVIRONMENT_HELP = `
-Environment:
+const NOTES = `Environment:
   HOST                       address to listen on (127.0.0.1)
   PORT                       port for gRPC, gRPC-Web, Connect and REST (8080)
   DATABASE_URL               PostgreSQL to use; unset, an embedded one is started
@@ -22,52 +18,30 @@ Environment:
   TLS_CERT_FILE, TLS_KEY_FILE  certificate and key in PEM; unset, clear text is served
   LOG_LEVEL                  fatal, error, warn, info, debug, trace or silent (info)
 
-The log is written to standard output, one JSON object a line.`;
+The log is written to standard output, one JSON object a line. SIGINT or SIGTERM ends the
+server when the requests under way are finished; a second one ends it at once.`;
 
-/** Makes the command. */
+/** `countersign serve`: runs the server until it is told to stop. */
 export function serveCommand(): Command {
-  return new Command("serve")
+  const command = createCommand("serve")
     .description("run the server")
     .option("--env-file <path>", "read environment variables from this file first")
-    .addHelpText("after", ENVIRONMENT_HELP)
-    .action(serve);
-}
-
-async function serve({ envFile }: { readonly envFile?: string }): Promise<void> {
-  let server: RunningServer;
-  try {
-    if (envFile !== undefined) process.loadEnvFile(envFile);
-    server = await startServer(serverConfigFromEnv());
-  } catch (error) {
-    process.stderr.write(`countersign: ${(error as Error).message}\n`);
-    process.exitCode = error instanceof ConfigError ? EXIT_USAGE : EXIT_FAILURE;
-    return;
-  }
-  greet(server);
-  closeOnSignal(server);
-}
-
-/** The log is for machines; a person at the terminal is told what to do next. */
-function greet({ url, producerFile }: RunningServer): void {
-  const lines = [`Countersign takes signals at ${url}`];
-  if (producerFile !== undefined) lines.push(`A producer's credentials are in ${producerFile}`);
-  process.stderr.write(`${lines.join("\n")}\n`);
-}
-
-function closeOnSignal(server: RunningServer): void {
-  let isClosing = false;
-  function onSignal(): void {
-    // Whoever asks a second time does not want to wait.
-    if (isClosing) process.exit(EXIT_FAILURE);
-    isClosing = true;
-    server.close().then(
-      () => process.exit(0),
-      (error: Error) => {
-        process.stderr.write(`countersign: ${error.message}\n`);
-        process.exit(EXIT_FAILURE);
-      },
-    );
-  }
-  process.on("SIGINT", onSignal);
-  process.on("SIGTERM", onSignal);
+    .action(async (options: { readonly envFile?: string }) => {
+      const { serve } = await import("./serve/run.ts");
+      await serve(options);
+    });
+  return addHelp(command, {
+    notes: NOTES,
+    examples: [
+      "countersign serve",
+      "PORT=8081 LOG_LEVEL=warn countersign serve",
+      "countersign serve --env-file /etc/countersign.env",
+    ],
+    exitCodes: {
+      [EXIT_OK]: "ended because it was told to",
+      [EXIT_FAILED]: "cannot start: the port is in use, the database is not safe, or the like",
+      [EXIT_USAGE]: "the command line or a variable is wrong",
+      [EXIT_UNAVAILABLE]: "the database cannot be reached",
+    },
+  });
 }

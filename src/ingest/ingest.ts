@@ -30,15 +30,18 @@ export interface IngestDependencies extends AcceptOptions {
   readonly batcher: Pick<Batcher, "store">;
 }
 
-/** Takes the signals of one authenticated request. */
-export interface Ingest {
-  /**
-   * @param deadlineMs by the monotonic clock, when the caller stops waiting.
-   * @returns one result for each submission, in order. Never throws for a bad signal
-   *   or an unavailable store; those are refusals.
-   */
-  (submissions: readonly Submission[], origin: Origin, deadlineMs: number): Promise<IngestResult[]>;
-}
+/**
+ * Takes the signals of one authenticated request.
+ *
+ * @param deadlineMs by the monotonic clock, when the caller stops waiting.
+ * @returns one result for each submission, in order. A bad signal and an unavailable
+ *   store are refusals, not errors.
+ */
+export type Ingest = (
+  submissions: readonly Submission[],
+  origin: Origin,
+  deadlineMs: number,
+) => Promise<IngestResult[]>;
 
 /** Puts the main job together. */
 export function createIngest(dependencies: IngestDependencies): Ingest {

@@ -1,60 +1,103 @@
 /**
- * Reading a request's body whole, within its size limit and its deadline. The bytes
- * are what the signature covers, so they are read before anything else may happen.
+ * Reading a request's body whole, within its size limit, its deadline, and the memory
+ * that all bodies share. The bytes are what the signature covers, so they are read
+ * before anything else may happen.
  */
 import type { Readable } from "node:stream";
 import { type Refusal, refuse } from "../ingest/index.ts";
+import type { BodyReservation } from "./bodyBudget.ts";
 
 /** The outcome of {@link readBody}; `aborted`: the caller is gone, nobody waits for an answer. */
 export type BodyReading =
-  | { readonly kind: "read"; readonly bytes: Buffer }
+  | { readonly kind: "read"; readonly bytes: Uint8Array }
   | { readonly kind: "refused"; readonly refusal: Refusal }
   | { readonly kind: "aborted" };
 
-/**
- * Reads to the end of the stream.
- *
- * @param maxBytes of the body, framing included. Beyond it reading stops at once.
- * @param timeoutMs how long the whole body may take.
- */
-export function readBody(
-  stream: Readable,
-  contentLength: string | undefined,
-  maxBytes: number,
-  timeoutMs: number,
-): Promise<BodyReading> {
+/** What bounds {@link readBody}. */
+export interface BodyLimits {
+  /** The `Content-Length` header, if there is one. */
+  readonly contentLength: string | undefined;
+  /** Of the body, framing included. Beyond it reading stops at once. */
+  readonly maxBytes: number;
+  /** How long the whole body may take. */
+  readonly timeoutMs: number;
+  readonly reservation: BodyReservation;
+}
+
+/** How long a caller should wait before it sends again what found no memory. */
+const OVERLOADED_RETRY_AFTER_MS = 1_000;
+
+/** Reads to the end of the stream. Never rejects. */
+export function readBody(stream: Readable, limits: BodyLimits): Promise<BodyReading> {
+  const { contentLength, maxBytes, timeoutMs, reservation } = limits;
   if (Number(contentLength) > maxBytes) return Promise.resolve(tooLarge(maxBytes));
   return new Promise((resolve) => {
-    const chunks: Buffer[] = [];
-    let length = 0;
+    const bytes = new GrowingBytes(maxBytes);
     const timer = setTimeout(() => finish(tooSlow()), Math.max(0, timeoutMs));
     function finish(reading: BodyReading): void {
       clearTimeout(timer);
-      stream.off("data", onData).off("end", onEnd).off("close", onClose);
+      stream.off("data", onData).off("end", onEnd).off("aborted", onClose).off("close", onClose);
       stream.pause();
       resolve(reading);
     }
     function onData(chunk: Buffer): void {
-      length += chunk.length;
-      if (length > maxBytes) finish(tooLarge(maxBytes));
-      else chunks.push(chunk);
+      if (bytes.length + chunk.length > maxBytes) finish(tooLarge(maxBytes));
+      else if (!reservation.take(chunk.length)) finish(overloaded());
+      else bytes.append(chunk);
     }
     function onEnd(): void {
-      finish({
-        kind: "read",
-        bytes: chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks),
-      });
+      finish({ kind: "read", bytes: bytes.value() });
     }
     function onClose(): void {
       finish({ kind: "aborted" });
     }
-    stream.on("data", onData).on("end", onEnd).on("close", onClose);
+    // A stream of HTTP/2 that is reset half-way says "aborted", and then "end" as if the
+    // body were whole.
+    stream.on("data", onData).on("end", onEnd).on("aborted", onClose).on("close", onClose);
     // The listener stays, since a late error without one would end the process. What it
     // would tell is known from "close".
     stream.on("error", onClose);
     // A caller that left before the listeners were there emits nothing any more.
     if (stream.destroyed && !stream.readableEnded) onClose();
   });
+}
+
+/**
+ * Bytes that come in pieces, copied together as they come: kept as a list, a body that
+ * is sent byte by byte would take a hundred times its size.
+ */
+class GrowingBytes {
+  readonly #maxBytes: number;
+  #buffer: Uint8Array = new Uint8Array(0);
+  length = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  append(chunk: Uint8Array): void {
+    const length = this.length + chunk.length;
+    if (this.length === 0) {
+      // Most bodies come in one piece, which needs no copy.
+      this.#buffer = chunk;
+    } else {
+      if (length > this.#buffer.length) this.#grow(length);
+      this.#buffer.set(chunk, this.length);
+    }
+    this.length = length;
+  }
+
+  value(): Uint8Array {
+    return this.#buffer.subarray(0, this.length);
+  }
+
+  /** At least doubles, so that all copying together is linear. */
+  #grow(length: number): void {
+    const capacity = Math.min(this.#maxBytes, Math.max(length, 2 * this.#buffer.length));
+    const grown = new Uint8Array(capacity);
+    grown.set(this.value());
+    this.#buffer = grown;
+  }
 }
 
 function tooLarge(maxBytes: number): BodyReading {
@@ -65,4 +108,11 @@ function tooLarge(maxBytes: number): BodyReading {
 function tooSlow(): BodyReading {
   const message = "The body did not arrive in time. Send it again under the same idempotency key.";
   return { kind: "refused", refusal: refuse("DEADLINE_EXCEEDED", message) };
+}
+
+function overloaded(): BodyReading {
+  const message =
+    "The server has too many requests under way. Send this one again under the same idempotency key.";
+  const retryAfterMs = OVERLOADED_RETRY_AFTER_MS;
+  return { kind: "refused", refusal: refuse("OVERLOADED", message, { retryAfterMs }) };
 }

@@ -2,6 +2,7 @@
  * The server's configuration, read once from the environment. A wrong value stops the
  * start with a message that names the variable, never a secret's value.
  */
+import { isIPv4 } from "node:net";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { z } from "zod";
@@ -131,8 +132,8 @@ function relationFaults(read: Variables): string[] {
   if ((read.TLS_CERT_FILE === undefined) !== (read.TLS_KEY_FILE === undefined)) {
     faults.push("TLS_CERT_FILE and TLS_KEY_FILE must be set together");
   }
-  if (read.HMAC_PRODUCER_SECRET !== undefined && read.PRODUCER_ID === undefined) {
-    faults.push("PRODUCER_ID must be set with HMAC_PRODUCER_SECRET");
+  if ((read.PRODUCER_ID === undefined) !== (read.HMAC_PRODUCER_SECRET === undefined)) {
+    faults.push("PRODUCER_ID and HMAC_PRODUCER_SECRET must be set together");
   }
   if (read.DATABASE_URL !== undefined && read.COUNTERSIGN_MASTER_KEY === undefined) {
     faults.push(
@@ -151,7 +152,7 @@ function relationFaults(read: Variables): string[] {
 
 /** Whether an address to bind is reachable from this machine only. */
 function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+  return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
 }
 
 function configOf(read: Variables): ServerConfig {

@@ -28,13 +28,3 @@ export function timeoutOf(headers: IncomingHttpHeaders): number | undefined {
 function text(value: string | string[] | undefined): string | null {
   return value === undefined ? null : String(value);
 }
-
-/**
- * Takes the timeout out of the headers, so that the server's own deadline, which is
- * answered with a reason, is the only one. (A timeout of 99999999 hours would also
- * overflow the protocol library's timer and end the call at once.)
- */
-export function takeTimeout(headers: Headers): void {
-  headers.delete("grpc-timeout");
-  headers.delete("connect-timeout-ms");
-}

@@ -5,11 +5,15 @@
 import {
   type DescMessage,
   fromBinary,
-  fromJsonString,
+  fromJson,
+  type JsonValue,
+  type Message,
   type MessageShape,
 } from "@bufbuild/protobuf";
+import { StructSchema } from "@bufbuild/protobuf/wkt";
 import { type Refusal, refuse } from "../ingest/index.ts";
-import { jsonOverrides, type SignalOverrides } from "./jsonOverrides.ts";
+import { parseJsonStrictly } from "./jsonText.ts";
+import { type SignalOverrides, takeUnclearFields } from "./unclearFields.ts";
 
 /** How a message is serialised. */
 export type Codec = "binary" | "json";
@@ -19,7 +23,7 @@ export type Decoding<Desc extends DescMessage> =
   | {
       readonly decoded: true;
       readonly message: MessageShape<Desc>;
-      /** Fields of each signal that JSON got wrong; shorter than the signals means none. */
+      /** Fields of each signal that were read here, not by the library; empty in binary. */
       readonly overrides: readonly SignalOverrides[];
     }
   | { readonly decoded: false; readonly refusal: Refusal };
@@ -45,7 +49,9 @@ export function decodeMessage<Desc extends DescMessage>(
 function decodeBinary<Desc extends DescMessage>(schema: Desc, body: Uint8Array): Decoding<Desc> {
   try {
     const message = fromBinary(schema, body);
-    if (hasUnknownFields(message)) return malformed("The message has a field that is not defined.");
+    if (hasUnknownFields(schema, message)) {
+      return malformed("The message has a field that is not defined.");
+    }
     return { decoded: true, message, overrides: [] };
   } catch {
     return malformed("The body is not a valid protobuf message of this type.");
@@ -53,29 +59,35 @@ function decodeBinary<Desc extends DescMessage>(schema: Desc, body: Uint8Array):
 }
 
 function decodeJson<Desc extends DescMessage>(schema: Desc, body: Uint8Array): Decoding<Desc> {
-  let text: string;
   try {
-    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
-  } catch {
-    return malformed("The body is not valid UTF-8.");
-  }
-  let message: MessageShape<Desc>;
-  try {
-    message = fromJsonString(schema, text, { ignoreUnknownFields: false });
+    const json = parseJsonStrictly(body);
+    const overrides = takeUnclearFields(json);
+    const message = fromJson(schema, json as JsonValue, { ignoreUnknownFields: false });
+    return { decoded: true, message, overrides };
   } catch (error) {
     // Only the producer that signed these bytes sees what is wrong with them.
     const explanation = (error as Error).message.slice(0, EXPLANATION_MAX_LENGTH);
     return malformed(`The body is not valid JSON of this message: ${explanation}`);
   }
-  return { decoded: true, message, overrides: jsonOverrides(JSON.parse(text)) };
 }
 
-/** Whether any message within, at any depth, kept a field number that its schema lacks. */
-function hasUnknownFields(value: unknown): boolean {
-  if (Array.isArray(value)) return value.some(hasUnknownFields);
-  if (typeof value !== "object" || value === null || !("$typeName" in value)) return false;
-  if ("$unknown" in value && value.$unknown !== undefined) return true;
-  return Object.values(value).some(hasUnknownFields);
+/** Whether the message, or one within it at any depth, kept a field number that its schema lacks. */
+function hasUnknownFields(schema: DescMessage, message: Message): boolean {
+  if (message.$unknown !== undefined && message.$unknown.length > 0) return true;
+  return schema.fields.some((field) => {
+    // A Struct is a JSON object, in which every name is the producer's own.
+    if (field.message === undefined || field.message.typeName === StructSchema.typeName) {
+      return false;
+    }
+    const value = (message as unknown as Record<string, Message | Message[] | undefined>)[
+      field.localName
+    ];
+    if (value === undefined) return false;
+    const inner = field.message;
+    return Array.isArray(value)
+      ? value.some((item) => hasUnknownFields(inner, item))
+      : hasUnknownFields(inner, value);
+  });
 }
 
 function malformed(message: string): { readonly decoded: false; readonly refusal: Refusal } {

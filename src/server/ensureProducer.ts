@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { parseEnv } from "node:util";
 import { generateSecret } from "../signing/index.ts";
 import type { ProducerStore } from "../store/index.ts";
+import { LIVE_SECRETS_MAX } from "./producerDirectory.ts";
 import { type SecretBox, SecretText } from "./secretBox.ts";
 
 /** A producer and the text of its secret. */
@@ -43,7 +44,8 @@ export async function ensureProducer(
   await store.addProducerSecret(producerId, sealed, undefined, STORE_TIMEOUT_MS);
   const producers = await store.loadProducers(STORE_TIMEOUT_MS);
   const stored = producers.find((producer) => producer.producerId === producerId);
-  return stored?.secrets.some((live) => live.secretId === secretId) === true;
+  const live = stored?.secrets.slice(0, LIVE_SECRETS_MAX) ?? [];
+  return live.some((secret) => secret.secretId === secretId);
 }
 
 /** Where the first producer's credentials are, in a form that shells and Node can read. */

@@ -10,7 +10,7 @@ import {
   RetryInfoSchema,
 } from "../../gen/google/rpc/error_details_pb.ts";
 import { type Refusal, refuse } from "../ingest/index.ts";
-import { REASON_DOMAIN, type Reason, type Violation } from "../signal/index.ts";
+import { REASON_DOMAIN, type Reason, retryFor, type Violation } from "../signal/index.ts";
 
 interface Codes {
   readonly code: Code;
@@ -41,6 +41,9 @@ const CODES: Readonly<Record<Reason, Codes>> = {
   INTERNAL: { code: Code.Internal, http: 500 },
 };
 
+/** Long enough not to hammer a server in trouble, short enough for a trading signal. */
+const DEFAULT_RETRY_AFTER_MS = 1_000;
+
 /** The error that Connect sends for a refusal, with the details of google.rpc. */
 export function connectErrorOf(refusal: Refusal): ConnectError {
   const { code } = CODES[refusal.reason];
@@ -68,8 +71,15 @@ export function internalRefusal(requestId: string): Refusal {
 
 /** The `Retry-After` header (RFC 9110, section 10.2.3) in whole seconds, rounded up. */
 export function retryAfterHeader(refusal: Refusal): Record<string, string> {
-  if (refusal.retryAfterMs === undefined) return {};
-  return { "retry-after": Math.ceil(refusal.retryAfterMs / 1000).toString() };
+  const retryAfterMs = retryAfterMsOf(refusal);
+  if (retryAfterMs === undefined) return {};
+  return { "retry-after": Math.ceil(retryAfterMs / 1000).toString() };
+}
+
+/** After what can be retried, a caller is told when, also if the cause does not say. */
+function retryAfterMsOf({ reason, retryAfterMs }: Refusal): number | undefined {
+  const isRetried = retryFor(reason) === "same_key";
+  return retryAfterMs ?? (isRetried ? DEFAULT_RETRY_AFTER_MS : undefined);
 }
 
 /** Problem details for REST (RFC 9457), with the same facts as the RPC error details. */
@@ -100,7 +110,9 @@ export function problemOf(refusal: Refusal, title: string, requestId: string): P
 
 type OutgoingDetails = NonNullable<ConstructorParameters<typeof ConnectError>[3]>;
 
-function detailsOf({ reason, metadata, violations, retryAfterMs }: Refusal): OutgoingDetails {
+function detailsOf(refusal: Refusal): OutgoingDetails {
+  const { reason, metadata, violations } = refusal;
+  const retryAfterMs = retryAfterMsOf(refusal);
   const details: OutgoingDetails = [
     { desc: ErrorInfoSchema, value: { reason, domain: REASON_DOMAIN, metadata: { ...metadata } } },
   ];

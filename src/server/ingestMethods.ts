@@ -18,9 +18,10 @@ import {
   type Submission,
 } from "../ingest/index.ts";
 import { instantToProto, signalFromProto, statusToProto } from "../signal/index.ts";
-import type { SignalOverrides } from "./jsonOverrides.ts";
+import type { BodyBudget } from "./bodyBudget.ts";
 import { recordResults } from "./requestRecord.ts";
 import type { Answer, SignedMethod } from "./signedRpc.ts";
+import type { SignalOverrides } from "./unclearFields.ts";
 
 /** The greatest request to Ingest, in bytes. */
 export const INGEST_MAX_BYTES = 64 * 1024;
@@ -35,10 +36,11 @@ type Method<Name extends keyof typeof IngestService.method> = SignedMethod<
 >;
 
 /** `Ingest`: one signal, answered or refused as a whole. */
-export function ingestMethod(ingest: Ingest): Method<"ingest"> {
+export function ingestMethod(ingest: Ingest, budget: BodyBudget): Method<"ingest"> {
   return {
     path: "/signals.v1.IngestService/Ingest",
     maxMessageBytes: INGEST_MAX_BYTES,
+    budget,
     method: IngestService.method.ingest,
     async handle(request, { origin, deadlineMs, overrides, record }) {
       const submission = submissionOf(request, overrides[0]);
@@ -51,10 +53,11 @@ export function ingestMethod(ingest: Ingest): Method<"ingest"> {
 }
 
 /** `IngestBatch`: each signal answered by itself, refused ones too. */
-export function ingestBatchMethod(ingest: Ingest): Method<"ingestBatch"> {
+export function ingestBatchMethod(ingest: Ingest, budget: BodyBudget): Method<"ingestBatch"> {
   return {
     path: "/signals.v1.IngestService/IngestBatch",
     maxMessageBytes: INGEST_BATCH_MAX_BYTES,
+    budget,
     method: IngestService.method.ingestBatch,
     async handle({ requests }, { origin, deadlineMs, overrides, record }) {
       if (requests.length < 1 || requests.length > INGEST_BATCH_MAX_REQUESTS) {

@@ -3,9 +3,11 @@
  * text by the first bytes of a connection. Every connection, header and body has a
  * deadline and a limit, and no packet ends the process.
  */
+import { randomUUIDv7 } from "node:crypto";
 import http from "node:http";
 import http2 from "node:http2";
 import net, { type AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
 import tls from "node:tls";
 import type { RequestListener } from "./nodeHttp.ts";
 
@@ -24,13 +26,15 @@ const HEADERS_MAX_BYTES = 16 * 1024;
 const HEADERS_MAX_COUNT = 100;
 /** Streams at once on one HTTP/2 connection; Node's own default sets no limit. */
 const CONCURRENT_STREAMS_MAX = 100;
+/** How long a caller may take to hang up after it was told that its bytes are no request. */
+const HANG_UP_TIMEOUT_MS = 1_000;
 
 /** A port that is being listened on. */
 export interface Listener {
   readonly address: AddressInfo;
   /**
-   * Stops taking connections, lets requests under way finish, and cuts those that are
-   * still open after the grace period.
+   * Stops taking connections, cuts the idle ones at once, lets requests under way finish,
+   * and cuts what is still open after the grace period.
    */
   close(graceMs: number): Promise<void>;
 }
@@ -48,15 +52,26 @@ export interface ListenerOptions {
 /** Listens. @throws Error from the operating system if the port cannot be had. */
 export async function listen(options: ListenerOptions): Promise<Listener> {
   const http1 = createHttp1Server(options.onRequest);
+  const http1Connections = trackHttp1(http1);
   const h2 = createHttp2Server(options.onRequest);
   const sessions = trackSessions(h2);
   const sockets = new Set<net.Socket>();
-  const serveHttp1 = (socket: net.Socket) => http1.emit("connection", socket);
-  const serveHttp2 = (socket: net.Socket) => h2.emit("connection", socket);
+  /** Connections in clear text whose protocol is not known yet. */
+  const undecided = new Set<net.Socket>();
+  let isClosing = false;
+  const serveBy = (protocol: http.Server | http2.Http2Server) => (socket: net.Socket) => {
+    // A TLS handshake may end after the server began to close.
+    if (isClosing) socket.destroy();
+    else protocol.emit("connection", socket);
+  };
+  const serveHttp1 = serveBy(http1);
+  const serveHttp2 = serveBy(h2);
 
   const server =
     options.tls === undefined
-      ? net.createServer((socket) => dispatchByPreface(socket, serveHttp1, serveHttp2))
+      ? net.createServer({ noDelay: true }, (socket) =>
+          dispatchByPreface(socket, undecided, serveHttp1, serveHttp2),
+        )
       : createTlsServer(options.tls, serveHttp1, serveHttp2);
   server.maxConnections = CONNECTIONS_MAX;
   server.on("connection", (socket: net.Socket) => {
@@ -73,23 +88,25 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       resolve();
     });
   });
+  // A connection that cannot be accepted, for want of file descriptors, is an error of the
+  // server, and without a listener it would end the process. The next one may fare better.
+  server.on("error", () => undefined);
   // A server that is fed connections by hand checks its timeouts only after this event.
   http1.emit("listening");
 
   return {
     address: server.address() as AddressInfo,
     async close(graceMs) {
+      isClosing = true;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      http1.closeIdleConnections();
+      for (const socket of undecided) socket.destroy();
+      http1Connections.close();
       for (const session of sessions) session.close();
       const cut = setTimeout(() => {
         for (const socket of sockets) socket.destroy();
       }, graceMs);
-      // Keep-alive connections become idle one by one as their requests finish.
-      const sweep = setInterval(() => http1.closeIdleConnections(), 50);
       await closed;
       clearTimeout(cut);
-      clearInterval(sweep);
       http1.close();
       h2.close();
     },
@@ -104,21 +121,89 @@ function createHttp1Server(onRequest: RequestListener): http.Server {
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
       maxHeaderSize: HEADERS_MAX_BYTES,
       connectionsCheckingInterval: 1_000,
+      // The router checks the host, and its answer is one like any other.
+      requireHostHeader: false,
     },
     onRequest,
   );
   server.maxHeadersCount = HEADERS_MAX_COUNT;
-  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-    if (!socket.writable || error.code === "ECONNRESET") socket.destroy();
-    else
-      socket.end(
-        `HTTP/1.1 ${clientErrorStatus(error)}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
-      );
-  });
-  // Tunnels and protocol switches are not served.
+  // An expectation other than 100-continue may be ignored (RFC 9110, section 10.1.1), and
+  // so may an offer to upgrade (section 7.8), for which there is no listener: some clients
+  // offer h2c with their first request.
+  server.on("checkExpectation", (request, response) => server.emit("request", request, response));
+  // Tunnels are not served.
   server.on("connect", (_, socket) => socket.destroy());
-  server.on("upgrade", (_, socket) => socket.destroy());
   return server;
+}
+
+/** One HTTP/1.1 connection. */
+interface Http1Connection {
+  /** The answers that are not sent yet. */
+  readonly underWay: Set<http.ServerResponse>;
+  /** Whether it ends with the answers that are under way. */
+  isEnding: boolean;
+}
+
+/**
+ * Ends HTTP/1.1 connections, all of them or one that brings bytes that are no request,
+ * without losing the answer to a request that came whole.
+ */
+function trackHttp1(server: http.Server): { close(): void } {
+  const connections = new Map<Duplex, Http1Connection>();
+  let isClosing = false;
+
+  server.on("connection", (socket: net.Socket) => {
+    connections.set(socket, { underWay: new Set(), isEnding: false });
+    socket.once("close", () => connections.delete(socket));
+  });
+  server.prependListener("request", ({ socket }, response) => {
+    const connection = connections.get(socket);
+    if (connection === undefined) return;
+    connection.underWay.add(response);
+    if (isClosing) endAfterAnswers(connection);
+    response.once("close", () => {
+      connection.underWay.delete(response);
+      if (connection.isEnding && !isAnswering(connection)) socket.destroySoon();
+    });
+  });
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    const connection = connections.get(socket);
+    if (connection !== undefined && isAnswering(connection)) endAfterAnswers(connection);
+    else refuseBytes(error, socket);
+  });
+
+  return {
+    close() {
+      isClosing = true;
+      for (const [socket, connection] of connections) {
+        if (connection.underWay.size === 0) socket.destroy();
+        else endAfterAnswers(connection);
+      }
+    },
+  };
+}
+
+/** Whether a request that came whole waits for its answer. */
+function isAnswering({ underWay }: Http1Connection): boolean {
+  return [...underWay].some((response) => response.req.complete);
+}
+
+function endAfterAnswers(connection: Http1Connection): void {
+  connection.isEnding = true;
+  // The answer then tells the caller to send nothing more on this connection.
+  for (const response of connection.underWay) response.shouldKeepAlive = false;
+}
+
+/** Tells a caller that its bytes are no request, and hangs up. */
+function refuseBytes(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable || error.code === "ECONNRESET") {
+    socket.destroy();
+    return;
+  }
+  const fields = ["Connection: close", "Content-Length: 0", `x-request-id: ${randomUUIDv7()}`];
+  socket.end(`HTTP/1.1 ${clientErrorStatus(error)}\r\n${fields.join("\r\n")}\r\n\r\n`);
+  const timer = setTimeout(() => socket.destroy(), HANG_UP_TIMEOUT_MS);
+  socket.once("close", () => clearTimeout(timer));
 }
 
 function clientErrorStatus({ code }: NodeJS.ErrnoException): string {
@@ -153,6 +238,8 @@ function createHttp2Server(onRequest: RequestListener): http2.Http2Server {
   server.on("stream", (stream) => {
     stream.on("error", () => undefined);
   });
+  server.on("connect", onRequest);
+  server.on("checkExpectation", onRequest);
   return server;
 }
 
@@ -178,6 +265,7 @@ function createTlsServer(
     minVersion: "TLSv1.2",
     ALPNProtocols: ["h2", "http/1.1"],
     handshakeTimeout: FIRST_BYTES_TIMEOUT_MS,
+    noDelay: true,
   });
   server.on("secureConnection", (socket) => {
     socket.on("error", () => socket.destroy());
@@ -195,9 +283,11 @@ function createTlsServer(
  */
 function dispatchByPreface(
   socket: net.Socket,
+  undecided: Set<net.Socket>,
   serveHttp1: ServeSocket,
   serveHttp2: ServeSocket,
 ): void {
+  undecided.add(socket);
   const timer = setTimeout(() => socket.destroy(), FIRST_BYTES_TIMEOUT_MS);
   let seen = Buffer.alloc(0);
   function onReadable(): void {
@@ -213,6 +303,7 @@ function dispatchByPreface(
     else serveHttp1(socket);
   }
   function finish(): void {
+    undecided.delete(socket);
     clearTimeout(timer);
     socket.off("readable", onReadable);
     socket.off("close", finish);

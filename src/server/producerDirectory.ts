@@ -23,7 +23,7 @@ export interface KnownProducer extends Producer {
 const REFRESH_INTERVAL_MS = 1_000;
 
 /** The newest two secrets count: the old one and the new one of a rotation. */
-const LIVE_SECRETS_MAX = 2;
+export const LIVE_SECRETS_MAX = 2;
 
 /** The producers that this server knows. */
 export interface ProducerDirectory {
@@ -52,17 +52,14 @@ export async function openProducerDirectory(
   options: ProducerDirectoryOptions,
 ): Promise<ProducerDirectory> {
   let producers: ReadonlyMap<string, KnownProducer> = new Map();
-  const secretsById = new Map<string, Secret>();
+  const opened: OpenedSecrets = new Map();
 
   async function refresh(): Promise<void> {
     const stored = await options.load();
     producers = new Map(
-      stored.map((producer) => [
-        producer.producerId,
-        knownProducer(producer, secretsById, options),
-      ]),
+      stored.map((producer) => [producer.producerId, knownProducer(producer, opened, options)]),
     );
-    forgetAllBut(secretsById, stored);
+    forgetAllBut(opened, stored);
   }
 
   await refresh();
@@ -83,23 +80,29 @@ export async function openProducerDirectory(
   };
 }
 
+/** The secrets by their ids; `undefined` for one that does not open. */
+type OpenedSecrets = Map<string, Secret | undefined>;
+
 function knownProducer(
   producer: StoredProducer,
-  secretsById: Map<string, Secret>,
+  opened: OpenedSecrets,
   { box, requireApproval, onFailure }: ProducerDirectoryOptions,
 ): KnownProducer {
   const secrets: Secret[] = [];
   for (const { secretId, sealed } of producer.secrets.slice(0, LIVE_SECRETS_MAX)) {
+    // A secret is opened and its key made once, not at every refresh; and one that does
+    // not open is told of once.
+    if (!opened.has(secretId)) opened.set(secretId, open(sealed));
+    const secret = opened.get(secretId);
+    if (secret !== undefined) secrets.push(secret);
+  }
+  function open(sealed: Uint8Array): Secret | undefined {
     try {
-      // A secret is opened and its key made once, not at every refresh.
-      const secret = secretsById.get(secretId) ?? box.open(sealed, producer.producerId);
-      secretsById.set(secretId, secret);
-      secrets.push(secret);
+      return box.open(sealed, producer.producerId);
     } catch (error) {
-      onFailure(
-        `a secret of producer ${producer.producerId} does not open: is COUNTERSIGN_MASTER_KEY the one that sealed it?`,
-        error,
-      );
+      const question = "is COUNTERSIGN_MASTER_KEY the one that sealed it?";
+      onFailure(`a secret of producer ${producer.producerId} does not open: ${question}`, error);
+      return undefined;
     }
   }
   return {
@@ -112,9 +115,9 @@ function knownProducer(
   };
 }
 
-function forgetAllBut(secretsById: Map<string, Secret>, stored: readonly StoredProducer[]): void {
+function forgetAllBut(opened: OpenedSecrets, stored: readonly StoredProducer[]): void {
   const live = new Set(stored.flatMap(({ secrets }) => secrets.map(({ secretId }) => secretId)));
-  for (const secretId of secretsById.keys()) {
-    if (!live.has(secretId)) secretsById.delete(secretId);
+  for (const secretId of opened.keys()) {
+    if (!live.has(secretId)) opened.delete(secretId);
   }
 }

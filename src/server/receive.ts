@@ -2,11 +2,10 @@
  * The front half of every signed request, whatever its protocol: the body is read
  * within its limits, and who sent it is proven. Nothing here looks into the body.
  */
-
-import type { Origin, Refusal } from "../ingest/index.ts";
-import { refuse } from "../ingest/index.ts";
+import { type Origin, type Refusal, refuse } from "../ingest/index.ts";
 import type { Authenticate } from "./authenticate.ts";
 import { readBody } from "./body.ts";
+import type { BodyBudget } from "./bodyBudget.ts";
 import { ENVELOPE_BYTES, unwrapEnvelope } from "./envelope.ts";
 import type { NodeRequest } from "./nodeHttp.ts";
 import type { RequestRecord } from "./requestRecord.ts";
@@ -17,6 +16,8 @@ export interface SignedEndpointLimits {
   readonly path: string;
   /** The greatest message, in bytes, framing not counted. */
   readonly maxMessageBytes: number;
+  /** The memory that bodies of endpoints like this share until their senders are known. */
+  readonly budget: BodyBudget;
 }
 
 /** The outcome of {@link receiveSigned}. */
@@ -48,7 +49,8 @@ export async function receiveSigned(
   }
   const maxBytes = endpoint.maxMessageBytes + (isFramed ? ENVELOPE_BYTES : 0);
   const contentLength = request.headers["content-length"];
-  const reading = await readBody(request, contentLength, maxBytes, timeoutMs);
+  using reservation = endpoint.budget.reserve();
+  const reading = await readBody(request, { contentLength, maxBytes, timeoutMs, reservation });
   if (reading.kind !== "read") return reading;
 
   const unwrapped = isFramed

@@ -4,11 +4,14 @@
  */
 import { type ServerResponse, STATUS_CODES } from "node:http";
 import { type Ingest, type IngestResult, type Refusal, refuse } from "../ingest/index.ts";
+import type { Violation } from "../signal/index.ts";
 import { formatTimestamp } from "../signing/index.ts";
 import type { Authenticate } from "./authenticate.ts";
+import type { BodyBudget } from "./bodyBudget.ts";
 import { REQUEST_TIMEOUT_MS } from "./deadline.ts";
 import { type Problem, problemOf, restHttpStatus, retryAfterHeader } from "./errors.ts";
 import { INGEST_MAX_BYTES, storedMessage } from "./ingestMethods.ts";
+import { parseJsonStrictly } from "./jsonText.ts";
 import type { NodeRequest, NodeResponse } from "./nodeHttp.ts";
 import { receiveSigned } from "./receive.ts";
 import { type RequestRecord, recordResults } from "./requestRecord.ts";
@@ -31,6 +34,8 @@ export interface RestRoute {
 export interface RestDependencies {
   readonly authenticate: Authenticate;
   readonly ingest: Ingest;
+  /** The memory that the bodies of single signals share, whatever their protocol. */
+  readonly budget: BodyBudget;
   readonly monotonicMs: () => number;
   /** Whether the server can do its work now. */
   readonly isReady: () => Promise<boolean>;
@@ -39,6 +44,7 @@ export interface RestDependencies {
 
 const SIGNAL_PATHS = ["/api/v1/signals/ingest", "/api/v1/signals"] as const;
 const JSON_TYPE = /^application\/json(?: *; *charset="?utf-?8"?)?$/i;
+const EXPLANATION_MAX_LENGTH = 300;
 const UNKNOWN_NAMES_MAX = 20;
 const UNKNOWN_NAME_MAX_LENGTH = 64;
 
@@ -69,7 +75,7 @@ export function restRoutes(dependencies: RestDependencies): ReadonlyMap<string, 
 
 function postSignal(
   path: string,
-  { authenticate, ingest, monotonicMs }: RestDependencies,
+  { authenticate, ingest, budget, monotonicMs }: RestDependencies,
 ): RestHandler {
   return async function handle(request, response, record) {
     record.protocol = "rest";
@@ -77,7 +83,7 @@ function postSignal(
     const mediaFault = mediaTypeFault(request);
     if (mediaFault !== undefined) return sendProblem(response, 415, mediaFault, record);
 
-    const endpoint = { path, maxMessageBytes: INGEST_MAX_BYTES };
+    const endpoint = { path, maxMessageBytes: INGEST_MAX_BYTES, budget };
     const received = await receiveSigned(
       request,
       endpoint,
@@ -91,10 +97,10 @@ function postSignal(
 
     const body = parseObject(received.message);
     if (!body.parsed) return sendRefusal(response, body.refusal, record);
-    const { submission, unknownNames } = restSubmission(body.object, headerKey(request));
+    const { submission, faults, unknownNames } = restSubmission(body.object, headerKey(request));
     const results = await ingest([submission], received.origin, deadlineMs);
     recordResults(record, results);
-    const result = results[0] as IngestResult;
+    const result = withFaults(results[0] as IngestResult, faults);
     if (result.kind === "refused") return sendRefusal(response, flattened(result.refusal), record);
     const status = result.kind === "stored" && !result.duplicate ? 201 : 200;
     sendJson(response, status, signalAnswer(result, unknownNames));
@@ -125,15 +131,31 @@ function parseObject(body: Uint8Array): ObjectParsing {
   // A signed body of JSON begins with "{", so that it can be no other codec's.
   if (body[0] !== 0x7b) return malformed("The body must be a JSON object and begin with {.");
   try {
-    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
-    return { parsed: true, object: JSON.parse(text) };
-  } catch {
-    return malformed("The body is not valid JSON in UTF-8.");
+    const object = parseJsonStrictly(body) as Readonly<Record<string, unknown>>;
+    return { parsed: true, object };
+  } catch (error) {
+    // Only the producer that signed these bytes sees what is wrong with them.
+    const explanation = (error as Error).message.slice(0, EXPLANATION_MAX_LENGTH);
+    return malformed(`The body is not valid JSON: ${explanation}`);
   }
 }
 
 function malformed(message: string): ObjectParsing {
   return { parsed: false, refusal: refuse("MALFORMED_BODY", message) };
+}
+
+/** Refuses a signal also for what is wrong beside it, and names all faults together. */
+function withFaults(result: IngestResult, faults: readonly Violation[]): IngestResult {
+  if (faults.length === 0) return result;
+  const violations = [...(result.kind === "refused" ? result.refusal.violations : []), ...faults];
+  const listed = violations.map((fault) => `${fault.field} ${fault.description}`).join("; ");
+  const message = `The signal is not valid: ${listed}.`;
+  const { receiveTime } = result;
+  return {
+    kind: "refused",
+    refusal: refuse("INVALID_SIGNAL", message, { violations }),
+    receiveTime,
+  };
 }
 
 /** REST's body is the signal itself, so its fields have no prefix. */

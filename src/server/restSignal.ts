@@ -3,7 +3,12 @@
  * that is harmless and strictly where money is.
  */
 import type { Submission } from "../ingest/index.ts";
-import { INVALID_TIME, type Instant, type UncheckedSignal } from "../signal/index.ts";
+import {
+  INVALID_TIME,
+  type Instant,
+  type UncheckedSignal,
+  type Violation,
+} from "../signal/index.ts";
 import { parseTimestamp } from "../signing/index.ts";
 
 const SIDES: ReadonlyMap<unknown, "buy" | "sell"> = new Map<unknown, "buy" | "sell">([
@@ -13,7 +18,7 @@ const SIDES: ReadonlyMap<unknown, "buy" | "sell"> = new Map<unknown, "buy" | "se
   [1, "sell"],
 ]);
 
-/** The names under which the signal's time may come; the first that is there counts. */
+/** The names under which the signal's time may come. */
 const TIME_NAMES = ["signal_time", "timestamp", "time"] as const;
 
 const KNOWN_NAMES: ReadonlySet<string> = new Set([
@@ -34,9 +39,16 @@ const KNOWN_NAMES: ReadonlySet<string> = new Set([
   ...TIME_NAMES,
 ]);
 
+const VALIDATE_ONLY_FAULT: Violation = {
+  field: "validate_only",
+  description: "must be true or false",
+};
+
 /** A REST body taken apart. */
 export interface RestSubmission {
   readonly submission: Submission;
+  /** Wrong fields that are no part of the signal. */
+  readonly faults: readonly Violation[];
   /** The names in the body that mean nothing here. */
   readonly unknownNames: readonly string[];
 }
@@ -53,14 +65,20 @@ export function restSubmission(
   headerKey: string | undefined,
 ): RestSubmission {
   const bodyKey = present(body.idempotency_key);
+  const validateOnly = present(body.validate_only);
   const submission: Submission = {
     signal: uncheckedSignal(body),
     // A key that is not text becomes text that no key may be, so that it is refused.
     idempotencyKey: bodyKey === undefined ? headerKey : typeof bodyKey === "string" ? bodyKey : "",
     isKeySigned: bodyKey !== undefined,
-    validateOnly: body.validate_only === true,
+    // Only who does not ask, or clearly says no, has the signal stored.
+    validateOnly: validateOnly !== undefined && validateOnly !== false,
   };
-  return { submission, unknownNames: Object.keys(body).filter((name) => !KNOWN_NAMES.has(name)) };
+  return {
+    submission,
+    faults: typeof (validateOnly ?? false) === "boolean" ? [] : [VALIDATE_ONLY_FAULT],
+    unknownNames: Object.keys(body).filter((name) => !KNOWN_NAMES.has(name)),
+  };
 }
 
 function uncheckedSignal(body: Readonly<Record<string, unknown>>): UncheckedSignal {

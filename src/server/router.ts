@@ -6,16 +6,13 @@ import { randomUUIDv7 } from "node:crypto";
 import { constants } from "node:http2";
 import { createConnectRouter } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
-import {
-  universalRequestFromNodeRequest,
-  universalResponseToNodeResponse,
-} from "@connectrpc/connect-node";
 import type { Logger } from "pino";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import { IngestService } from "../../gen/signals/v1/ingest_service_pb.ts";
 import type { Ingest } from "../ingest/index.ts";
 import type { Authenticate } from "./authenticate.ts";
-import { REQUEST_TIMEOUT_MS, takeTimeout } from "./deadline.ts";
+import { type BodyBudget, createBodyBudget } from "./bodyBudget.ts";
+import { REQUEST_TIMEOUT_MS } from "./deadline.ts";
 import { internalRefusal } from "./errors.ts";
 import { healthService, WATCH_MAX_MS } from "./health.ts";
 import { isValidHost } from "./host.ts";
@@ -23,7 +20,9 @@ import { ingestBatchMethod, ingestMethod } from "./ingestMethods.ts";
 import type { NodeRequest, NodeResponse, RequestListener } from "./nodeHttp.ts";
 import type { RequestRecord } from "./requestRecord.ts";
 import { type RestHandler, restRoutes, sendProblem, sendRefusal } from "./rest.ts";
-import { admissionGate, admittedAnswer, type SignedMethod, serveSignedRpc } from "./signedRpc.ts";
+import { admissionGate, admittedAnswer } from "./rpc.ts";
+import { type SignedMethod, serveSignedRpc } from "./signedRpc.ts";
+import { serveUnsignedRpc, UNSIGNED_MAX_BYTES } from "./unsignedRpc.ts";
 
 /** What the router is made of. */
 export interface RouterOptions {
@@ -45,8 +44,17 @@ interface Endpoint {
   readonly handle: RestHandler;
 }
 
-/** Requests to methods that are not signed are this small. */
-const UNSIGNED_MAX_BYTES = 4_096;
+/** A resource that can be read can be asked for its headers alone (RFC 9110, section 9.1). */
+const ALLOWED_METHODS: Readonly<Record<Endpoint["method"], readonly string[]>> = {
+  GET: ["GET", "HEAD"],
+  POST: ["POST"],
+};
+/**
+ * The memory for bodies whose senders are not known yet: a thousand single signals of the
+ * greatest size, and 32 batches. Apart, so that batches cannot crowd out single signals.
+ */
+const SINGLE_BODIES_MAX_BYTES = 64 * 1024 * 1024;
+const BATCH_BODIES_MAX_BYTES = 128 * 1024 * 1024;
 /** A caller's own request id is taken over if it is harmless. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 const LOGGED_PATH_MAX_LENGTH = 200;
@@ -68,14 +76,17 @@ export function createRouter(options: RouterOptions): RequestListener {
       const durationMs = options.monotonicMs() - startMs;
       writeLogLine(options.log, request, response, record, durationMs);
     });
-    response.once("finish", () => endUnreadBody(request));
+    // Over HTTP/2, the response itself says "finish" only when the caller is done, too.
+    const sending = "stream" in response ? response.stream : response;
+    sending.once("finish", () => endUnreadBody(request));
     // Without a listener, an error on a connection that broke would end the process.
     // What it would tell is known from "close".
     request.on("error", () => undefined);
     response.on("error", () => undefined);
-    serve(request, response, endpoints, record).catch((error: unknown) => {
-      answerFault(response, error, record, options.log);
-    });
+    serve(request, response, endpoints, record)
+      .catch((error: unknown) => answerFault(response, error, record, options.log))
+      // No rejection may be left over, since it would end the process.
+      .catch(() => response.destroy());
   };
 }
 
@@ -88,20 +99,26 @@ async function serve(
   if (!isValidHost(hostOf(request))) {
     return sendProblem(response, 400, "The Host header is missing or malformed.", record);
   }
-  const path = (request.url ?? "").split("?", 1)[0] as string;
-  const endpoint = endpoints.get(path);
+  const endpoint = endpoints.get(pathOf(request));
   if (endpoint === undefined) return sendProblem(response, 404, "There is nothing here.", record);
-  if (request.method !== endpoint.method) {
-    const allow = { allow: endpoint.method };
+  const allowed = ALLOWED_METHODS[endpoint.method];
+  if (!allowed.includes(request.method ?? "")) {
     const detail = `This path takes ${endpoint.method} only.`;
-    return sendProblem(response, 405, detail, record, allow);
+    return sendProblem(response, 405, detail, record, { allow: allowed.join(", ") });
   }
   cutAfter(response, endpoint.cutAfterMs);
   await endpoint.handle(request, response, record);
 }
 
+/** The one host that a request names: with two, nobody knows which is meant (RFC 9112, section 3.2). */
 function hostOf(request: NodeRequest): string | undefined {
-  return "authority" in request && request.authority ? request.authority : request.headers.host;
+  if ("authority" in request) return request.authority;
+  const hosts = request.headersDistinct.host ?? [];
+  return hosts.length === 1 ? hosts[0] : undefined;
+}
+
+function pathOf(request: NodeRequest): string {
+  return (request.url ?? "").split("?", 1)[0] as string;
 }
 
 function requestIdOf(request: NodeRequest): string {
@@ -111,26 +128,33 @@ function requestIdOf(request: NodeRequest): string {
 
 function endpointsByPath(options: RouterOptions): ReadonlyMap<string, Endpoint> {
   const endpoints = new Map<string, Endpoint>();
-  for (const [path, { method, handle }] of restRoutes(options)) {
+  const budget = createBodyBudget(SINGLE_BODIES_MAX_BYTES);
+  for (const [path, { method, handle }] of restRoutes({ ...options, budget })) {
     endpoints.set(path, { method, handle, cutAfterMs: UNARY_CUT_AFTER_MS });
   }
-  const signedMethods = signedMethodsByPath(options.ingest);
+  const signedMethods = signedMethodsByPath(options.ingest, budget);
   for (const handler of protocolHandlers(options)) {
     const signed = signedMethods.get(handler.requestPath);
     endpoints.set(handler.requestPath, {
       method: "POST",
       cutAfterMs: handler.method.methodKind === "unary" ? UNARY_CUT_AFTER_MS : STREAM_CUT_AFTER_MS,
-      handle: (request, response, record) =>
-        signed === undefined
-          ? serveUnsignedRpc(request, response, handler, record)
-          : serveSignedRpc(request, response, signed, handler, record, options),
+      handle: (request, response, record) => {
+        const call = { request, response, handler, record, log: options.log };
+        return signed === undefined
+          ? serveUnsignedRpc(call, budget)
+          : serveSignedRpc(call, signed, options);
+      },
     });
   }
   return endpoints;
 }
 
-function signedMethodsByPath(ingest: Ingest): ReadonlyMap<string, SignedMethod> {
-  const methods = [ingestMethod(ingest), ingestBatchMethod(ingest)] as const;
+function signedMethodsByPath(
+  ingest: Ingest,
+  budget: BodyBudget,
+): ReadonlyMap<string, SignedMethod> {
+  const batchBudget = createBodyBudget(BATCH_BODIES_MAX_BYTES);
+  const methods = [ingestMethod(ingest, budget), ingestBatchMethod(ingest, batchBudget)] as const;
   // Each method is called with the messages of its own descriptor only.
   return new Map(methods.map((method) => [method.path, method as unknown as SignedMethod]));
 }
@@ -153,36 +177,24 @@ function protocolHandlers(options: RouterOptions): readonly UniversalHandler[] {
   return router.handlers;
 }
 
-async function serveUnsignedRpc(
-  request: NodeRequest,
-  response: NodeResponse,
-  handler: UniversalHandler,
-  record: RequestRecord,
-): Promise<void> {
-  const isGrpc = request.headers["content-type"]?.startsWith("application/grpc") === true;
-  record.protocol = isGrpc ? "grpc" : "connect";
-  const universal = universalRequestFromNodeRequest(request, response, undefined, undefined);
-  takeTimeout(universal.header);
-  await universalResponseToNodeResponse(await handler(universal), response);
-}
-
 /** Ends a request that is stuck, whatever it waits for. */
 function cutAfter(response: NodeResponse, milliseconds: number): void {
-  const timer = setTimeout(() => response.destroy(), milliseconds);
+  const timer = setTimeout(() => response.destroy(), milliseconds).unref();
   response.once("close", () => clearTimeout(timer));
 }
 
 /** Ends the sending of a body that was answered before it was read to its end. */
 function endUnreadBody(request: NodeRequest): void {
   if (request.complete) return;
-  if ("stream" in request) {
-    // RFC 9113, section 8.1: NO_ERROR asks the caller to stop sending, and the answer counts.
-    request.stream.close(constants.NGHTTP2_NO_ERROR);
-    return;
-  }
-  const { socket } = request;
+  // What still comes is read and thrown away for a while, since a caller that sends all
+  // before it reads would otherwise never see its answer, and some versions of curl lose
+  // an answer that a reset follows at once.
   request.resume();
-  const timer = setTimeout(() => socket.destroy(), UNREAD_BODY_GRACE_MS);
+  const timer = setTimeout(() => {
+    // RFC 9113, section 8.1: NO_ERROR asks the caller to stop sending, and the answer counts.
+    if ("stream" in request) request.stream.close(constants.NGHTTP2_NO_ERROR);
+    else request.socket.destroy();
+  }, UNREAD_BODY_GRACE_MS);
   request.once("close", () => clearTimeout(timer));
 }
 
@@ -194,7 +206,8 @@ function answerFault(
   log: Logger,
 ): void {
   // A caller that left while its answer was written is no fault of the server.
-  if (response.closed || response.destroyed) return;
+  const sending = "stream" in response ? response.stream : response;
+  if (sending.destroyed) return;
   log.error({ err: error, request_id: record.requestId }, "request failed");
   if (response.headersSent) response.destroy();
   else sendRefusal(response, internalRefusal(record.requestId), record);
@@ -212,7 +225,8 @@ function writeLogLine(
     protocol: record.protocol,
     http_version: request.httpVersion,
     method: request.method,
-    path: request.url?.slice(0, LOGGED_PATH_MAX_LENGTH),
+    // Without the query string, in which callers tend to put secrets.
+    path: pathOf(request).slice(0, LOGGED_PATH_MAX_LENGTH),
     http_status: response.headersSent ? response.statusCode : undefined,
     reason: record.reason,
     producer_id: record.producerId,
@@ -222,6 +236,7 @@ function writeLogLine(
     refused: record.refused,
     duration_ms: Math.round(durationMs * 1_000) / 1_000,
   };
+  const isAnswered = response.headersSent && response.writableEnded && response.writableFinished;
   if (record.reason === "INTERNAL") log.error(line, "request");
-  else log.info(line, response.writableFinished ? "request" : "request aborted");
+  else log.info(line, isAnswered ? "request" : "request aborted");
 }

@@ -6,7 +6,7 @@
 import { randomUUIDv7 } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
-import { type DestinationStream, type Logger, pino, stdTimeFunctions } from "pino";
+import type { DestinationStream, Logger } from "pino";
 import { createBatcher, createIngest } from "../ingest/index.ts";
 import {
   assertSafe,
@@ -30,6 +30,7 @@ import {
 } from "./ensureProducer.ts";
 import { cachedReadiness } from "./health.ts";
 import { listen } from "./listener.ts";
+import { createLog } from "./log.ts";
 import { loadMasterKey } from "./masterKey.ts";
 import { openProducerDirectory, type ProducerDirectory } from "./producerDirectory.ts";
 import { createRateLimit } from "./rateLimit.ts";
@@ -146,15 +147,6 @@ async function start(
   const url = urlOf(config, listener.address);
   if (ownProducer !== undefined) await writeLocalProducer(config.dataDir, ownProducer, url);
   return { url, producerFile: ownProducer && localProducerFile(config.dataDir) };
-}
-
-function createLog(config: ServerConfig, destination: DestinationStream | undefined): Logger {
-  const options = {
-    level: config.logLevel,
-    base: { service: "countersign", hostname: config.hostname, pid: process.pid },
-    timestamp: stdTimeFunctions.isoTime,
-  };
-  return destination === undefined ? pino(options) : pino(options, destination);
 }
 
 /** Connects to the database that the configuration names, or starts the embedded one. */

@@ -11,10 +11,38 @@ import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import type { Codec } from "./decode.ts";
 import { ENVELOPE_BYTES } from "./envelope.ts";
+import { connectHttpStatus } from "./errors.ts";
 import type { NodeResponse } from "./nodeHttp.ts";
+import type { RequestRecord } from "./requestRecord.ts";
+import type { WireForm } from "./wireForm.ts";
+
+/**
+ * Writes the answer to a unary call, if it is of a form that is known here.
+ *
+ * @returns false if it is not; then nothing was written.
+ */
+export function writeUnaryAnswer<Desc extends DescMessage>(
+  response: NodeResponse,
+  { protocol, isFramed, codec }: WireForm,
+  schema: Desc,
+  answer: { readonly answer: MessageShape<Desc> } | { readonly error: ConnectError },
+  { reason }: Pick<RequestRecord, "reason">,
+): boolean {
+  if (protocol === "connect" && !isFramed) {
+    if ("answer" in answer) writeConnectMessage(response, codec, schema, answer.answer);
+    else writeConnectError(response, answer.error, reason && connectHttpStatus(reason));
+    return true;
+  }
+  if (protocol === "grpc" && "stream" in response) {
+    if ("answer" in answer) writeGrpcMessage(response, codec, schema, answer.answer);
+    else writeGrpcError(response, codec, answer.error);
+    return true;
+  }
+  return false;
+}
 
 /** Writes a message as Connect does (Connect protocol, "Unary-Response"). */
-export function writeConnectMessage<Desc extends DescMessage>(
+function writeConnectMessage<Desc extends DescMessage>(
   response: NodeResponse,
   codec: Codec,
   schema: Desc,
@@ -33,7 +61,7 @@ export function writeConnectMessage<Desc extends DescMessage>(
 }
 
 /** Writes an error as Connect does (Connect protocol, "Error end-stream"). */
-export function writeConnectError(
+function writeConnectError(
   response: NodeResponse,
   error: ConnectError,
   status = codeToHttpStatus(error.code),
@@ -48,7 +76,7 @@ export function writeConnectError(
 }
 
 /** Writes a message as gRPC does over HTTP/2 (gRPC over HTTP2, "Response"). */
-export function writeGrpcMessage<Desc extends DescMessage>(
+function writeGrpcMessage<Desc extends DescMessage>(
   response: Http2ServerResponse,
   codec: Codec,
   schema: Desc,
@@ -66,11 +94,7 @@ export function writeGrpcMessage<Desc extends DescMessage>(
 }
 
 /** Writes an error as gRPC does over HTTP/2. */
-export function writeGrpcError(
-  response: Http2ServerResponse,
-  codec: Codec,
-  error: ConnectError,
-): void {
+function writeGrpcError(response: Http2ServerResponse, codec: Codec, error: ConnectError): void {
   const trailers = new Headers();
   setTrailerStatus(trailers, error);
   response.writeHead(200, { "content-type": grpcContentType(codec) });

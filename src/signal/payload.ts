@@ -55,7 +55,6 @@ export function payloadFaults(payload: unknown, maxBytes: number): PayloadFaults
 function judge(value: unknown, depth: number, findings: Findings): void {
   findings.values++;
   findings.leastBytes++;
-  if (findings.values > findings.maxBytes) return;
   const { faults } = findings;
   if (typeof value === "string") judgeText(value, findings);
   else if (typeof value === "number") {

@@ -9,6 +9,7 @@ export { type SignatureHeaders, sign, signatureHeaders } from "./sign.ts";
 export {
   bodySha256,
   isProducerId,
+  malformedPart,
   PRODUCER_ID_RULE,
   type SignedRequest,
   stringToSign,

@@ -102,9 +102,11 @@ export function openDatabase(options: DatabaseOptions): Database {
         throw new StoreUnavailableError("The database connection is closed");
       }
       const inUse = current;
+      // What this throws is a mistake of the caller and no failure of the database.
+      const work = statement(inUse.pool.sql);
       inUse.waiting += 1;
       try {
-        return await withDeadline(timeoutMs, statement(inUse.pool.sql));
+        return await withDeadline(timeoutMs, work);
       } catch (error) {
         const failure = toStoreUnavailableError(error);
         if (isConnectionFailure(error)) {

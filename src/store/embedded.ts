@@ -50,9 +50,12 @@ const DEFAULT_START_TIMEOUT_MS = 15_000;
 const ATTEND_TIMEOUT_MS = 5_000;
 const ATTEND_RETRY_INTERVAL_MS = 50;
 
+/** A pause between attempts to start a server again that died. */
+const REJOIN_INTERVAL_MS = 1_000;
+
 /**
  * Gives a running server, which it starts if need be. Resolves when it accepts
- * connections.
+ * connections. Should the server die later, it is started again under the same URL.
  *
  * @throws NoEmbeddedPostgresError if there is none for this platform.
  * @throws EmbeddedPostgresError if it cannot be made or started.
@@ -60,13 +63,44 @@ const ATTEND_RETRY_INTERVAL_MS = 50;
 export async function startEmbeddedPostgres(
   options: EmbeddedPostgresOptions,
 ): Promise<EmbeddedPostgres> {
+  const { log } = options;
   const context = await openCluster(options);
-  const { url, attendance } = await join(context, options);
-  options.log.info({ dataDir: options.dataDir }, "embedded PostgreSQL is ready");
+  let isClosed = false;
+  let presence = join(context, options, onLost, undefined);
+
+  function onLost(): void {
+    if (!isClosed) {
+      log.warn("connection to embedded PostgreSQL is lost, finding or starting it again");
+      presence = rejoin();
+    }
+  }
+
+  async function rejoin(): Promise<Presence> {
+    for (;;) {
+      try {
+        const found = await join(context, options, onLost, port);
+        if (found.port !== port) {
+          log.error("embedded PostgreSQL has another port now, this process must be restarted");
+        }
+        return found;
+      } catch (error) {
+        if (isClosed) {
+          throw error;
+        }
+        log.error({ err: error }, "embedded PostgreSQL cannot be started again yet");
+        await sleep(REJOIN_INTERVAL_MS);
+      }
+    }
+  }
+
+  const { url, port } = await presence;
+  log.info({ dataDir: options.dataDir }, "embedded PostgreSQL is ready");
 
   return {
     url,
     async close() {
+      isClosed = true;
+      const { attendance } = await presence;
       try {
         if (await attendance.leave()) {
           await stopPostmaster(context);
@@ -75,7 +109,7 @@ export async function startEmbeddedPostgres(
         if (error instanceof EmbeddedPostgresError) {
           throw error;
         }
-        options.log.warn({ err: error }, "embedded PostgreSQL cannot be asked to stop");
+        log.warn({ err: error }, "embedded PostgreSQL cannot be asked whether others use it");
       } finally {
         attendance.end();
       }
@@ -94,18 +128,28 @@ async function openCluster({ dataDir, log }: EmbeddedPostgresOptions): Promise<C
   return { clusterDir, binaries, account };
 }
 
+/** A server that stays while this process attends. */
+interface Presence {
+  readonly url: string;
+  readonly port: number;
+  readonly attendance: Attendance;
+}
+
 /** Finds or starts the server and makes sure that it stays while this process needs it. */
 async function join(
   context: ClusterContext,
   { log, startTimeoutMs = DEFAULT_START_TIMEOUT_MS }: EmbeddedPostgresOptions,
-): Promise<{ readonly url: string; readonly attendance: Attendance }> {
+  onLost: () => void,
+  knownPort: number | undefined,
+): Promise<Presence> {
   const password = await readPassword(context.clusterDir);
   const deadline = AbortSignal.timeout(startTimeoutMs);
   for (;;) {
-    const { port } = await ensurePostmaster(context, deadline);
+    const { port } = await ensurePostmaster(context, deadline, knownPort);
     const url = `postgres://${DATABASE_USER}:${password}@127.0.0.1:${port}/postgres`;
     try {
-      return { url, attendance: await attend(url, log, ATTEND_TIMEOUT_MS) };
+      const attendance = await attend({ url, log, timeoutMs: ATTEND_TIMEOUT_MS, onLost });
+      return { url, port, attendance };
     } catch (error) {
       // The last user may have stopped it in the moment between: then look again.
       if (deadline.aborted || !isConnectionFailure(error)) {

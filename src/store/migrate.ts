@@ -9,7 +9,12 @@
  */
 import { readdir, readFile } from "node:fs/promises";
 import type { Logger } from "pino";
-import { type RunnableMigration, Umzug, MigrationError as UmzugMigrationError } from "umzug";
+import {
+  RerunBehavior,
+  type RunnableMigration,
+  Umzug,
+  MigrationError as UmzugMigrationError,
+} from "umzug";
 import type { Database } from "./database.ts";
 import { DatabaseError } from "./failure.ts";
 
@@ -21,7 +26,7 @@ export interface MigrationState {
   readonly appliedAt: Date | undefined;
 }
 
-/** How far to go back: a number of migrations, or the last one that is to be undone. */
+/** How far to go back: a number of migrations, or the earliest one that is to be undone. */
 export type MigrateDownOptions = { readonly steps: number } | { readonly to: string };
 
 /** The database has migrations that this code does not know, so it belongs to a newer one. */
@@ -73,6 +78,7 @@ export async function migrateUp(database: Database, log: Logger): Promise<string
  *
  * @returns the names of those that this call reverted, in order.
  * @throws NewerDatabaseError
+ * @throws RangeError if there is no such migration.
  * @throws StoreUnavailableError if a migration failed; those after it stay reverted.
  */
 export async function migrateDown(
@@ -84,8 +90,21 @@ export async function migrateDown(
   const changed: string[] = [];
   const umzug = createUmzug(database, log, changed);
   await refuseNewer(database);
-  await unwrap(umzug.down("to" in options ? { to: options.to } : { step: options.steps }));
+  const migrations = await selectForDown(database, options);
+  await unwrap(umzug.down({ migrations, rerun: RerunBehavior.SKIP }));
   return changed;
+}
+
+/** The applied migrations to revert, the last one first. */
+async function selectForDown(database: Database, options: MigrateDownOptions): Promise<string[]> {
+  const applied = [...(await readAppliedMigrations(database)).keys()].reverse();
+  if ("steps" in options) {
+    return applied.slice(0, options.steps);
+  }
+  if (!(await readMigrationNames()).includes(options.to)) {
+    throw new RangeError(`There is no migration ${options.to}`);
+  }
+  return applied.filter((name) => name >= options.to);
 }
 
 /**

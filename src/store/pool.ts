@@ -23,6 +23,8 @@ export interface PoolOptions {
   readonly sessionSettings: Readonly<Record<string, string | number>>;
   /** Gets PostgreSQL's notices, at level debug. */
   readonly log: Logger;
+  /** Called when a connection has ended, whoever ended it. */
+  readonly onConnectionEnd?: () => void;
 }
 
 export interface Pool {
@@ -57,7 +59,11 @@ export function createPool(options: PoolOptions): Pool {
     max_lifetime: null,
     connection: options.sessionSettings,
     types: { bigint: postgres.BigInt },
+    // The driver would ask for the array types on each new connection, and if that one dies
+    // meanwhile, end this process with an unhandled rejection. See arrays.ts.
+    fetch_types: false,
     onnotice: (notice) => options.log.debug({ notice: notice.message }, "database notice"),
+    ...(options.onConnectionEnd && { onclose: options.onConnectionEnd }),
     socket: sockets.open,
   };
   const sql: Sql = postgres(options.url, driverOptions);

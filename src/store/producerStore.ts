@@ -3,6 +3,7 @@
  */
 import type { Producer } from "../ingest/producer.ts";
 import type { Instant } from "../signal/index.ts";
+import { toArray } from "./arrays.ts";
 import type { Database } from "./database.ts";
 import { toTimestamptz } from "./time.ts";
 
@@ -75,8 +76,8 @@ export function createProducerStore(database: Database): ProducerStore {
       const rows = await database.query<ProducerRow>(
         timeoutMs,
         (sql) => sql`
-          SELECT p.producer_id, p.enabled, p.require_approval, p.allowed_instruments,
-            p.rate_limit_per_second, s.secret_id, s.sealed
+          SELECT p.producer_id, p.enabled, p.require_approval,
+            to_json(p.allowed_instruments) AS allowed_instruments, p.rate_limit_per_second, s.secret_id, s.sealed
           FROM producers p
           LEFT JOIN producer_secrets s
             ON s.producer_id = p.producer_id
@@ -88,7 +89,7 @@ export function createProducerStore(database: Database): ProducerStore {
     },
 
     async ensureProducer(producer, timeoutMs) {
-      const instruments = producer.allowedInstruments && [...producer.allowedInstruments];
+      const instruments = producer.allowedInstruments && toArray(producer.allowedInstruments);
       const rows = await database.query(
         timeoutMs,
         (sql) => sql`

@@ -5,6 +5,7 @@
 import type { SignalCandidate, SignalStore, StoreOutcome } from "../ingest/store.ts";
 import { SignalRejectedError, StoreUnavailableError } from "../ingest/store.ts";
 import type { Instant, JsonObject, Side, Signal, SignalStatus } from "../signal/index.ts";
+import { toArray, toBytea } from "./arrays.ts";
 import type { Database } from "./database.ts";
 import { isDataException } from "./failure.ts";
 import type { Sql } from "./pool.ts";
@@ -105,14 +106,12 @@ function ingestSignals(
   candidates: readonly SignalCandidate[],
   timeoutMs: number,
 ): Promise<readonly OutcomeRow[]> {
-  /** One field of every candidate; what is absent becomes NULL. */
-  const column = <T>(field: (candidate: SignalCandidate) => T | undefined) =>
-    candidates.map((candidate) => field(candidate) ?? null);
-  const signalColumn = <T>(field: (signal: Signal) => T | undefined) =>
-    candidates.map(({ signal }) => field(signal) ?? null);
+  /** One field of every candidate. */
+  const column = (field: (candidate: SignalCandidate) => string | number | boolean | undefined) =>
+    toArray(candidates.map(field));
+  const signalColumn = (field: (signal: Signal) => string | number | undefined) =>
+    toArray(candidates.map(({ signal }) => field(signal)));
 
-  // What goes by way of text[] is what the driver would convert on its own: it would cut
-  // times to milliseconds, and take text for the bytes themselves.
   return database.query<OutcomeRow>(
     timeoutMs,
     (sql) => sql`
@@ -121,12 +120,12 @@ function ingestSignals(
         ${column((c) => c.signalId)},
         ${column((c) => c.producerId)},
         ${column((c) => c.idempotencyKey)},
-        ${column((c) => c.requestSignature && toBytea(c.requestSignature))}::text[]::bytea[],
+        ${column((c) => c.requestSignature && toBytea(c.requestSignature))},
         ${column((c) => c.requestItem)},
-        ${column((c) => toBytea(c.contentSha256))}::text[]::bytea[],
+        ${column((c) => toBytea(c.contentSha256))},
         ${column((c) => c.status)},
-        ${column((c) => toTimestamptz(c.receiveTime))}::text[]::timestamptz[],
-        ${column((c) => (isExpired(c) ? 1 : 0))}::integer[]::boolean[],
+        ${column((c) => toTimestamptz(c.receiveTime))},
+        ${column(isExpired)},
         ${signalColumn((s) => s.instrument)},
         ${signalColumn((s) => s.side)},
         ${signalColumn((s) => s.entryPrice)},
@@ -137,20 +136,15 @@ function ingestSignals(
         ${signalColumn((s) => s.strategyName)},
         ${signalColumn((s) => s.reason)},
         ${signalColumn((s) => s.comment)},
-        ${signalColumn((s) => toTimestamptz(s.signalTime))}::text[]::timestamptz[],
+        ${signalColumn((s) => toTimestamptz(s.signalTime))},
         ${signalColumn((s) => nanosBelowMicro(s.signalTime))},
-        ${signalColumn((s) => s.expireTime && toTimestamptz(s.expireTime))}::text[]::timestamptz[],
-        ${signalColumn((s) => s.expireTime && nanosBelowMicro(s.expireTime))},
+        ${signalColumn((s) => (s.expireTime === undefined ? undefined : toTimestamptz(s.expireTime)))},
+        ${signalColumn((s) => (s.expireTime === undefined ? undefined : nanosBelowMicro(s.expireTime)))},
         ${signalColumn((s) => s.payload && JSON.stringify(s.payload))}
       )
       ORDER BY item
     `,
   );
-}
-
-/** PostgreSQL's text form of bytes (documentation, section 8.4.1). */
-function toBytea(bytes: Uint8Array): string {
-  return `\\x${Buffer.from(bytes).toString("hex")}`;
 }
 
 function isExpired({ signal, receiveTime }: SignalCandidate): boolean {

@@ -3,10 +3,12 @@
  * and handed over again in another way, it is a duplicate of that row.
  */
 import { randomUUID } from "node:crypto";
+import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { validSignal } from "../support/signals.ts";
 import { skipVisibly } from "./support/command.ts";
-import { availableSenders, type Reply, type Sender } from "./support/senders.ts";
+import type { Reply } from "./support/reply.ts";
+import { availableSenders, type Sender } from "./support/senders.ts";
 import { decidedByProducer, type Interop, rowOf, startInterop } from "./support/server.ts";
 
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
@@ -61,6 +63,7 @@ describe.each(senders)("$name", (sender) => {
       duplicate: false,
       errorCount: 0,
     } satisfies Partial<Reply>);
+    expect(first.httpStatus).toBe(sender.newStatus);
     expect(first.serverTime).toBeGreaterThanOrEqual(before);
     expect(first.serverTime).toBeLessThan(before + NANOS_PER_MINUTE);
     const row = await interop.store.findSignal(first.signalId);
@@ -79,5 +82,43 @@ describe.each(senders)("$name", (sender) => {
     expect(second.message).toBe("The signal was stored before; this is the first result.");
     const rows = await interop.all();
     expect(rows.filter(({ idempotencyKey }) => idempotencyKey === key)).toHaveLength(1);
+  });
+});
+
+it("stands in the table itself as it was sent, for whoever reads it without this code", async () => {
+  const [sender] = senders as [Sender];
+  const key = randomUUID();
+  const { signalId } = await sender.send(interop.url, SIGNAL, key);
+
+  const sql = postgres(interop.databaseUrl, { max: 1 });
+  const [row] = await sql`
+    SELECT producer_id, idempotency_key, status, instrument, side, entry_price, stop_loss,
+      take_profit, confidence, risk_percent, strategy_name, reason, comment, payload,
+      to_char(signal_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US') AS signal_time,
+      signal_time_nanos,
+      to_char(expire_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US') AS expire_time,
+      expire_time_nanos
+    FROM signals WHERE signal_id = ${signalId}
+  `.finally(() => sql.end());
+
+  expect(row).toEqual({
+    producer_id: "test-bot",
+    idempotency_key: key,
+    status: "received",
+    instrument: "GOLD",
+    side: "sell",
+    entry_price: 0.30000000000000004,
+    stop_loss: 1e12,
+    take_profit: 5e-324,
+    confidence: 1,
+    risk_percent: 33.333333333333336,
+    strategy_name: SIGNAL.strategyName,
+    reason: SIGNAL.reason,
+    comment: SIGNAL.comment,
+    payload: SIGNAL.payload,
+    signal_time: "2025-10-25T14:30:45.123456",
+    signal_time_nanos: 789,
+    expire_time: "9999-12-31T23:59:59.999999",
+    expire_time_nanos: 999,
   });
 });

@@ -211,13 +211,14 @@ describe("the size of a payload", () => {
     expect(performance.now() - start).toBeLessThan(PROMPT_MS);
   });
 
-  test("is told promptly where few objects stand for many", () => {
-    let payload: Record<string, unknown> = {};
-    for (let level = 0; level < 15; level++) {
-      payload = Object.fromEntries(Array.from("abcdefghij", (key) => [key, payload]));
-    }
+  test.each<readonly [string, (inner: unknown) => unknown]>([
+    ["objects", (inner) => Object.fromEntries(Array.from("abcdefghij", (key) => [key, inner]))],
+    ["lists", (inner) => new Array(10).fill(inner)],
+  ])("is told promptly where few %s stand for many", (_, tenfold) => {
+    let value: unknown = {};
+    for (let level = 0; level < 14; level++) value = tenfold(value);
     const start = performance.now();
-    expect(verdictOn({ payload })).toEqual(tooLarge(DEFAULT_PAYLOAD_MAX_BYTES));
+    expect(verdictOn({ payload: { value } })).toEqual(tooLarge(DEFAULT_PAYLOAD_MAX_BYTES));
     expect(performance.now() - start).toBeLessThan(PROMPT_MS);
   });
 
@@ -226,6 +227,13 @@ describe("the size of a payload", () => {
     expect(verdictOn({ payload: { a: new Array(1_000).fill(text) } })).toEqual(
       tooLarge(DEFAULT_PAYLOAD_MAX_BYTES),
     );
+  });
+
+  test("at its limit hides no fault in the last of its values", () => {
+    const frame = Buffer.byteLength('{"a":[]}');
+    const zeros = new Array<number>((DEFAULT_PAYLOAD_MAX_BYTES - frame) / 2 - 2).fill(0);
+    expect(violationsOf({ payload: { a: [...zeros, ""] } })).toEqual({});
+    expectRefused({ a: [...zeros, "\0"] }, TEXT_RULE);
   });
 
   test("beyond the limit is no excuse for another fault within", () => {

@@ -175,6 +175,26 @@ describe("a network", () => {
   });
 });
 
+test("a connection that dies at any moment of its start fails the statement and nothing else", async () => {
+  await using proxy = await startFaultyProxy(testDatabase.url);
+  // A rejection that nobody handles would fail this run, as it would end the service.
+  for (let delayMs = 0; delayMs < 16; delayMs += 1) {
+    const database = open({ url: proxy.url });
+    const first = ping(database, 150).catch((error: unknown) => error);
+    await sleep(delayMs);
+    proxy.cut();
+    const outcome = await first;
+    if (!Array.isArray(outcome)) {
+      expect(outcome).toBeInstanceOf(StoreUnavailableError);
+    }
+    proxy.heal();
+    // Once more, in case this one is the first to learn that its connection is dead.
+    const next = await ping(database, 1_000).catch(() => ping(database, 1_000));
+    expect(next).toEqual([{ one: 1 }]);
+    await database.close();
+  }
+});
+
 describe("a server", () => {
   let dir: TemporaryDir;
   let server: EmbeddedPostgres;

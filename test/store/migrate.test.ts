@@ -82,6 +82,8 @@ test("down goes one step, or to and with a named migration", async () => {
   await migrateUp(database, silentLog);
   await migrateDown(database, silentLog, { to: "0002_signals" });
   expect(await appliedNames()).toEqual(["0001_producers"]);
+  expect(await migrateDown(database, silentLog, { to: "0002_signals" })).toEqual([]);
+  await expect(migrateDown(database, silentLog, { to: "0002" })).rejects.toThrow(RangeError);
 });
 
 test("a filled database keeps its signals when only a function goes and comes", async () => {

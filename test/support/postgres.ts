@@ -55,7 +55,7 @@ export function databaseUrl(serverUrl: string, name: string): string {
 
 /** Runs one statement on a connection of its own. */
 export async function runOnServer(url: string, statement: string): Promise<void> {
-  const sql = postgres(url, { max: 1, onnotice: () => {} });
+  const sql = postgres(url, { max: 1, fetch_types: false, onnotice: () => {} });
   try {
     await sql.unsafe(statement);
   } finally {

@@ -76,11 +76,20 @@ export interface ServerProcess {
 const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 const START_TIMEOUT_MS = 30_000;
 
-/** Starts `countersign serve` and waits until it is ready. */
-export async function spawnServer(env: NodeJS.ProcessEnv): Promise<ServerProcess> {
+/**
+ * Starts `countersign serve` and waits until it is ready.
+ *
+ * @param hasOwnGroup whether it leads a process group of its own, as a shell gives a command
+ *   that can be ended with Ctrl-C.
+ */
+export async function spawnServer(
+  env: NodeJS.ProcessEnv,
+  { hasOwnGroup = false }: { readonly hasOwnGroup?: boolean } = {},
+): Promise<ServerProcess> {
   const child = spawn(process.execPath, [MAIN, "serve"], {
     env: { PATH: process.env.PATH, ...env },
     stdio: ["ignore", "pipe", "pipe"],
+    detached: hasOwnGroup,
   });
   const url = await readyUrl(child);
   return {

@@ -9,12 +9,22 @@ import type { Logger } from "pino";
 import { withDeadline } from "../deadline.ts";
 import { createPool } from "../pool.ts";
 
+export interface AttendanceOptions {
+  readonly url: string;
+  readonly log: Logger;
+  /** How long the server may take to let this process in. */
+  readonly timeoutMs: number;
+  /** Called when the connection is lost, and the lock with it. Not after `leave`. */
+  readonly onLost: () => void;
+}
+
 export interface Attendance {
   /**
    * Gives up the lock.
    *
    * @returns whether nobody else holds it. Nobody then gets it either before the server
    *   is stopped: a newcomer waits, loses its connection, and starts the server anew.
+   * @throws what the driver throws, if the server does not answer.
    */
   leave(): Promise<boolean>;
   /** Drops the connection. */
@@ -26,27 +36,38 @@ const LOCK_KEY = "4850289311207715";
 
 const LEAVE_TIMEOUT_MS = 5_000;
 
-/**
- * @throws what the driver throws, if the server is stopping or does not answer in time.
- */
-export async function attend(url: string, log: Logger, timeoutMs: number): Promise<Attendance> {
+/** @throws what the driver throws, if the server is stopping or does not answer in time. */
+export async function attend(options: AttendanceOptions): Promise<Attendance> {
+  let isPresent = false;
   const pool = createPool({
-    url,
+    url: options.url,
     size: 1,
     prepare: true,
-    sessionSettings: { application_name: "countersign attendance", lock_timeout: timeoutMs },
-    log,
+    sessionSettings: {
+      application_name: "countersign attendance",
+      lock_timeout: options.timeoutMs,
+    },
+    log: options.log,
+    onConnectionEnd: () => {
+      if (isPresent) {
+        isPresent = false;
+        pool.destroy();
+        options.onLost();
+      }
+    },
   });
   const { sql } = pool;
   try {
-    await withDeadline(timeoutMs, sql`SELECT pg_advisory_lock_shared(${LOCK_KEY}::bigint)`);
+    await withDeadline(options.timeoutMs, sql`SELECT pg_advisory_lock_shared(${LOCK_KEY}::bigint)`);
   } catch (error) {
     pool.destroy();
     throw error;
   }
+  isPresent = true;
 
   return {
     async leave() {
+      isPresent = false;
       // First give up the own share: of two that leave at once, both would see the other's.
       const [row] = await withDeadline(
         LEAVE_TIMEOUT_MS,

@@ -9,11 +9,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { type FileHandle, link, open, readFile, rename, rm, stat } from "node:fs/promises";
-import net from "node:net";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Account } from "./account.ts";
 import type { Binaries } from "./binaries.ts";
+import { createPortChoice } from "./port.ts";
 import { servesCluster } from "./process.ts";
 import { EmbeddedPostgresError, PROGRAM_ENVIRONMENT, runProgram } from "./run.ts";
 
@@ -79,12 +79,15 @@ const SETTINGS: Readonly<Record<string, string | number>> = {
  * Finds the postmaster that serves the cluster, or starts one.
  *
  * @param deadline when to give up; a postmaster that this call started is then killed.
+ * @param knownPort where this process knew the server before.
  * @throws EmbeddedPostgresError with the end of PostgreSQL's log.
  */
 export async function ensurePostmaster(
   context: ClusterContext,
   deadline: AbortSignal,
+  knownPort: number | undefined,
 ): Promise<Postmaster> {
+  const ports = createPortChoice(knownPort);
   let started: ChildProcess | undefined;
   while (!deadline.aborted) {
     const lock = await readLock(context.clusterDir);
@@ -97,9 +100,10 @@ export async function ensurePostmaster(
         await sleep(RETRY_INTERVAL_MS);
       }
       if (lock !== undefined) {
+        ports.prefer(lock.port);
         await clearLock(context.clusterDir, lock);
       }
-      started = await startPostmaster(context);
+      started = await startPostmaster(context, await ports.choose());
     }
     await sleep(POLL_INTERVAL_MS);
   }
@@ -146,6 +150,8 @@ export async function stopPostmaster({
 
 /** What `postmaster.pid` says. */
 interface Lock extends Postmaster {
+  /** 0 while the postmaster is still writing its lock. */
+  readonly port: number;
   readonly isReady: boolean;
 }
 
@@ -163,7 +169,7 @@ async function readLock(clusterDir: string): Promise<Lock | undefined> {
   if (!(pid > 0)) {
     return undefined;
   }
-  return { pid, port: Number(lines[3]), isReady: lines[7]?.trim() === "ready" };
+  return { pid, port: Number(lines[3]) || 0, isReady: lines[7]?.trim() === "ready" };
 }
 
 /**
@@ -186,9 +192,9 @@ async function clearLock(clusterDir: string, stale: Lock): Promise<void> {
   await rm(aside);
 }
 
-async function startPostmaster(context: ClusterContext): Promise<ChildProcess> {
+async function startPostmaster(context: ClusterContext, port: number): Promise<ChildProcess> {
   const { clusterDir, binaries, account } = context;
-  const settings = { ...SETTINGS, port: await findFreePort() };
+  const settings = { ...SETTINGS, port };
   const log = await openLog(clusterDir, account);
   try {
     const child = spawn(
@@ -223,21 +229,6 @@ async function startPostmaster(context: ClusterContext): Promise<ChildProcess> {
 
 function hasEnded(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
-}
-
-/** Another program may take the port before PostgreSQL does; then the next attempt has another. */
-async function findFreePort(): Promise<number> {
-  const server = net.createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", resolve);
-  });
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") {
-    throw new EmbeddedPostgresError("There is no free port on 127.0.0.1");
-  }
-  return address.port;
 }
 
 async function openLog(clusterDir: string, account: Account | undefined): Promise<FileHandle> {

@@ -24,7 +24,7 @@ import type {
 } from "../../../src/signal/index.ts";
 import { TEST_PRODUCER_ID, TEST_SECRET } from "../../support/server.ts";
 import { ROOT } from "./command.ts";
-import type { Reply, Send } from "./senders.ts";
+import type { Reply, Send } from "./reply.ts";
 
 const definition = loadSync("signals/v1/ingest_service.proto", {
   includeDirs: [join(ROOT, "proto")],

@@ -44,26 +44,14 @@ import { formatTimestamp, parseTimestamp } from "../../../src/signing/index.ts";
 import { TEST_PRODUCER_ID, TEST_SECRET, testHeaders } from "../../support/server.ts";
 import { hasTool, ROOT, run } from "./command.ts";
 import { grpcJsByHand, grpcJsWithInterceptor } from "./grpcJs.ts";
-
-/** What the server answered, the same for all protocols. */
-export interface Reply {
-  readonly signalId: string;
-  readonly status: SignalStatus;
-  readonly serverTime: Instant;
-  readonly message: string;
-  readonly duplicate: boolean;
-  readonly errorCount: number;
-  /** The HTTP status, where the sender can see it. */
-  readonly httpStatus?: number;
-}
-
-/** Hands one signal over under a key. Fails with whatever its client fails with. */
-export type Send = (serverUrl: string, signal: Signal, key: string) => Promise<Reply>;
+import type { Reply, Send } from "./reply.ts";
 
 /** One way to hand a signal over. */
 export interface Sender {
   readonly name: string;
   readonly send: Send;
+  /** The HTTP status for a new signal, if its replies tell it. */
+  readonly newStatus?: 200 | 201;
   /** The program that it needs. */
   readonly tool?: "python3" | "curl" | "buf";
 }
@@ -159,27 +147,49 @@ function byFetch(protocol: "connect" | "grpc-web", codec: "binary" | "json"): Se
   }));
 }
 
-/** `buf curl` sends protobuf, made by Go; the signature is over the bytes of `buf convert`. */
-function bufCurl(protocol: "grpc" | "grpcweb" | "connect", httpArgs: readonly string[]): Sender {
+/** Makes the headers for what `buf curl` sends when it is given this JSON file. */
+type SignForBuf = (jsonFile: string) => Promise<Readonly<Record<string, string>>>;
+
+/** As a person does it: `countersign sign` knows which protobuf buf makes of the JSON. */
+const byCountersignSign: SignForBuf = async (jsonFile) => {
+  const { code, stdout, stderr } = await run(
+    process.execPath,
+    ["src/cli/main.ts", "sign", "--body", jsonFile, "--message", "IngestRequest", "--json"],
+    { env: { PRODUCER_ID: TEST_PRODUCER_ID, HMAC_PRODUCER_SECRET: TEST_SECRET } },
+  );
+  if (code !== 0) throw new Error(stderr);
+  return JSON.parse(stdout);
+};
+
+/** By what buf itself makes of it, so that no serialiser of ours has a part in it. */
+const byBufConvert: SignForBuf = async (jsonFile) => {
+  const binaryFile = `${jsonFile}.binpb`;
+  const type = ["--type", "signals.v1.IngestRequest"];
+  const files = ["--from", `${jsonFile}#format=json`, "--to", binaryFile];
+  const { code, stderr } = await run("buf", ["convert", "proto", ...type, ...files]);
+  if (code !== 0) throw new Error(stderr);
+  return testHeaders(INGEST, await readFile(binaryFile));
+};
+
+/** `buf curl` sends protobuf, made by Go. */
+function bufCurl(
+  protocol: "grpc" | "grpcweb" | "connect",
+  httpArgs: readonly string[],
+  sign: SignForBuf,
+): Sender {
+  const signer = sign === byBufConvert ? "the bytes of buf convert" : "countersign sign";
   return {
-    name: `buf curl, ${protocol} ${httpArgs.length > 0 ? "h2c" : "HTTP/1.1"}`,
+    name: `buf curl with ${signer}, ${protocol} ${httpArgs.length > 0 ? "h2c" : "HTTP/1.1"}`,
     tool: "buf",
     async send(serverUrl, signal, key) {
-      const message = JSON.stringify(ingestJson(signal, key));
       return inFolder(async (folder) => {
-        const binary = join(folder, "message.binpb");
-        const type = ["--type", "signals.v1.IngestRequest"];
-        const from = ["--from", "-#format=json"];
-        const converted = await run("buf", ["convert", "proto", ...type, ...from, "--to", binary], {
-          stdin: message,
-        });
-        if (converted.code !== 0) throw new Error(converted.stderr);
-        const headers = testHeaders(INGEST, await readFile(binary));
+        const file = join(folder, "message.json");
+        await writeFile(file, JSON.stringify(ingestJson(signal, key)));
         const args = ["curl", "--schema", "proto", "--protocol", protocol, ...httpArgs];
-        for (const [name, value] of Object.entries(headers)) args.push("-H", `${name}: ${value}`);
-        const outcome = await run("buf", [...args, "-d", "@-", `${serverUrl}${INGEST}`], {
-          stdin: message,
-        });
+        for (const [name, value] of Object.entries(await sign(file))) {
+          args.push("-H", `${name}: ${value}`);
+        }
+        const outcome = await run("buf", [...args, "-d", `@${file}`, `${serverUrl}${INGEST}`]);
         if (outcome.code !== 0) throw new Error(outcome.stderr);
         return replyOf(fromJson(IngestResponseSchema, JSON.parse(outcome.stdout)));
       });
@@ -191,6 +201,7 @@ function bufCurl(protocol: "grpc" | "grpcweb" | "connect", httpArgs: readonly st
 function curl(path: string, httpArgs: readonly string[] = []): Sender {
   return {
     name: `curl, ${path} ${httpArgs.length > 0 ? "h2c" : "HTTP/1.1"}`,
+    newStatus: path === INGEST ? 200 : 201,
     tool: "curl",
     async send(serverUrl, signal, key) {
       const message = path === INGEST ? ingestJson(signal, key) : restJson(signal, key);
@@ -216,6 +227,7 @@ function curl(path: string, httpArgs: readonly string[] = []): Sender {
 function python(path: string): Sender {
   return {
     name: `Python, ${path}`,
+    newStatus: path === INGEST ? 200 : 201,
     tool: "python3",
     async send(serverUrl, signal, key) {
       const message = path === INGEST ? ingestJson(signal, key) : restJson(signal, key);
@@ -340,7 +352,7 @@ async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
 const HTTP2 = ["--http2-prior-knowledge"];
 
 /** All ways that are promised. */
-export const SENDERS: readonly Sender[] = [
+const SENDERS: readonly Sender[] = [
   sdk({ protocol: "connect", codec: "binary", httpVersion: "1.1" }),
   sdk({ protocol: "connect", codec: "json", httpVersion: "1.1" }),
   sdk({ protocol: "connect", codec: "binary", httpVersion: "2" }),
@@ -364,10 +376,10 @@ export const SENDERS: readonly Sender[] = [
   byFetch("grpc-web", "json"),
   { name: "@grpc/grpc-js with createGrpcSigningInterceptor", send: grpcJsWithInterceptor },
   { name: "@grpc/grpc-js with headers made by hand", send: grpcJsByHand },
-  bufCurl("grpc", HTTP2),
-  bufCurl("grpcweb", []),
-  bufCurl("connect", []),
-  bufCurl("connect", HTTP2),
+  bufCurl("grpc", HTTP2, byCountersignSign),
+  bufCurl("connect", [], byCountersignSign),
+  bufCurl("grpcweb", [], byBufConvert),
+  bufCurl("connect", HTTP2, byBufConvert),
   curl(INGEST),
   curl(INGEST, HTTP2),
   curl("/api/v1/signals/ingest"),

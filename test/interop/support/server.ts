@@ -13,6 +13,8 @@ import { startTestServer, TEST_PRODUCER_ID } from "../../support/server.ts";
 export interface Interop extends AsyncDisposable {
   /** Such as `http://127.0.0.1:43211`. */
   readonly url: string;
+  /** Where PostgreSQL itself can be asked. */
+  readonly databaseUrl: string;
   readonly store: PostgresSignalStore;
   /** Everything that is stored, in the order of its sequence. */
   all(): Promise<StoredSignal[]>;
@@ -35,6 +37,7 @@ export async function startInterop(
   const owned = parts.move();
   return {
     url: server.url,
+    databaseUrl: testDatabase.url,
     store,
     all: () => store.listSignals({ afterSequence: 0n, limit: EVERYTHING }),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

@@ -1,0 +1,60 @@
+/**
+ * What all commands have in common: how they report a wrong command line, and the end of
+ * their help.
+ */
+import { Command, InvalidArgumentError } from "commander";
+import { note } from "./output.ts";
+
+/** The parts at the end of a command's help. */
+export interface HelpParts {
+  /** What the options do not tell, in paragraphs. */
+  readonly notes?: string;
+  /** Command lines that work as they stand. */
+  readonly examples: readonly string[];
+  /** What each exit code means for this command, by code. */
+  readonly exitCodes: Readonly<Record<number, string>>;
+}
+
+/** A command that throws a `CommanderError` where commander would end the process. */
+export function createCommand(name: string): Command {
+  return new Command(name)
+    .exitOverride()
+    .helpCommand(false)
+    .configureOutput({ outputError: (text) => note(oneLine(text)) });
+}
+
+/** Ends the help of a command. */
+export function addHelp(command: Command, { notes, examples, exitCodes }: HelpParts): Command {
+  const sections = [
+    ...(notes === undefined ? [] : [notes]),
+    `Examples:\n${examples.map((example) => `  ${example}`).join("\n")}`,
+    `Exit codes:\n${Object.entries(exitCodes)
+      .map(([code, meaning]) => `  ${code}  ${meaning}`)
+      .join("\n")}`,
+  ];
+  return command.addHelpText("after", `\n${sections.join("\n\n")}`);
+}
+
+/** Takes a number as JSON writes it: `Number()` would take "", "0x1f" and " 7" too. */
+export function parseNumber(text: string): number {
+  const isNumber = /^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$/.test(text);
+  if (!isNumber) throw new InvalidArgumentError("It must be a number such as 1950.5.");
+  return Number(text);
+}
+
+/** Makes a parser of whole numbers in a range, both ends included. */
+export function parseInteger(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^[0-9]{1,9}$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+  };
+}
+
+/** Commander puts its suggestions on a second line. */
+function oneLine(text: string): string {
+  return text
+    .replace(/^error: /, "")
+    .trim()
+    .replaceAll(/\s*\n\s*/g, " ");
+}

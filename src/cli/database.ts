@@ -1,0 +1,36 @@
+/**
+ * What the commands on a database have in common: its configuration, and what its
+ * failures mean to a person.
+ */
+import { StoreUnavailableError } from "../ingest/index.ts";
+// Not by the index, which would load the whole server for a migration.
+import { ConfigError, type ServerConfig, serverConfigFromEnv } from "../server/config.ts";
+import { DatabaseError } from "../store/index.ts";
+import { failedError, unavailableError, usageError } from "./cliError.ts";
+import type { Environment } from "./environment.ts";
+
+/** @throws CliError naming every wrong variable. */
+export function readServerConfig(environment: Environment): ServerConfig {
+  try {
+    return serverConfigFromEnv(environment);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const [heading, ...faults] = error.message.split("\n");
+    throw usageError(`${heading} ${faults.map((fault) => fault.trim()).join("; ")}.`);
+  }
+}
+
+/** SQLSTATE classes that pass by themselves: connection, resources, operator intervention. */
+const PASSING_SQLSTATE = /^(08|53|57)/;
+
+/** Makes an error of the store one for the terminal; any other error stays what it is. */
+export function storeFailure(error: unknown): unknown {
+  if (!(error instanceof StoreUnavailableError)) return error;
+  const { cause } = error;
+  if (cause instanceof DatabaseError && !PASSING_SQLSTATE.test(cause.code)) {
+    return failedError(`${error.message}.`);
+  }
+  return unavailableError(
+    `${error.message}. See that PostgreSQL runs and that DATABASE_URL is right, then try again.`,
+  );
+}

@@ -1,0 +1,37 @@
+/**
+ * Reading what a command is given.
+ */
+import { readFile } from "node:fs/promises";
+import { buffer } from "node:stream/consumers";
+import { fileFault, usageError } from "./cliError.ts";
+
+/** Stands for standard input in place of a path. */
+export const STANDARD_INPUT = "-";
+
+/**
+ * The bytes of a file, or of standard input for `-`.
+ *
+ * @param option how the path was given, for the message.
+ * @throws CliError if it cannot be read.
+ */
+export async function readInput(option: string, path: string): Promise<Buffer> {
+  try {
+    return path === STANDARD_INPUT ? await buffer(process.stdin) : await readFile(path);
+  } catch (error) {
+    throw usageError(`${option} ${path} cannot be read: ${fileFault(error)}.`);
+  }
+}
+
+/**
+ * The text of a UTF-8 file, with a byte order mark if it has one.
+ *
+ * @throws CliError if it cannot be read or is not UTF-8.
+ */
+export async function readTextInput(option: string, path: string): Promise<string> {
+  const bytes = await readInput(option, path);
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw usageError(`${option} ${path} is not UTF-8 text.`);
+  }
+}

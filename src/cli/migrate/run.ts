@@ -1,0 +1,125 @@
+/** Runs the migrations and prints what they did. */
+import { existsSync } from "node:fs";
+import { pino } from "pino";
+import {
+  type Database,
+  type MigrationState,
+  migrateDown as migrateDatabaseDown,
+  migrateUp as migrateDatabaseUp,
+  migrationStatus,
+  openDatabase,
+  startEmbeddedPostgres,
+} from "../../store/index.ts";
+import { usageError } from "../cliError.ts";
+import { readServerConfig, storeFailure } from "../database.ts";
+import { type Environment, readEnvironment } from "../environment.ts";
+import { writeJson, writeOut } from "../output.ts";
+import { formatTable } from "../table.ts";
+import { migrationsToRevert } from "./plan.ts";
+
+/** The options of all three commands. */
+export interface MigrateOptions {
+  readonly envFile?: string;
+  readonly json?: boolean;
+}
+
+/** The options of `migrate down`. */
+export interface MigrateDownArguments extends MigrateOptions {
+  readonly steps?: number;
+  readonly to?: string;
+  readonly yes?: boolean;
+}
+
+/** What is done is printed; a log would say the same again. */
+const log = pino({ level: "silent" });
+
+/** `countersign migrate up`. */
+export async function migrateUp(options: MigrateOptions): Promise<void> {
+  const applied = await withDatabase(options, { mayCreate: true }, (database) =>
+    migrateDatabaseUp(database, log),
+  );
+  await printChanges(options, applied, "applied", "Nothing to do: all migrations are applied.");
+}
+
+/** `countersign migrate down`. */
+export async function migrateDown(options: MigrateDownArguments): Promise<void> {
+  const { steps = 1, to } = options;
+  const extent = to === undefined ? { steps } : { to };
+  const reverted = await withDatabase(options, { mayCreate: false }, async (database) => {
+    const names = migrationsToRevert(await migrationStatus(database), extent);
+    if (names.length > 0 && options.yes !== true) {
+      throw usageError(
+        `This would revert ${names.join(", ")} and delete the data in it. Add --yes to do it.`,
+      );
+    }
+    return names.length === 0 ? [] : migrateDatabaseDown(database, log, extent);
+  });
+  await printChanges(options, reverted, "reverted", "Nothing to do: no migration is applied.");
+}
+
+/** `countersign migrate status`. */
+export async function showMigrationStatus(options: MigrateOptions): Promise<void> {
+  const states = await withDatabase(options, { mayCreate: false }, migrationStatus);
+  if (options.json === true) {
+    for (const { name, appliedAt } of states) {
+      await writeJson({ name, applied_at: appliedAt?.toISOString() ?? null });
+    }
+    return;
+  }
+  await writeOut(
+    formatTable([{ title: "MIGRATION" }, { title: "APPLIED" }], states.map(statusRow)),
+  );
+}
+
+function statusRow({ name, appliedAt }: MigrationState): string[] {
+  return [name, appliedAt?.toISOString() ?? "pending"];
+}
+
+async function printChanges(
+  { json }: MigrateOptions,
+  names: readonly string[],
+  change: "applied" | "reverted",
+  nothing: string,
+): Promise<void> {
+  if (json === true) {
+    for (const name of names) await writeJson({ name, change });
+    return;
+  }
+  const lines = names.length === 0 ? [nothing] : names.map((name) => `${change} ${name}`);
+  await writeOut(`${lines.join("\n")}\n`);
+}
+
+/** Opens the database that the environment names, and closes it after the work. */
+async function withDatabase<T>(
+  { envFile }: MigrateOptions,
+  embedded: { readonly mayCreate: boolean },
+  work: (database: Database) => Promise<T>,
+): Promise<T> {
+  const config = readServerConfig(databaseVariables(readEnvironment(envFile)));
+  await using parts = new AsyncDisposableStack();
+  let url = config.databaseUrl;
+  if (url === undefined) {
+    const { dataDir } = config;
+    // To look at a database that is not there must not make one.
+    if (!embedded.mayCreate && !existsSync(dataDir)) {
+      throw usageError(`There is no database under ${dataDir}. Set DATABASE_URL or DATA_DIR.`);
+    }
+    const postgres = await startEmbeddedPostgres({ dataDir, log });
+    parts.defer(() => postgres.close());
+    url = postgres.url;
+  }
+  const database = openDatabase({ url, poolSize: 1, log, applicationName: "countersign migrate" });
+  parts.defer(() => database.close());
+  try {
+    return await work(database);
+  } catch (error) {
+    throw storeFailure(error);
+  }
+}
+
+/** Only what concerns the database, so that nothing else has to be right for a migration. */
+function databaseVariables({ DATABASE_URL, DATA_DIR }: Environment): Environment {
+  // The server must have a key to read producers' secrets; a migration reads none.
+  const COUNTERSIGN_MASTER_KEY = Buffer.alloc(32).toString("base64");
+  return { DATABASE_URL, DATA_DIR, COUNTERSIGN_MASTER_KEY };
+}

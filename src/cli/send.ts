@@ -1,0 +1,109 @@
+import { type Command, Option } from "commander";
+import { addHelp, createCommand, parseInteger, parseNumber } from "./command.ts";
+import { addCredentialOptions, CREDENTIALS_HELP } from "./credentials.ts";
+import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "./exitCodes.ts";
+import type { SendOptions } from "./send/options.ts";
+import { parsePayload } from "./send/payload.ts";
+
+const NOTES = `A signal comes from options, from a JSON file with one object or an array of them, or,
+one object a line, from standard input or from a file whose name ends in .ndjson or .jsonl.
+The fields are those of REST (entry_price) or of the RPCs (entryPrice). An object may also
+have idempotency_key and validate_only. A field that no signal has is an error.
+
+Of many signals, each is stored or refused by itself; a line that is wrong is told by its
+number and the others are sent. An attempt that fails for a passing reason is repeated
+under the same idempotency key, which can store nothing twice. What is then still not known
+to be stored has the outcome "unconfirmed". To send such a signal again safely, send it with
+the key and the time it had: the JSON output has it, ready to send, as "resend".
+
+Results go to standard output, what is said to people goes to standard error.
+
+${CREDENTIALS_HELP}
+Without --url, the server is OUTBOUND_SERVER_URL, or that of .countersign/producer.env.`;
+
+/** `countersign send`: sends signals to a server. */
+export function sendCommand(): Command {
+  const command = createCommand("send")
+    .description("sign and send signals")
+    .argument("[-]", "a dash reads from standard input, as --stdin does");
+  addSourceOptions(command);
+  addSignalOptions(command);
+  addConnectionOptions(command);
+  addCredentialOptions(command);
+  command
+    .option("--json", "print one JSON object a line")
+    .action(async (source: string | undefined, options: SendOptions) => {
+      const { send } = await import("./send/run.ts");
+      await send({ ...options, ...(source !== undefined && { source }) });
+    });
+  return addHelp(command, {
+    notes: NOTES,
+    examples: [
+      "countersign send --instrument GOLD --side buy --entry-price 1950.5 --stop-loss 1940",
+      "countersign send --file signal.json --validate-only",
+      "countersign send --json - < signals.ndjson > results.ndjson",
+      `jq -c 'select(.outcome == "unconfirmed").resend' results.ndjson | countersign send -`,
+    ],
+    exitCodes: {
+      [EXIT_OK]: "all signals are stored, were stored before, or are valid with --validate-only",
+      [EXIT_FAILED]: "at least one signal is refused",
+      [EXIT_USAGE]: "the command line, a file or the configuration is wrong; nothing was sent",
+      [EXIT_UNAVAILABLE]: "at least one signal is not known to be stored; send it again",
+    },
+  });
+}
+
+function addSourceOptions(command: Command): void {
+  command
+    .option("--file <path>", "read signals from this file")
+    .option("--stdin", "read signals from standard input, one JSON object a line");
+}
+
+function addSignalOptions(command: Command): void {
+  command
+    .option("--instrument <name>", "what to trade, such as GOLD")
+    .option("--side <side>", "buy or sell")
+    .option("--entry-price <price>", "the price at which to enter", parseNumber)
+    .option("--stop-loss <price>", "the price at which to leave with a loss", parseNumber)
+    .option("--take-profit <price>", "the price at which to leave with a gain", parseNumber)
+    .option("--confidence <n>", "how sure the strategy is, 0 to 1", parseNumber)
+    .option("--risk-percent <n>", "the share of the account to risk, above 0 to 100", parseNumber)
+    .option("--strategy-name <name>", "which strategy decided")
+    .option("--reason <text>", "why it decided so")
+    .option("--comment <text>", "anything else for people to read")
+    .option("--signal-time <time>", "when it decided, RFC 3339 (now)")
+    .option("--expire-time <time>", "when the signal stops being worth executing, RFC 3339")
+    .option("--payload <json>", "anything else for programs, a JSON object", parsePayload)
+    .option("--idempotency-key <key>", "names this signal for good (a new UUIDv7)")
+    .option("--validate-only", "have everything checked, but store nothing");
+}
+
+const RETRIES_MAX = 100;
+
+function addConnectionOptions(command: Command): void {
+  command
+    .option("--url <url>", "the server (OUTBOUND_SERVER_URL)")
+    .addOption(
+      new Option("--protocol <protocol>", "how to call it (connect)").choices([
+        "connect",
+        "grpc",
+        "grpc-web",
+      ]),
+    )
+    .addOption(
+      new Option(
+        "--codec <codec>",
+        "how messages become bytes; json needs connect (binary)",
+      ).choices(["binary", "json"]),
+    )
+    .option(
+      "--timeout <seconds>",
+      "how long an attempt may take, up to 300 (OUTBOUND_TIMEOUT_SECONDS, 30)",
+      parseNumber,
+    )
+    .addOption(
+      new Option("--retries <n>", "how often to repeat an attempt that failed for a passing reason")
+        .argParser(parseInteger(0, RETRIES_MAX))
+        .default(3),
+    );
+}

@@ -1,0 +1,13 @@
+import { InvalidArgumentError } from "commander";
+
+/** Takes the JSON object of `--payload`. What it may hold, the rules of signals tell. */
+export function parsePayload(text: string): object {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = undefined;
+  }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  throw new InvalidArgumentError(`It must be a JSON object such as '{"timeframe":"H1"}'.`);
+}

@@ -1,0 +1,170 @@
+/**
+ * What became of each signal, for people and for programs. Pure.
+ */
+import type {
+  IngestItem,
+  IngestItemResult,
+  SignalError,
+  SignalErrorReason,
+  Violation,
+} from "../../client/index.ts";
+import { formatTimestamp } from "../../signing/index.ts";
+import type { Column } from "../table.ts";
+
+/** Where a signal stands in its source; `undefined` if it is the only one. */
+export type Place = { readonly name: "line" | "item"; readonly number: number } | undefined;
+
+/** A signal with its place. Key and time are fixed, so that a repeat is the same signal. */
+export interface PlacedItem {
+  readonly place: Place;
+  readonly item: IngestItem & { readonly idempotencyKey: string };
+}
+
+/**
+ * What became of a signal. `unconfirmed`: nothing proves that it is stored, and nothing
+ * that it is not.
+ */
+export type Outcome = "stored" | "duplicate" | "valid" | "refused" | "unconfirmed";
+
+/** The outcome of one signal. */
+export interface Report {
+  readonly place: Place;
+  readonly outcome: Outcome;
+  readonly signalId: string | undefined;
+  readonly status: string | undefined;
+  readonly serverTimestamp: string | undefined;
+  readonly message: string;
+  /** Why not, for `refused` and `unconfirmed`. */
+  readonly reason: SignalErrorReason | undefined;
+  readonly violations: readonly Violation[];
+  /** What was sent; `undefined` if the line could not even be read. */
+  readonly item: PlacedItem["item"] | undefined;
+}
+
+/** The report of an item that the server answered. */
+export function answeredReport({ place, item }: PlacedItem, result: IngestItemResult): Report {
+  const { signalId, status, message, serverTimestamp } = result;
+  const isRefused = result.outcome === "refused";
+  return {
+    place,
+    // A client that is switched off is told before anything is sent.
+    outcome: result.outcome === "disabled" ? "unconfirmed" : result.outcome,
+    signalId,
+    status,
+    serverTimestamp: serverTimestamp === undefined ? undefined : formatTimestamp(serverTimestamp),
+    message,
+    reason: isRefused ? result.reason : undefined,
+    violations: isRefused ? result.violations.map(withoutPath) : [],
+    item,
+  };
+}
+
+/** The report of an item whose request failed as a whole. */
+export function failedReport(
+  { place, item }: PlacedItem,
+  outcome: "refused" | "unconfirmed",
+  error: SignalError,
+): Report {
+  return {
+    ...NOTHING_ANSWERED,
+    place,
+    outcome,
+    message: error.message.replace(/^\[\w+\] /, ""),
+    reason: error.reason,
+    violations: error.violations.map(withoutPath),
+    item,
+  };
+}
+
+/** The report of an item for which its batch was not sent; the others go without it. */
+export function faultyReport(
+  { place, item }: PlacedItem,
+  reason: SignalErrorReason,
+  violations: readonly Violation[],
+): Report {
+  const message = "It was not sent, because it breaks a rule.";
+  const faults = violations.map(withoutPath);
+  return {
+    ...NOTHING_ANSWERED,
+    place,
+    outcome: "refused",
+    message,
+    reason,
+    violations: faults,
+    item,
+  };
+}
+
+/** The report of a line that is no signal. */
+export function unreadableReport(place: Place, violations: readonly Violation[]): Report {
+  const message = "It was not sent, because it cannot be read.";
+  const reason = "MALFORMED_BODY";
+  return { ...NOTHING_ANSWERED, place, outcome: "refused", message, reason, violations };
+}
+
+const NOTHING_ANSWERED = {
+  signalId: undefined,
+  status: undefined,
+  serverTimestamp: undefined,
+  item: undefined,
+} as const;
+
+/** The fields of a file have no `signal.` before them, nor a place in a batch of ours. */
+function withoutPath({ field, description }: Violation): Violation {
+  return { field: field.replace(/^(requests\[\d+\]\.)?(signal\.)?/, ""), description };
+}
+
+/** A report as an object for JSON, in the names of REST. */
+export function reportJson(report: Report): Record<string, unknown> {
+  const { place, item, outcome } = report;
+  return {
+    ...(place !== undefined && { [place.name]: place.number }),
+    outcome,
+    signal_id: report.signalId,
+    status: report.status,
+    idempotency_key: item?.idempotencyKey,
+    server_timestamp: report.serverTimestamp,
+    reason: report.reason,
+    message: report.message,
+    errors: report.violations.length > 0 ? report.violations : undefined,
+    resend: outcome === "unconfirmed" && item !== undefined ? resendJson(item) : undefined,
+  };
+}
+
+/** The signal as a line that can be sent again without being stored twice. */
+function resendJson({ signal, idempotencyKey, validateOnly }: PlacedItem["item"]) {
+  return { ...signal, idempotencyKey, ...(validateOnly === true && { validateOnly }) };
+}
+
+/** The columns of the table; with `width`, so that it can be written batch by batch. */
+export function reportColumns(placeName: "line" | "item" | undefined): Column[] {
+  return [
+    ...(placeName === undefined ? [] : [{ title: placeName.toUpperCase(), width: 9 }]),
+    { title: "OUTCOME", width: 12 },
+    { title: "STATUS", width: 24 },
+    { title: "SIGNAL ID", width: 37 },
+    { title: "IDEMPOTENCY KEY" },
+  ];
+}
+
+/** A report as a row of the table. */
+export function reportRow({ place, outcome, status, reason, signalId, item }: Report): string[] {
+  return [
+    ...(place === undefined ? [] : [String(place.number)]),
+    outcome,
+    reason ?? status ?? "-",
+    signalId ?? "-",
+    item?.idempotencyKey ?? "-",
+  ];
+}
+
+/** What is wrong, in one line for a person; `undefined` if nothing is. */
+export function reportProblem(report: Report): string | undefined {
+  const { place, outcome, reason, violations, message, item } = report;
+  if (outcome !== "refused" && outcome !== "unconfirmed") return undefined;
+  const where = place === undefined ? "" : `${place.name} ${place.number} `;
+  const faults = violations.map(({ field, description }) => `${field} ${description}`.trim());
+  const why = faults.length > 0 ? faults.join("; ") : message;
+  if (outcome === "refused") return `${where}refused: ${reason}: ${why}`;
+  return `${where}not known to be stored (key ${item?.idempotencyKey}): ${reason}: ${why}`;
+}

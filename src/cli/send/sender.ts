@@ -1,0 +1,176 @@
+/**
+ * Hands signals to the server, and finds out what became of each.
+ *
+ * An item waits until it is settled: answered, refused, or, when all repeats failed,
+ * unconfirmed. Each attempt carries all items that still wait, under the keys that they
+ * had from the start, so that a repeat of what was stored unseen comes back as a duplicate.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { type SignalClient, SignalError, type Violation } from "../../client/index.ts";
+import {
+  answeredReport,
+  failedReport,
+  faultyReport,
+  type PlacedItem,
+  type Report,
+} from "./report.ts";
+
+/** What a sender must know. */
+export interface SenderOptions {
+  readonly client: SignalClient;
+  /** How often an attempt that failed for a passing reason is repeated. */
+  readonly retries: number;
+  /** Gives up when it is aborted. */
+  readonly signal: AbortSignal;
+}
+
+/** What became of some items. */
+export interface Delivery {
+  readonly reports: readonly Report[];
+  /** Why it is of no use to send more; `undefined` if it may be. */
+  readonly stop: SignalError | undefined;
+}
+
+/** What one attempt brought. */
+interface Attempt extends Delivery {
+  /** What is worth another attempt, and why this one failed. */
+  readonly waiting: readonly PlacedItem[];
+  readonly failure: SignalError | undefined;
+}
+
+const FIRST_DELAY_MS = 500;
+const MAX_DELAY_MS = 30_000;
+
+/** Hands over 1 to 1,000 items, together. */
+export async function deliver(
+  items: readonly PlacedItem[],
+  options: SenderOptions,
+): Promise<Delivery> {
+  const reports: Report[] = [];
+  let waiting = items;
+  let repeats = 0;
+  for (;;) {
+    const attempt = await tryOnce(waiting, options);
+    reports.push(...attempt.reports);
+    waiting = attempt.waiting;
+    const { stop, failure } = attempt;
+    if (stop !== undefined || waiting.length === 0) return { reports, stop };
+    // Without a failure, items that were wrong are gone and the others have yet to be sent.
+    if (failure === undefined) continue;
+    if (repeats >= options.retries || options.signal.aborted) {
+      reports.push(...waiting.map((item) => failedReport(item, "unconfirmed", failure)));
+      return { reports, stop: failure };
+    }
+    await pause(delayMs(repeats, failure), options.signal);
+    repeats += 1;
+  }
+}
+
+/** Twice as long each time, unless the server named a delay. */
+function delayMs(repeats: number, { retryAfterMs }: SignalError): number {
+  return Math.min(retryAfterMs ?? FIRST_DELAY_MS * 2 ** repeats, MAX_DELAY_MS);
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => {});
+}
+
+async function tryOnce(items: readonly PlacedItem[], options: SenderOptions): Promise<Attempt> {
+  try {
+    return await call(items, options);
+  } catch (thrown) {
+    return explain(items, SignalError.from(thrown), options);
+  }
+}
+
+async function call(
+  items: readonly PlacedItem[],
+  { client, signal }: SenderOptions,
+): Promise<Attempt> {
+  const [only] = items;
+  if (items.length === 1 && only !== undefined && only.place === undefined) {
+    const { signal: input, ...others } = only.item;
+    const result = await client.ingest(input, { ...others, signal });
+    return settled([answeredReport(only, result)]);
+  }
+  const results = await client.ingestBatch(
+    items.map(({ item }) => item),
+    { signal },
+  );
+  const reports: Report[] = [];
+  const waiting: PlacedItem[] = [];
+  let failure: SignalError | undefined;
+  for (const [index, item] of items.entries()) {
+    const result = results[index];
+    if (result === undefined) throw new Error("The client gave too few results.");
+    if (result.outcome === "refused" && result.retryable) {
+      waiting.push(item);
+      failure = new SignalError(result.reason, result.message);
+    } else reports.push(answeredReport(item, result));
+  }
+  return { reports, waiting, failure, stop: undefined };
+}
+
+/** What a request that failed as a whole means for its items. */
+async function explain(
+  items: readonly PlacedItem[],
+  error: SignalError,
+  options: SenderOptions,
+): Promise<Attempt> {
+  if (error.retryable) return { reports: [], waiting: items, failure: error, stop: undefined };
+  const byItem = violationsByItem(error.violations);
+  if (byItem.size > 0) {
+    // Nothing of the request was stored, so the items without a fault are sent again.
+    const wrong = items.flatMap((item, index) => {
+      const violations = byItem.get(index);
+      return violations === undefined ? [] : [faultyReport(item, error.reason, violations)];
+    });
+    const waiting = items.filter((_, index) => !byItem.has(index));
+    return { ...settled(wrong), waiting };
+  }
+  if (error.reason === "BODY_TOO_LARGE" && items.length > 1) return await halve(items, options);
+  const isUnknown = error.reason === "UNKNOWN" || error.reason === "CANCELLED";
+  const reports = items.map((item) =>
+    failedReport(item, isUnknown ? "unconfirmed" : "refused", error),
+  );
+  return { ...settled(reports), stop: CONCERNS_ONE_SIGNAL.has(error.reason) ? undefined : error };
+}
+
+/** Reasons that say nothing about the next signal. Any other would refuse that as well. */
+const CONCERNS_ONE_SIGNAL: ReadonlySet<string> = new Set([
+  "INVALID_SIGNAL",
+  "INSTRUMENT_NOT_ALLOWED",
+  "IDEMPOTENCY_KEY_REUSED",
+  "SIGNAL_EXPIRED",
+  "BODY_TOO_LARGE",
+  "PAYLOAD_TOO_LARGE",
+]);
+
+/** A batch that is too large as a whole may fit in parts. */
+async function halve(items: readonly PlacedItem[], options: SenderOptions): Promise<Attempt> {
+  const middle = Math.ceil(items.length / 2);
+  const first = await deliver(items.slice(0, middle), options);
+  if (first.stop !== undefined) {
+    const unsent = items.slice(middle);
+    const outcome = first.stop.retryable ? "unconfirmed" : "refused";
+    const rest = unsent.map((item) => failedReport(item, outcome, first.stop as SignalError));
+    return { ...settled([...first.reports, ...rest]), stop: first.stop };
+  }
+  const second = await deliver(items.slice(middle), options);
+  return { ...settled([...first.reports, ...second.reports]), stop: second.stop };
+}
+
+function settled(reports: readonly Report[]): Attempt {
+  return { reports, waiting: [], failure: undefined, stop: undefined };
+}
+
+/** The violations of a batch by the index of their item; empty if one is not an item's. */
+function violationsByItem(violations: readonly Violation[]): Map<number, Violation[]> {
+  const byItem = new Map<number, Violation[]>();
+  for (const violation of violations) {
+    const index = /^requests\[(\d+)\]/.exec(violation.field)?.[1];
+    if (index === undefined) return new Map();
+    byItem.set(Number(index), [...(byItem.get(Number(index)) ?? []), violation]);
+  }
+  return byItem;
+}

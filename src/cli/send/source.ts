@@ -1,0 +1,88 @@
+/**
+ * Reads signals from where they are, one by one, each with its place.
+ */
+import { createReadStream } from "node:fs";
+import { addAbortSignal, type Readable } from "node:stream";
+import type { Violation } from "../../client/index.ts";
+import { fileFault, usageError } from "../cliError.ts";
+import { readTextInput, STANDARD_INPUT } from "../input.ts";
+import { readLines } from "./lines.ts";
+import type { SignalSource } from "./options.ts";
+import type { Place } from "./report.ts";
+import { type ItemReading, itemFromJson } from "./signalJson.ts";
+
+/** A signal as it was read, or what hinders reading it. */
+export type SourceItem = ItemReading & { readonly place: Place };
+
+/**
+ * Gives the signals of a source. It stops early when `signal` is aborted.
+ *
+ * @throws CliError if a file cannot be read, or is not JSON.
+ */
+export async function* readSource(
+  source: SignalSource,
+  signal: AbortSignal,
+): AsyncGenerator<SourceItem> {
+  switch (source.kind) {
+    case "options":
+      yield { ...itemFromJson(source.signal), place: undefined };
+      return;
+    case "json":
+      yield* itemsOfDocument(await readDocument(source.path));
+      return;
+    case "lines":
+      yield* itemsOfLines(source.path, signal);
+  }
+}
+
+async function readDocument(path: string): Promise<unknown> {
+  const text = await readTextInput("--file", path);
+  try {
+    return JSON.parse(text.replace(/^\ufeff/, ""));
+  } catch (error) {
+    throw usageError(
+      `--file ${path} is not JSON: ${(error as Error).message}. ` +
+        "If it has one object a line, name it .ndjson, or give it to --stdin.",
+    );
+  }
+}
+
+function* itemsOfDocument(document: unknown): Generator<SourceItem> {
+  if (!Array.isArray(document)) {
+    yield { ...itemFromJson(document), place: undefined };
+    return;
+  }
+  for (const [index, value] of document.entries()) {
+    yield { ...itemFromJson(value), place: { name: "item", number: index + 1 } };
+  }
+}
+
+async function* itemsOfLines(path: string, signal: AbortSignal): AsyncGenerator<SourceItem> {
+  const stream: Readable = path === STANDARD_INPUT ? process.stdin : createReadStream(path);
+  addAbortSignal(signal, stream);
+  try {
+    for await (const line of readLines(stream)) {
+      const place = { name: "line", number: line.number } as const;
+      const reading = "fault" in line ? unreadable(line.fault) : itemOfText(line.text);
+      yield { ...reading, place };
+    }
+  } catch (error) {
+    if (signal.aborted) return;
+    throw usageError(`--file ${path} cannot be read: ${fileFault(error)}.`);
+  }
+}
+
+function itemOfText(text: string): ItemReading {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    return unreadable(`is not JSON: ${(error as Error).message}`);
+  }
+  return itemFromJson(value);
+}
+
+function unreadable(description: string): ItemReading {
+  const violations: Violation[] = [{ field: "", description }];
+  return { readable: false, violations };
+}

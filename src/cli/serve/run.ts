@@ -1,0 +1,70 @@
+/** Starts the server, tells where it is, and closes it when asked to. */
+import { type RunningServer, type ServerConfig, startServer } from "../../server/index.ts";
+import { failedError } from "../cliError.ts";
+import { readServerConfig, storeFailure } from "../database.ts";
+import { readEnvironment } from "../environment.ts";
+import { EXIT_FAILED, EXIT_OK } from "../exitCodes.ts";
+import { note } from "../output.ts";
+
+/** @throws CliError if it cannot start. */
+export async function serve({ envFile }: { readonly envFile?: string }): Promise<void> {
+  const config = readServerConfig(readEnvironment(envFile));
+  // Before the start, whose last line in the log already invites signals to come.
+  const stopRequest = awaitStopRequest();
+  let server: RunningServer;
+  try {
+    server = await startServer(config);
+  } catch (error) {
+    throw listenFailure(error, config) ?? storeFailure(error);
+  }
+  greet(server);
+  stopRequest.then(() => close(server));
+}
+
+/** The log is for machines; a person at the terminal is told what to do next. */
+function greet({ url, producerFile }: RunningServer): void {
+  const lines = [`Countersign takes signals at ${url}`];
+  if (producerFile !== undefined) lines.push(`A producer's credentials are in ${producerFile}`);
+  process.stderr.write(`${lines.join("\n")}\n`);
+}
+
+/** Explains why a port cannot be had; `undefined` if that is not what failed. */
+function listenFailure(error: unknown, { host, port }: ServerConfig): Error | undefined {
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  if (syscall !== "listen" && syscall !== "getaddrinfo") return undefined;
+  switch (code) {
+    case "EADDRINUSE":
+      return failedError(
+        `Port ${port} on ${host} is in use. Stop the program that has it, or set PORT to another one.`,
+      );
+    case "EACCES":
+      return failedError(`Port ${port} is for privileged programs. Set PORT to one above 1023.`);
+    default:
+      return failedError(`HOST ${host} is not an address of this machine (${code}). Set another.`);
+  }
+}
+
+/** Resolves at the first SIGINT or SIGTERM; a second one ends the process. */
+function awaitStopRequest(): Promise<void> {
+  return new Promise((resolve) => {
+    let isRequested = false;
+    function onSignal(): void {
+      // Whoever asks a second time does not want to wait.
+      if (isRequested) process.exit(EXIT_FAILED);
+      isRequested = true;
+      resolve();
+    }
+    process.on("SIGINT", onSignal);
+    process.on("SIGTERM", onSignal);
+  });
+}
+
+async function close(server: RunningServer): Promise<never> {
+  try {
+    await server.close();
+  } catch (error) {
+    note((error as Error).message);
+    process.exit(EXIT_FAILED);
+  }
+  process.exit(EXIT_OK);
+}

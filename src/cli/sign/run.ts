@@ -1,0 +1,66 @@
+/** Signs a body and prints the headers. */
+import { systemClock } from "../../client/clock.ts";
+import {
+  formatTimestamp,
+  malformedPart,
+  type SignedRequest,
+  signatureHeaders,
+} from "../../signing/index.ts";
+import { usageError } from "../cliError.ts";
+import {
+  type CredentialOptions,
+  producerEnvironment,
+  producerIdOf,
+  secretOf,
+} from "../credentials.ts";
+import { note, writeOut } from "../output.ts";
+import { readBody } from "../requestBody.ts";
+import type { RequestOptions } from "../requestOptions.ts";
+import { formatHeaders, type HeaderFormat } from "./format.ts";
+
+/** The options of `countersign sign`. */
+export interface SignOptions extends CredentialOptions, RequestOptions {
+  readonly body: string;
+  readonly timestamp?: string;
+  readonly format: HeaderFormat;
+  readonly json?: boolean;
+}
+
+/** @throws CliError if the request cannot be signed. */
+export async function printSignature(options: SignOptions): Promise<void> {
+  const environment = await producerEnvironment(options);
+  const secret = secretOf(environment);
+  const producerId = producerIdOf(environment);
+  const body = await readBody(options);
+  if (looksLikeMisplacedJson(body)) {
+    note(
+      "the body looks like JSON but does not begin with {, so the server will refuse it; " +
+        "take away what stands before it",
+    );
+  }
+  const timestamp = options.timestamp ?? formatTimestamp(systemClock.now());
+  const request = { producerId, endpoint: options.endpoint, timestamp, body };
+  requireSignable(request);
+  const headers = signatureHeaders({ ...request, secret });
+  await writeOut(formatHeaders(headers, options.json === true ? "json" : options.format));
+}
+
+/** @throws CliError that names the option, where the signing itself would name the part. */
+function requireSignable(request: SignedRequest): void {
+  switch (malformedPart(request)) {
+    case "endpoint":
+      throw usageError(
+        "--endpoint must be a path without host, blanks and query, such as /signals.v1.IngestService/Ingest.",
+      );
+    case "timestamp":
+      throw usageError(
+        "--timestamp must be RFC 3339 with Z or an offset, such as 2025-10-25T14:30:45Z.",
+      );
+  }
+}
+
+/** A byte order mark, blanks or a bracket before the brace: JSON to people, not to the server. */
+function looksLikeMisplacedJson(body: Uint8Array): boolean {
+  const start = Buffer.from(body.subarray(0, 64)).toString("utf8");
+  return /^[\ufeff\s[]+\{/.test(start);
+}

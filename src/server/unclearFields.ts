@@ -1,0 +1,81 @@
+/**
+ * The fields that the protobuf library reads otherwise than they were meant: it moves a
+ * date that does not exist into the next month, takes "0x1f" for a number, and refuses a
+ * whole batch for one time that is none. So times and numbers are taken out of the JSON
+ * and read here; a wrong one is marked as invalid, and validation names it like any
+ * other.
+ */
+import { INVALID_TIME, type UncheckedSignal } from "../signal/index.ts";
+import { parseTimestamp } from "../signing/index.ts";
+
+const TIME_FIELDS = ["signalTime", "expireTime"] as const;
+const NUMBER_FIELDS = [
+  "entryPrice",
+  "stopLoss",
+  "takeProfit",
+  "confidence",
+  "riskPercent",
+] as const;
+/** A number as RFC 8259, section 6 writes it. */
+const DECIMAL_NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
+
+/** What replaces the decoded fields of one signal. */
+export type SignalOverrides = Pick<
+  UncheckedSignal,
+  (typeof TIME_FIELDS)[number] | (typeof NUMBER_FIELDS)[number]
+>;
+
+/**
+ * Takes the fields out of the JSON of an IngestRequest (one signal) or an
+ * IngestBatchRequest (one for each item), and changes that JSON.
+ *
+ * @returns what was taken out, for each signal in order.
+ */
+export function takeUnclearFields(request: unknown): SignalOverrides[] {
+  if (!isObject(request)) return [];
+  const items = Array.isArray(request.requests) ? request.requests : [request];
+  return items.map((item) =>
+    isObject(item) && isObject(item.signal) ? takeFromSignal(item.signal) : {},
+  );
+}
+
+function takeFromSignal(signal: Record<string, unknown>): SignalOverrides {
+  const overrides: { -readonly [Field in keyof SignalOverrides]: SignalOverrides[Field] } = {};
+  for (const field of TIME_FIELDS) {
+    const value = take(signal, field);
+    if (value !== undefined) overrides[field] = timeOf(value);
+  }
+  for (const field of NUMBER_FIELDS) {
+    const value = take(signal, field);
+    if (value !== undefined) overrides[field] = numberOf(value);
+  }
+  return overrides;
+}
+
+/**
+ * ProtoJSON takes a field by its lowerCamelCase or by its proto name, and `null` for one
+ * that is absent. A field under both names is left for the library, which refuses it.
+ */
+function take(signal: Record<string, unknown>, field: string): unknown {
+  const protoName = field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  const isThere = (name: string) => Object.hasOwn(signal, name);
+  if (protoName !== field && isThere(protoName) && isThere(field)) return undefined;
+  const name = isThere(field) ? field : protoName;
+  const value = signal[name];
+  delete signal[name];
+  return value ?? undefined;
+}
+
+function timeOf(value: unknown): NonNullable<UncheckedSignal["signalTime"]> {
+  return (typeof value === "string" ? parseTimestamp(value) : undefined) ?? INVALID_TIME;
+}
+
+/** ProtoJSON writes a number as such or as text. */
+function numberOf(value: unknown): number {
+  if (typeof value === "number") return value;
+  return typeof value === "string" && DECIMAL_NUMBER.test(value) ? Number(value) : Number.NaN;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}

@@ -1,0 +1,519 @@
+/**
+ * A request that is not signed, or not as it was signed, is refused before anything
+ * looks into it, and does not learn why.
+ */
+import { gzipSync } from "node:zlib";
+import { fromBinary } from "@bufbuild/protobuf";
+import postgres from "postgres";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { IngestResponseSchema } from "../../gen/signals/v1/ingest_service_pb.ts";
+import { authenticateBySignature } from "../../src/server/authenticate.ts";
+import { Secret } from "../../src/signing/index.ts";
+import { addProducers } from "../server/support/producers.ts";
+import {
+  bodies,
+  connectError,
+  framed,
+  grpcError,
+  http2Post,
+  INGEST_BATCH_PATH,
+  INGEST_PATH,
+  PROTOCOLS,
+  REST_PATH,
+  send,
+} from "../server/support/wire.ts";
+import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
+import {
+  startTestServer,
+  TEST_PRODUCER_ID,
+  TEST_SECRET,
+  type TestServer,
+  testHeaders,
+} from "../support/server.ts";
+import { exchange, type HeaderLines, rawPost } from "./support/rawHttp1.ts";
+
+const OLD_SECRET = "an-old-secret-of-the-two-bot-01";
+const NEW_SECRET = "a-new-secret-of-the-two-bot-002";
+const OLDEST_SECRET = "the-oldest-secret-of-two-bot-03";
+const EXPIRED_SECRET = "the-expired-secret-of-two-bot-4";
+const OTHER_SECRET = "the-secret-of-another-bot-00001";
+const AUTH_HEADERS = ["x-producer-id", "x-timestamp", "x-signature"] as const;
+
+let database: TestDatabase;
+let server: TestServer;
+let sql: postgres.Sql;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  const longAgo = BigInt(Date.now() - 60_000) * 1_000_000n;
+  await addProducers(database.url, [
+    { producerId: "other-bot", secrets: [{ secret: OTHER_SECRET }] },
+    {
+      producerId: "two-bot",
+      secrets: [
+        { secret: OLDEST_SECRET },
+        { secret: EXPIRED_SECRET, expireTime: longAgo },
+        { secret: OLD_SECRET },
+        { secret: NEW_SECRET },
+      ],
+    },
+  ]);
+  server = await startTestServer(database.url);
+  sql = postgres(database.url, { max: 1 });
+});
+
+afterAll(async () => {
+  await sql.end();
+  await server.close();
+  await database.drop();
+});
+
+afterEach(async () => {
+  await sql`TRUNCATE signals, request_signatures`;
+});
+
+async function rowCount(): Promise<number> {
+  const [row] = await sql`
+    SELECT (SELECT count(*) FROM signals) + (SELECT count(*) FROM request_signatures) AS rows
+  `;
+  return Number(row?.rows);
+}
+
+/** A signed request, to be spoilt. */
+interface Signed {
+  readonly path: string;
+  readonly contentType: string;
+  readonly headers: HeaderLines;
+  readonly body: Uint8Array;
+}
+
+type Spoil = (signed: Signed) => Signed;
+
+const TARGETS: Readonly<Record<string, () => Signed>> = {
+  "Connect JSON": () => signed(INGEST_PATH, "application/json", bodies().json),
+  "Connect binary": () => signed(INGEST_PATH, "application/proto", bodies().binary),
+  REST: () => signed(REST_PATH, "application/json", bodies().rest),
+};
+
+function signed(path: string, contentType: string, body: Uint8Array): Signed {
+  return { path, contentType, headers: Object.entries(testHeaders(path, body)), body };
+}
+
+function withHeaders(change: (headers: HeaderLines) => HeaderLines): Spoil {
+  return (request) => ({ ...request, headers: change(request.headers) });
+}
+
+/** Replaces the field by none, one or several lines. */
+function replaced(name: string, values: (value: string) => readonly string[]): Spoil {
+  return withHeaders((headers) =>
+    headers.flatMap(
+      ([known, value]): HeaderLines =>
+        known === name ? values(value).map((other) => [known, other] as const) : [[known, value]],
+    ),
+  );
+}
+
+const CHANGES: Readonly<Record<string, (value: string) => readonly string[]>> = {
+  missing: () => [],
+  empty: () => [""],
+  "sent twice": (value) => [value, value],
+  "sent twice, the first one empty": (value) => ["", value],
+  "sent twice, the second one false": (value) => [value, "x"],
+  "joined with itself by a comma": (value) => [`${value},${value}`],
+  "followed by junk": (value) => [`${value};`],
+  "with a blank inside": (value) => [`${value.slice(0, 5)} ${value.slice(5)}`],
+  "in quotes": (value) => [`"${value}"`],
+};
+
+const SIGNATURES: Readonly<Record<string, (value: string) => string>> = {
+  "of another body": () => Buffer.alloc(32, 1).toString("base64"),
+  "in the URL-safe alphabet": (value) => value.replaceAll("+", "-").replaceAll("/", "_"),
+  "without padding": (value) => value.slice(0, -1),
+  "with too much padding": (value) => `${value}=`,
+  "with unused bits set": (value) => value.slice(0, 42) + nextLetter(value.charAt(42)) + value[43],
+  "in hex": (value) => Buffer.from(value, "base64").toString("hex"),
+  "of 31 bytes": (value) => Buffer.from(value, "base64").subarray(1).toString("base64"),
+  "of 33 bytes": (value) => Buffer.from(`${value.slice(0, 43)}AA==`, "base64").toString("base64"),
+  "of no bytes": () => "=",
+};
+
+/** The next letter of the alphabet, which differs in bits that padding leaves unused. */
+function nextLetter(letter: string): string {
+  const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  return alphabet.charAt(alphabet.indexOf(letter) + 1);
+}
+
+const OTHER_TEXTS: readonly (readonly [string, string])[] = [
+  ["x-producer-id", "nobody"],
+  ["x-producer-id", "other-bot"],
+  ["x-producer-id", TEST_PRODUCER_ID.toUpperCase()],
+  ["x-producer-id", `-${TEST_PRODUCER_ID}`],
+  ["x-producer-id", "b".repeat(65)],
+  ["x-producer-id", "__proto__"],
+  ["x-producer-id", "constructor"],
+  ["x-producer-id", "\xfc\xff"],
+  ["x-timestamp", new Date().toISOString().replace("T", " ")],
+  ["x-timestamp", new Date().toISOString().toLowerCase()],
+  ["x-timestamp", new Date().toISOString().replace("Z", "")],
+  ["x-timestamp", new Date().toISOString().replace("Z", "0000000Z")],
+  ["x-timestamp", `${Math.floor(Date.now() / 1_000)}`],
+  ["x-timestamp", new Date(Date.now() + 1).toISOString()],
+  ["x-timestamp", "2024-02-30T00:00:00Z"],
+];
+
+/** Each way to be not authenticated, over HTTP/1.1 as bytes. */
+const SPOILS: readonly (readonly [string, Spoil])[] = [
+  ...AUTH_HEADERS.flatMap((name) =>
+    Object.entries(CHANGES).map(
+      ([what, change]) => [`${name} ${what}`, replaced(name, change)] as const,
+    ),
+  ),
+  ...Object.entries(SIGNATURES).map(
+    ([what, change]) =>
+      [
+        `a signature ${what}`,
+        replaced("x-signature", (value) => (change(value) === value ? [] : [change(value)])),
+      ] as const,
+  ),
+  ...OTHER_TEXTS.map(
+    ([name, text]) => [`${name} as ${text.slice(0, 30)}`, replaced(name, () => [text])] as const,
+  ),
+  ["no header at all", withHeaders(() => [])],
+  [
+    "the headers of a producer under its neighbour's secret",
+    ({ path, body, ...rest }) => ({
+      ...rest,
+      path,
+      body,
+      headers: Object.entries(testHeaders(path, body, { secret: OTHER_SECRET })),
+    }),
+  ],
+  [
+    "a body with one more byte",
+    ({ body, ...rest }) => ({ ...rest, body: Buffer.concat([body, Buffer.from(" ")]) }),
+  ],
+  ["an empty body", (request) => ({ ...request, body: Buffer.alloc(0) })],
+  [
+    "a body with one bit changed",
+    ({ body, ...rest }) => {
+      const changed = Buffer.from(body);
+      changed[20] = (changed[20] as number) ^ 1;
+      return { ...rest, body: changed };
+    },
+  ],
+  [
+    "a signature for another endpoint",
+    ({ body, ...rest }) => ({
+      ...rest,
+      body,
+      headers: Object.entries(testHeaders(INGEST_BATCH_PATH, body)),
+    }),
+  ],
+  [
+    "a body that no parser could read",
+    (request) => ({ ...request, body: Buffer.from('{"signal":{{{') }),
+  ],
+  [
+    "a body of broken UTF-8",
+    (request) => ({ ...request, body: Buffer.from([0x7b, 0xff, 0xfe, 0x00]) }),
+  ],
+  [
+    "a body of a hundred thousand brackets, cut at the limit",
+    (request) => ({ ...request, body: Buffer.alloc(60_000, "[") }),
+  ],
+];
+
+async function sendSigned(request: Signed): Promise<string> {
+  const headers: HeaderLines = [
+    ["content-type", request.contentType],
+    ["x-request-id", "the-same-for-all"],
+    ...request.headers,
+  ];
+  const answer = await exchange(server.port, [rawPost(request.path, headers, request.body)]);
+  return answer.text.replace(/^date: .*\r\n/im, "");
+}
+
+describe.each(Object.keys(TARGETS))("over HTTP/1.1, %s", (target) => {
+  const make = TARGETS[target] as () => Signed;
+
+  test("a request that is signed well is taken", async () => {
+    expect(await sendSigned(make())).toMatch(/^HTTP\/1\.1 20[01] /);
+    expect(await rowCount()).toBeGreaterThan(0);
+  });
+
+  test("each kind of failure gets one and the same answer and leaves no row", async () => {
+    const wrong = replaced("x-signature", () => [Buffer.alloc(32).toString("base64")]);
+    const expected = await sendSigned(wrong(make()));
+    expect(expected).toMatch(/^HTTP\/1\.1 401 /);
+    expect(expected).toContain(target === "REST" ? '"UNAUTHENTICATED"' : '"unauthenticated"');
+    for (const [what, spoil] of SPOILS) {
+      const request = spoil(make());
+      expect(await sendSigned(request), what).toBe(expected);
+    }
+    expect(await rowCount()).toBe(0);
+  });
+});
+
+describe("over HTTP/2, gRPC", () => {
+  type Headers = Readonly<Record<string, string | string[]>>;
+
+  async function sendGrpc(change: (headers: Record<string, string>) => Headers) {
+    const { binary } = bodies();
+    const headers = {
+      "content-type": "application/grpc",
+      te: "trailers",
+      "x-request-id": "the-same-for-all",
+      ...change(testHeaders(INGEST_PATH, binary)),
+    };
+    const answer = await http2Post(server.url, INGEST_PATH, headers, framed(binary));
+    const { date: _, ...rest } = answer.headers;
+    return { rest, error: grpcError(answer.headers) };
+  }
+
+  test("a request that is signed well is taken", async () => {
+    const { error } = await sendGrpc((headers) => headers);
+    expect(error).toBeUndefined();
+  });
+
+  test("each kind of failure gets one and the same answer and leaves no row", async () => {
+    const expected = await sendGrpc((headers) => ({
+      ...headers,
+      "x-signature": Buffer.alloc(32).toString("base64"),
+    }));
+    expect(expected.error).toMatchObject({ code: "unauthenticated", reason: "UNAUTHENTICATED" });
+    for (const name of AUTH_HEADERS) {
+      for (const [what, change] of Object.entries(CHANGES)) {
+        const answer = await sendGrpc((headers) => {
+          const { [name]: value, ...others } = headers;
+          const values = change(value as string);
+          return values.length === 0 ? others : { ...others, [name]: [...values] };
+        });
+        expect(answer, `${name} ${what}`).toEqual(expected);
+      }
+    }
+    expect(await rowCount()).toBe(0);
+  });
+});
+
+test("a failure does not tell whether the producer exists, not even to the log", async () => {
+  const authenticate = authenticateBySignature({
+    directory: { find: (producerId) => (producerId === "known" ? knownProducer() : undefined) },
+    rateLimit: async () => undefined,
+    now: () => 0n,
+  });
+  const body = Buffer.from("{}");
+  for (const producerId of ["known", "unknown"]) {
+    const headers = testHeaders(INGEST_PATH, body, {
+      producerId,
+      timestamp: "1970-01-01T00:00:00Z",
+      secret: OTHER_SECRET,
+    });
+    const result = await authenticate({ headers, endpoint: INGEST_PATH, body });
+    expect(result).toMatchObject({ authenticated: false, producerId: undefined });
+  }
+});
+
+function knownProducer() {
+  return {
+    producerId: "known",
+    isEnabled: true,
+    requireApproval: false,
+    allowedInstruments: undefined,
+    rateLimitPerSecond: undefined,
+    secrets: [Secret.fromString(TEST_SECRET)],
+  };
+}
+
+describe("freshness", () => {
+  const NOW = 1_761_402_645_000_000_000n;
+  const authenticate = authenticateBySignature({
+    directory: { find: () => knownProducer() },
+    rateLimit: async () => undefined,
+    now: () => NOW,
+  });
+  const body = Buffer.from("{}");
+
+  async function reasonAt(timestamp: string, secret = TEST_SECRET): Promise<string> {
+    const headers = testHeaders(INGEST_PATH, body, { timestamp, secret, producerId: "known" });
+    const result = await authenticate({ headers, endpoint: INGEST_PATH, body });
+    return result.authenticated ? "authenticated" : result.refusal.reason;
+  }
+
+  test("300 seconds are fresh on either side, and a nanosecond more is not", async () => {
+    expect(await reasonAt("2025-10-25T14:30:45Z")).toBe("authenticated");
+    expect(await reasonAt("2025-10-25T14:35:45Z")).toBe("authenticated");
+    expect(await reasonAt("2025-10-25T14:25:45Z")).toBe("authenticated");
+    expect(await reasonAt("2025-10-25T14:35:45.000000001Z")).toBe("CLOCK_SKEW");
+    expect(await reasonAt("2025-10-25T14:25:44.999999999Z")).toBe("CLOCK_SKEW");
+    expect(await reasonAt("2025-10-25T20:00:45+05:30")).toBe("authenticated");
+  });
+
+  test("a wrong signature is told nothing of the clock", async () => {
+    expect(await reasonAt("1999-01-01T00:00:00Z", OTHER_SECRET)).toBe("UNAUTHENTICATED");
+    expect(await reasonAt("2099-01-01T00:00:00Z", OTHER_SECRET)).toBe("UNAUTHENTICATED");
+  });
+
+  test.each(PROTOCOLS)("is judged by the clock of the server over %s", async (protocol) => {
+    const at = (offsetMs: number) => new Date(Date.now() + offsetMs).toISOString();
+    const reason = async (offsetMs: number) => {
+      const signing = { timestamp: at(offsetMs) };
+      return (await send(server.url, protocol, bodies(), { signing })).error?.reason;
+    };
+    expect(await reason(-290_000)).toBeUndefined();
+    expect(await reason(+299_000)).toBeUndefined();
+    const before = await rowCount();
+    expect(await reason(-300_001)).toBe("CLOCK_SKEW");
+    expect(await reason(+310_000)).toBe("CLOCK_SKEW");
+    expect(await rowCount()).toBe(before);
+  });
+});
+
+describe("a producer with several secrets", () => {
+  const reason = async (secret: string) => {
+    const signing = { producerId: "two-bot", secret };
+    return (await send(server.url, "REST", bodies(), { signing })).error?.reason;
+  };
+
+  test("signs with either of the two newest that are live", async () => {
+    expect(await reason(NEW_SECRET)).toBeUndefined();
+    expect(await reason(OLD_SECRET)).toBeUndefined();
+  });
+
+  test("does not sign with an expired one, or with a third one", async () => {
+    expect(await reason(EXPIRED_SECRET)).toBe("UNAUTHENTICATED");
+    expect(await reason(OLDEST_SECRET)).toBe("UNAUTHENTICATED");
+    expect(await reason(TEST_SECRET)).toBe("UNAUTHENTICATED");
+  });
+});
+
+describe("a body that was signed for one codec", () => {
+  async function postAs(contentType: string, body: Uint8Array, path = INGEST_PATH) {
+    const headers: HeaderLines = [
+      ["content-type", contentType],
+      ...Object.entries(testHeaders(INGEST_PATH, body)),
+    ];
+    return exchange(server.port, [rawPost(path, headers, body)]);
+  }
+
+  test("is not read as the other", async () => {
+    const jsonAsBinary = await postAs("application/proto", bodies().json);
+    expect(connectError(Buffer.from(jsonAsBinary.body)).reason).toBe("MALFORMED_BODY");
+    const binaryAsJson = await postAs("application/json", bodies().binary);
+    expect(connectError(Buffer.from(binaryAsJson.body)).reason).toBe("MALFORMED_BODY");
+    expect(await rowCount()).toBe(0);
+  });
+
+  test("is not read as JSON if a blank or a byte order mark stands before it", async () => {
+    for (const start of [" ", "\n", "\ufeff"]) {
+      const body = Buffer.concat([Buffer.from(start), bodies().json]);
+      const answer = await postAs("application/json", body);
+      expect(connectError(Buffer.from(answer.body)).reason).toBe("MALFORMED_BODY");
+    }
+    expect(await rowCount()).toBe(0);
+  });
+
+  test("proves nothing on a path of REST", async () => {
+    const answer = await postAs("application/json", bodies().json, REST_PATH);
+    expect(JSON.parse(answer.body).reason).toBe("UNAUTHENTICATED");
+    expect(await rowCount()).toBe(0);
+  });
+});
+
+test("a gRPC message that is captured and replayed over Connect gives the first result again", async () => {
+  const { binary } = bodies();
+  const headers = testHeaders(INGEST_PATH, binary);
+  const first = await http2Post(
+    server.url,
+    INGEST_PATH,
+    { "content-type": "application/grpc", te: "trailers", ...headers },
+    framed(binary),
+  );
+  const stored = fromBinary(IngestResponseSchema, first.body.subarray(5));
+  expect(stored.duplicate).toBe(false);
+  const again = await http2Post(
+    server.url,
+    INGEST_PATH,
+    { "content-type": "application/proto", ...headers },
+    binary,
+  );
+  const replayed = fromBinary(IngestResponseSchema, again.body);
+  expect(replayed).toMatchObject({ duplicate: true, signalId: stored.signalId });
+  const signals = await sql`SELECT signal_id FROM signals`;
+  expect(signals).toHaveLength(1);
+});
+
+describe("a signed endpoint takes no query string", () => {
+  test.each(["?", "?x=1", "?x-signature=1", "?encoding=json&message=%7B%7D"])(
+    "not even %s, whether it was signed or not",
+    async (query) => {
+      for (const path of [INGEST_PATH, REST_PATH]) {
+        const body = path === REST_PATH ? bodies().rest : bodies().json;
+        const headers = Object.entries(testHeaders(path, body));
+        const type = ["content-type", "application/json"] as const;
+        const answer = await exchange(server.port, [
+          rawPost(path + query, [type, ...headers], body),
+        ]);
+        expect(answer.status).toBe(400);
+        expect(answer.text).toContain("takes no query string");
+      }
+      expect(await rowCount()).toBe(0);
+    },
+  );
+});
+
+describe("a compressed request is not taken", () => {
+  const unpacked = bodies();
+
+  test("over gRPC, by its header or by its flag", async () => {
+    const packed = gzipSync(unpacked.binary);
+    for (const signedBytes of [packed, unpacked.binary]) {
+      const headers = {
+        "content-type": "application/grpc",
+        te: "trailers",
+        ...testHeaders(INGEST_PATH, signedBytes),
+      };
+      for (const [encoding, flag] of [
+        ["gzip", 1],
+        ["gzip", 0],
+        ["br", 1],
+        ["identity", 1],
+      ] as const) {
+        const answer = await http2Post(
+          server.url,
+          INGEST_PATH,
+          { ...headers, "grpc-encoding": encoding },
+          framed(packed, flag),
+        );
+        expect(grpcError(answer.headers)?.code).toBe("unimplemented");
+      }
+    }
+    expect(await rowCount()).toBe(0);
+  });
+
+  test("over Connect and REST", async () => {
+    const packed = gzipSync(unpacked.json);
+    for (const encoding of ["gzip", "br", "deflate", "gzip, identity", "x"]) {
+      const headers: HeaderLines = [
+        ["content-type", "application/json"],
+        ["content-encoding", encoding],
+      ];
+      const over = async (path: string) =>
+        exchange(server.port, [
+          rawPost(path, [...headers, ...Object.entries(testHeaders(path, packed))], packed),
+        ]);
+      const connect = await over(INGEST_PATH);
+      expect(connect.status).toBe(501);
+      expect(connectError(Buffer.from(connect.body)).code).toBe("unimplemented");
+      const rest = await over(REST_PATH);
+      expect(rest.status).toBe(415);
+    }
+    expect(await rowCount()).toBe(0);
+  });
+
+  test("and an encoding that changes nothing is no compression", async () => {
+    const answer = await send(server.url, "Connect JSON", unpacked, {
+      headers: { "content-encoding": "identity" },
+    });
+    expect(answer.error).toBeUndefined();
+  });
+});

@@ -1,0 +1,103 @@
+import { mkdir, readFile } from "node:fs/promises";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { withLocalProducer } from "../../src/cli/credentials.ts";
+import { run, start, Workspace } from "./support/run.ts";
+
+const BODY = "{}";
+const SECRET = "a-secret-that-nobody-may-ever-see";
+const TIMESTAMP = "2025-10-25T14:30:45Z";
+const SIGN = ["sign", "--body", "-", "--format", "json", "--timestamp", TIMESTAMP];
+
+let workspace: Workspace;
+beforeAll(async () => {
+  workspace = await Workspace.create();
+});
+afterAll(() => workspace[Symbol.asyncDispose]());
+
+/** Signs with credentials from wherever they are. */
+async function sign(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+  const result = await run([...SIGN, ...args], { env, input: BODY, cwd: workspace.path });
+  expect(result.stdout + result.stderr).not.toContain(SECRET);
+  return result;
+}
+
+describe("the secret", () => {
+  it("comes from the environment, a file of it, or a file of its own, to the same effect", async () => {
+    const fromEnvironment = await sign([], { PRODUCER_ID: "bot-1", HMAC_PRODUCER_SECRET: SECRET });
+    expect(fromEnvironment.code).toBe(0);
+
+    const envFile = await workspace.write(
+      "bot.env",
+      `PRODUCER_ID=bot-1\nHMAC_PRODUCER_SECRET=${SECRET}\n`,
+    );
+    expect(await sign(["--env-file", envFile])).toEqual(fromEnvironment);
+
+    for (const text of [SECRET, `${SECRET}\n`, `${SECRET}\r\n`]) {
+      const secretFile = await workspace.write("secret", text);
+      expect(await sign(["--secret-file", secretFile, "--producer-id", "bot-1"])).toEqual(
+        fromEnvironment,
+      );
+    }
+    const secretFile = await workspace.write("secret", `${SECRET}\n\n`);
+    const other = await sign(["--secret-file", secretFile, "--producer-id", "bot-1"]);
+    expect(other.code).toBe(0);
+    expect(other.stdout).not.toBe(fromEnvironment.stdout);
+  });
+
+  it("is that of the local server's producer if there is no other, and that is told", async () => {
+    const file = path.join(".countersign", "producer.env");
+    await mkdir(path.join(workspace.path, ".countersign"));
+    await workspace.write(file, `PRODUCER_ID=local-bot\nHMAC_PRODUCER_SECRET=${SECRET}\n`);
+
+    const local = await sign([]);
+    expect(local.code).toBe(0);
+    expect(JSON.parse(local.stdout)).toMatchObject({ "x-producer-id": "local-bot" });
+    expect(local.stderr).toBe(`countersign: signing as local-bot, with the secret in ${file}\n`);
+
+    const stranger = await sign(["--producer-id", "bot-2"]);
+    expect(stranger.code).toBe(2);
+    expect(stranger.stderr).toContain(
+      `There is no secret for bot-2; ${file} is that of local-bot.`,
+    );
+  });
+
+  it.each([
+    [{}, "There is no secret. Set HMAC_PRODUCER_SECRET, or give --env-file or --secret-file."],
+    [{ HMAC_PRODUCER_SECRET: SECRET }, "There is no producer id. Set PRODUCER_ID"],
+    [{ HMAC_PRODUCER_SECRET: "short-secret" }, "The secret must have at least 16 bytes in UTF-8."],
+  ])("that is missing or wrong ends with 2: %j", async (env, message) => {
+    const elsewhere = { ...env, DATA_DIR: path.join(workspace.path, "elsewhere") };
+    const { code, stderr } = await sign([], elsewhere);
+    expect(code).toBe(2);
+    expect(stderr).toContain(message);
+    expect(stderr).not.toContain("short-secret");
+  });
+
+  it("is no option, and in no list of processes", async () => {
+    const refused = await run(["sign", "--body", "-", "--secret", SECRET]);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toContain("unknown option '--secret'");
+
+    const secretFile = await workspace.write("secret", SECRET);
+    const child = start([...SIGN, "--secret-file", secretFile], { env: { PRODUCER_ID: "bot-1" } });
+    const commandLine = await readFile(`/proc/${child.pid}/cmdline`, "utf8");
+    child.stdin?.end(BODY);
+    expect(commandLine).toContain("--secret-file");
+    expect(commandLine).not.toContain(SECRET);
+  });
+});
+
+describe("withLocalProducer", () => {
+  const local = {
+    PRODUCER_ID: "local-bot",
+    HMAC_PRODUCER_SECRET: SECRET,
+    OUTBOUND_SERVER_URL: "http://127.0.0.1:8080",
+  };
+
+  it("keeps a server that was asked for", () => {
+    const wanted = { OUTBOUND_SERVER_URL: "https://signals.example.com" };
+    expect(withLocalProducer(wanted, local, "file")).toEqual({ ...local, ...wanted });
+    expect(withLocalProducer({}, local, "file")).toEqual(local);
+  });
+});

@@ -1,0 +1,71 @@
+import { describe, expect, it } from "vitest";
+import { VERSION } from "../../src/server/version.ts";
+import { run, runShell } from "./support/run.ts";
+
+const COMMANDS: readonly (readonly string[])[] = [
+  ["serve"],
+  ["migrate"],
+  ["migrate", "up"],
+  ["migrate", "down"],
+  ["migrate", "status"],
+  ["send"],
+  ["sign"],
+  ["verify"],
+];
+
+describe("help", () => {
+  it.each(COMMANDS)("of %s %s tells examples and exit codes", async (...command) => {
+    const { code, stdout, stderr } = await run([...command, "--help"]);
+    expect(code).toBe(0);
+    expect(stdout).toContain(`Usage: countersign ${command.join(" ")}`);
+    expect(stdout).toContain(`Examples:\n  `);
+    expect(stdout).toContain(`countersign ${command.join(" ")}`);
+    expect(stdout).toContain("Exit codes:\n  0  ");
+    expect(stdout).toContain("\n  2  ");
+    expect(stderr).toBe("");
+  });
+
+  it("lists all commands", async () => {
+    const { code, stdout } = await run(["--help"]);
+    expect(code).toBe(0);
+    for (const name of ["serve", "migrate", "send", "sign", "verify"]) {
+      expect(stdout).toMatch(new RegExp(`^ {2}${name} `, "m"));
+    }
+  });
+
+  it("is shown to whoever names no command, as an error", async () => {
+    const { code, stdout, stderr } = await run([]);
+    expect([code, stdout]).toEqual([2, ""]);
+    expect(stderr).toContain("Usage: countersign");
+  });
+
+  it("gives the version", async () => {
+    expect((await run(["--version"])).stdout).toBe(`${VERSION}\n`);
+  });
+});
+
+describe("a wrong command line", () => {
+  it.each([
+    [["sned"], "unknown command 'sned' (Did you mean send?)"],
+    [["send", "--instrumnt", "GOLD"], "unknown option '--instrumnt' (Did you mean --instrument?)"],
+    [["sign"], "required option '--body <path>' not specified"],
+    [["send", "--entry-price", "0x1f"], "It must be a number such as 1950.5."],
+    [["send", "--retries", "-1"], "It must be a whole number from 0 to 100."],
+    [["send", "--payload", "[1]"], "It must be a JSON object"],
+    [["send", "--protocol", "rest"], "Allowed choices are connect, grpc, grpc-web."],
+    [["migrate", "down", "--steps", "1", "--to", "x"], "cannot be used with option"],
+    [["serve", "surplus"], "too many arguments"],
+  ])("%j ends with 2 and one line that names it", async (args, message) => {
+    const { code, stdout, stderr } = await run(args);
+    expect([code, stdout]).toEqual([2, ""]);
+    expect(stderr).toMatch(/^countersign: [^\n]+\n$/);
+    expect(stderr).toContain(message);
+  });
+});
+
+it("ends quietly when the reader of its output is gone", async () => {
+  const { code, stderr } = await runShell(
+    "countersign --help | true; countersign send --help | true",
+  );
+  expect([code, stderr]).toEqual([0, ""]);
+});

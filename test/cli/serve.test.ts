@@ -1,0 +1,89 @@
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { createServer } from "node:net";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createTestDatabase, runOnServer, type TestDatabase } from "../support/postgres.ts";
+import { spawnServer, testServerEnv } from "../support/server.ts";
+import { MAIN, run, runShell, Workspace } from "./support/run.ts";
+
+let database: TestDatabase;
+let workspace: Workspace;
+beforeAll(async () => {
+  database = await createTestDatabase();
+  workspace = await Workspace.create();
+});
+afterAll(async () => {
+  await database.drop();
+  await workspace[Symbol.asyncDispose]();
+});
+
+/** Runs a server that cannot start. @returns its exit code and what it told the person. */
+async function refused(env: NodeJS.ProcessEnv, args: readonly string[] = []) {
+  const { code, stderr } = await run(["serve", ...args], { env, cwd: workspace.path });
+  expect(stderr).toMatch(/^countersign: [^\n]+\n$/);
+  return { code, message: stderr.slice("countersign: ".length, -1) };
+}
+
+describe("countersign serve", () => {
+  it("ends with 0 when it is told to", async () => {
+    const server = await spawnServer(testServerEnv(database.url));
+    expect(await server.stop("SIGTERM")).toBe(0);
+  });
+
+  it("reads its variables from a file, and those that are set win", async () => {
+    const { PORT: _, ...variables } = testServerEnv(database.url, { LOG_LEVEL: "shouting" });
+    const lines = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
+    const file = await workspace.write("serve.env", `${lines.join("\n")}\n`);
+    expect(await refused({}, ["--env-file", file])).toEqual({
+      code: 2,
+      message: expect.stringMatching(/^The configuration is wrong: LOG_LEVEL must be/),
+    });
+    expect(await refused({ LOG_LEVEL: "loud", PORT: "x" }, ["--env-file", file])).toEqual({
+      code: 2,
+      message: expect.stringMatching(/: PORT must be .*; LOG_LEVEL must be/),
+    });
+  });
+
+  it("says so if the file is not there", async () => {
+    // Node.js looks for --env-file among the options of a script too, and stops if there is
+    // no such file; after -- it does not.
+    const bare = await run(["serve", "--env-file", "nowhere.env"]);
+    expect(bare.code).not.toBe(0);
+    expect(bare.stderr).toContain("nowhere.env");
+    const { code, stderr } = await runShell('node -- "$MAIN" serve --env-file nowhere.env', {
+      env: { MAIN },
+    });
+    expect(code).toBe(2);
+    expect(stderr).toBe(
+      "countersign: --env-file nowhere.env cannot be read: there is no such file.\n",
+    );
+  });
+
+  it("ends with 1 if the port is in use, and says how to take another", async () => {
+    const occupant = createServer().listen(0, "127.0.0.1");
+    await once(occupant, "listening");
+    const { port } = occupant.address() as AddressInfo;
+    expect(await refused(testServerEnv(database.url, { PORT: `${port}` }))).toEqual({
+      code: 1,
+      message: `Port ${port} on 127.0.0.1 is in use. Stop the program that has it, or set PORT to another one.`,
+    });
+    occupant.close();
+  });
+
+  it("ends with 1 if the database would lose signals, and says how to mend it", async () => {
+    const unsafe = await createTestDatabase();
+    await runOnServer(unsafe.url, `ALTER DATABASE ${unsafe.name} SET synchronous_commit = off`);
+    const { code, message } = await refused(testServerEnv(unsafe.url));
+    expect(code).toBe(1);
+    expect(message).toContain("synchronous_commit is off");
+    expect(message).toContain("set it to on");
+    await unsafe.drop();
+  });
+
+  it("ends with 3 if the database cannot be reached", async () => {
+    const { code, message } = await refused(testServerEnv("postgres://someone:hush@127.0.0.1:1/x"));
+    expect(code).toBe(3);
+    expect(message).toContain("DATABASE_URL");
+    expect(message).not.toContain("hush");
+  });
+});

@@ -1,0 +1,111 @@
+/**
+ * Runs the command line as a user does: a process of its own, with an environment, a
+ * working directory and pipes.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+import { TEST_PRODUCER_ID, TEST_SECRET } from "../../support/server.ts";
+
+/** The file that `bin` names, before it is compiled. */
+export const MAIN = fileURLToPath(new URL("../../../src/cli/main.ts", import.meta.url));
+/** The `.proto` files. */
+export const PROTO = fileURLToPath(new URL("../../../proto", import.meta.url));
+const BIN = fileURLToPath(new URL("../../../node_modules/.bin", import.meta.url));
+/** Where `node` is, and then `buf`, before everything that the machine has. */
+const PATH = [path.dirname(process.execPath), BIN, process.env.PATH].join(path.delimiter);
+
+/** What a run left behind. */
+export interface RunResult {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** How to run. */
+export interface RunOptions {
+  /** The whole environment, besides PATH. */
+  readonly env?: NodeJS.ProcessEnv | undefined;
+  readonly input?: string | Uint8Array | undefined;
+  readonly cwd?: string | undefined;
+}
+
+/** Starts `countersign` with these arguments. */
+export function start(args: readonly string[], options: RunOptions = {}): ChildProcess {
+  return spawnProcess(process.execPath, [MAIN, ...args], options);
+}
+
+/** Runs `countersign` with these arguments to its end. */
+export function run(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+  return finish(start(args, options), options.input);
+}
+
+/** Runs a line in `sh`, where `countersign` is a command. */
+export function runShell(line: string, options: RunOptions = {}): Promise<RunResult> {
+  const prelude = `countersign() { node '${MAIN}' "$@"; }\n`;
+  return finish(spawnProcess("sh", ["-c", prelude + line], options), options.input);
+}
+
+function spawnProcess(file: string, args: readonly string[], options: RunOptions): ChildProcess {
+  return spawn(file, args, {
+    env: { PATH, ...options.env },
+    cwd: options.cwd ?? tmpdir(),
+    stdio: ["pipe", "pipe", "pipe"],
+  });
+}
+
+async function finish(child: ChildProcess, input: RunOptions["input"]): Promise<RunResult> {
+  const { stdin, stdout, stderr } = child;
+  if (stdin === null || stdout === null || stderr === null) throw new Error("no pipes");
+  // A program that ends before it has read everything is no fault of the test.
+  stdin.on("error", () => {});
+  stdin.end(input);
+  const exit = once(child, "exit");
+  const [out, err] = await Promise.all([text(stdout), text(stderr)]);
+  return { code: (await exit)[0], stdout: out, stderr: err };
+}
+
+/** The environment of the producer that every test server knows. */
+export function producerEnv(serverUrl: string): NodeJS.ProcessEnv {
+  return {
+    PRODUCER_ID: TEST_PRODUCER_ID,
+    HMAC_PRODUCER_SECRET: TEST_SECRET,
+    OUTBOUND_SERVER_URL: serverUrl,
+  };
+}
+
+/** A directory for files, which is removed in the end. */
+export class Workspace implements AsyncDisposable {
+  readonly path: string;
+
+  private constructor(directory: string) {
+    this.path = directory;
+  }
+
+  static async create(): Promise<Workspace> {
+    return new Workspace(await mkdtemp(path.join(tmpdir(), "countersign-cli-")));
+  }
+
+  /** Writes a file. @returns its path. */
+  async write(name: string, content: string | Uint8Array): Promise<string> {
+    const file = path.join(this.path, name);
+    await writeFile(file, content);
+    return file;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await rm(this.path, { recursive: true, force: true });
+  }
+}
+
+/** The JSON objects that were printed, one a line. */
+export function jsonLines(stdout: string): Record<string, unknown>[] {
+  return stdout
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line));
+}

@@ -1,0 +1,25 @@
+import postgres from "postgres";
+
+/** A signal in the form of REST, with parts of it replaced. */
+export function signalJson(overrides: Readonly<Record<string, unknown>> = {}): string {
+  return JSON.stringify({
+    instrument: "GOLD",
+    side: "buy",
+    entry_price: 1_950.5,
+    timestamp: "2025-10-25T14:30:45.123456789Z",
+    ...overrides,
+  });
+}
+
+/** A row of the table of signals. */
+export type SignalRow = Readonly<Record<string, unknown>>;
+
+/** The stored signals of a database, in the order in which they were stored. */
+export async function storedSignals(databaseUrl: string): Promise<readonly SignalRow[]> {
+  const sql = postgres(databaseUrl, { max: 1, onnotice: () => {} });
+  try {
+    return await sql`SELECT * FROM signals ORDER BY sequence`;
+  } finally {
+    await sql.end();
+  }
+}

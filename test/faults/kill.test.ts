@@ -1,0 +1,257 @@
+/**
+ * Promise 1, acknowledged means durable, and promise 2, once: whatever is killed and
+ * whenever, what was acknowledged is on disk as it was sent, and what was not can be sent
+ * again and ends on disk once.
+ *
+ * A few rounds run with every test run; `npm run test:crash` runs 200. CRASH_SEED repeats
+ * the moments of a run, as far as a scheduler lets itself be repeated.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import fc from "fast-check";
+import postgres from "postgres";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { startEmbeddedPostgres } from "../../src/store/index.ts";
+import { createTestDatabase, silentLog } from "../support/postgres.ts";
+import { type ServerProcess, spawnServer, testServerEnv } from "../support/server.ts";
+import {
+  findPostmaster,
+  makeTestDataDir,
+  processTree,
+  removeTestDataDir,
+  signalIfThere,
+} from "./support/embedded.ts";
+import {
+  brokenPromises,
+  nextSent,
+  openReader,
+  type Sent,
+  sortedKeys,
+  sortedRowKeys,
+  unacknowledged,
+} from "./support/ledger.ts";
+import { closeSenders, openSenders } from "./support/senders.ts";
+import { deliver, streamSignals } from "./support/stream.ts";
+
+const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 20);
+const SEED = Number(process.env.CRASH_SEED ?? 20_251_025);
+/** Each takes a recovery of PostgreSQL, so there are fewer. */
+const EMBEDDED_ROUNDS = Math.ceil(ROUNDS * 0.3);
+const PROGRESS_EVERY_ROUNDS = 20;
+const LANES_PER_SENDER = 4;
+
+/** When the kill comes. */
+interface KillMoment {
+  /** How many sends were begun before. */
+  readonly afterSends: number;
+  /** How much later, in milliseconds. */
+  readonly delayMs: number;
+}
+
+/** The moments of a run: early ones, before much was acknowledged, and late ones. */
+function killMoments(rounds: number): KillMoment[] {
+  const moment = fc.record({
+    afterSends: fc.integer({ min: 20, max: 120 }),
+    delayMs: fc.integer({ min: 0, max: 12 }),
+  });
+  return fc.sample(fc.noBias(moment), { seed: SEED, numRuns: rounds });
+}
+
+function printProgress(what: string, round: number, rounds: number, sent: readonly Sent[]): void {
+  if (rounds <= PROGRESS_EVERY_ROUNDS || (round + 1) % PROGRESS_EVERY_ROUNDS !== 0) return;
+  process.stderr.write(`${what}: ${round + 1} of ${rounds} rounds, ${sent.length} signals\n`);
+}
+
+/** Sends to a server, kills it at the moment, and tells what was sent and what was promised. */
+async function sendUntilKilled(
+  server: ServerProcess,
+  moment: KillMoment,
+  kill: () => Promise<void>,
+): Promise<readonly Sent[]> {
+  const senders = openSenders(server.url);
+  const stream = streamSignals(senders, { lanesPerSender: LANES_PER_SENDER });
+  await stream.begun(moment.afterSends);
+  await sleep(moment.delayMs);
+  await kill();
+  await stream.stop();
+  await closeSenders(senders);
+  expect(stream.refusals).toEqual([]);
+  return stream.sent;
+}
+
+/** Sends again what was not acknowledged. */
+async function redeliver(sent: readonly Sent[], server: ServerProcess): Promise<void> {
+  const senders = openSenders(server.url);
+  try {
+    await deliver(unacknowledged(sent), senders);
+  } finally {
+    await closeSenders(senders);
+  }
+}
+
+describe(`${ROUNDS} rounds of CRASH_SEED=${SEED}`, () => {
+  test(
+    "kill -9 of the server loses no acknowledged signal, and makes none twice",
+    async () => {
+      const database = await createTestDatabase();
+      onTestFinished(() => database.drop());
+      const reader = openReader(database.url);
+      onTestFinished(() => reader.close());
+      const env = testServerEnv(database.url);
+      let server = await spawnServer(env);
+      onTestFinished(async () => {
+        await server.stop();
+      });
+
+      const all: Sent[] = [];
+      let lastSequence = 0n;
+      for (const [round, moment] of killMoments(ROUNDS).entries()) {
+        const killed = server;
+        const sent = await sendUntilKilled(killed, moment, async () => {
+          await killed.stop("SIGKILL");
+        });
+        all.push(...sent);
+
+        server = await spawnServer(env);
+        const kept = await reader.read(lastSequence);
+        expect(brokenPromises(sent, kept), `after the kill of round ${round}`).toEqual([]);
+
+        await redeliver(sent, server);
+        const rows = await reader.read(lastSequence);
+        expect(brokenPromises(sent, rows), `after the retries of round ${round}`).toEqual([]);
+        expect(sortedRowKeys(rows), `in round ${round}`).toEqual(sortedKeys(sent));
+        lastSequence = rows.at(-1)?.sequence ?? lastSequence;
+        printProgress("kill of the server", round, ROUNDS, all);
+      }
+      const rows = await reader.read();
+      expect(sortedRowKeys(rows)).toEqual(sortedKeys(all));
+      expect(brokenPromises(all, rows)).toEqual([]);
+    },
+    30_000 + ROUNDS * 5_000,
+  );
+
+  test(
+    "kill -9 of the server, its PostgreSQL, or both loses no acknowledged signal",
+    async () => {
+      const dataDir = await makeTestDataDir();
+      onTestFinished(() => removeTestDataDir(dataDir));
+      const env = testServerEnv("", { DATABASE_URL: undefined, DATA_DIR: dataDir });
+      let server = await spawnServer(env);
+      onTestFinished(async () => {
+        await server.stop();
+      });
+
+      const all: Sent[] = [];
+      for (const [round, moment] of killMoments(EMBEDDED_ROUNDS).entries()) {
+        const postmaster = await findPostmaster(dataDir);
+        if (postmaster === undefined) throw new Error("There is no postmaster.");
+        const disaster = DISASTERS[round % DISASTERS.length] as Disaster;
+        const killed = server;
+        const sent = await sendUntilKilled(killed, moment, async () => {
+          const victims = await disaster.victims(postmaster);
+          // All in one go, so that none sees another one's end and tidies up.
+          for (const pid of victims) signalIfThere(pid, "SIGKILL");
+          await killed.stop("SIGKILL");
+        });
+        all.push(...sent);
+
+        server = await spawnServer(env);
+        const isSamePostmaster = (await findPostmaster(dataDir)) === postmaster;
+        expect(isSamePostmaster, `after the kill of ${disaster.name}`).toBe(
+          disaster.leavesPostmaster,
+        );
+        const kept = await readEmbedded(dataDir);
+        expect(brokenPromises(all, kept), `after the kill of ${disaster.name}`).toEqual([]);
+        await redeliver(sent, server);
+        printProgress("kill of PostgreSQL", round, EMBEDDED_ROUNDS, all);
+      }
+      const rows = await readEmbedded(dataDir);
+      expect(brokenPromises(all, rows)).toEqual([]);
+      expect(sortedRowKeys(rows)).toEqual(sortedKeys(all));
+    },
+    60_000 + EMBEDDED_ROUNDS * 10_000,
+  );
+});
+
+interface Disaster {
+  readonly name: string;
+  /** Who is killed, besides the server. */
+  victims(postmaster: number): Promise<readonly number[]>;
+  /** Whether the next server finds the postmaster running and attaches to it. */
+  readonly leavesPostmaster: boolean;
+}
+
+const DISASTERS: readonly Disaster[] = [
+  { name: "the server alone", victims: async () => [], leavesPostmaster: true },
+  {
+    name: "the server and every process of PostgreSQL",
+    victims: processTree,
+    leavesPostmaster: false,
+  },
+  {
+    // Its children notice only a moment later, and may still be there at the next start.
+    name: "the server and the postmaster",
+    victims: async (postmaster) => [postmaster],
+    leavesPostmaster: false,
+  },
+];
+
+async function readEmbedded(dataDir: string) {
+  const embedded = await startEmbeddedPostgres({ dataDir, log: silentLog });
+  const reader = openReader(embedded.url);
+  try {
+    return await reader.read();
+  } finally {
+    await reader.close();
+    await embedded.close();
+  }
+}
+
+/** How long a server that acknowledges too early is given to do so. */
+const EARLY_MS = 500;
+
+test("nothing is acknowledged before its commit, and a kill until then leaves no trace", async () => {
+  const database = await createTestDatabase();
+  onTestFinished(() => database.drop());
+  const reader = openReader(database.url);
+  onTestFinished(() => reader.close());
+  const env = testServerEnv(database.url);
+  const server = await spawnServer(env);
+  onTestFinished(async () => {
+    await server.stop();
+  });
+  const senders = openSenders(server.url);
+  const sql = postgres(database.url, { max: 1, onnotice: () => {} });
+  onTestFinished(() => sql.end({ timeout: 1 }));
+
+  // Holds every insert back, without a commit.
+  await sql`BEGIN`;
+  await sql`LOCK TABLE signals IN EXCLUSIVE MODE`;
+  const sent = senders.map(() => nextSent());
+  const outcomes = Promise.all(
+    senders.map((sender, index) => {
+      const { key, signal } = sent[index] as Sent;
+      return sender.send(key, signal);
+    }),
+  );
+  const early = await Promise.race([outcomes, sleep(EARLY_MS).then(() => "nothing yet")]);
+  expect(early).toBe("nothing yet");
+
+  await server.stop("SIGKILL");
+  await sql`
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'countersign' AND wait_event_type = 'Lock'
+  `;
+  await sql`ROLLBACK`;
+  expect((await outcomes).map(({ kind }) => kind)).toEqual(senders.map(() => "unanswered"));
+  await closeSenders(senders);
+  expect(await reader.read()).toEqual([]);
+
+  const restarted = await spawnServer(env);
+  onTestFinished(async () => {
+    await restarted.stop();
+  });
+  await redeliver(sent, restarted);
+  const rows = await reader.read();
+  expect(brokenPromises(sent, rows)).toEqual([]);
+  expect(sortedRowKeys(rows)).toEqual(sortedKeys(sent));
+});

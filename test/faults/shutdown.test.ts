@@ -1,0 +1,319 @@
+/**
+ * Ending a server: what is under way is finished and acknowledged, nothing that is merely
+ * open holds it up, and nothing of it stays behind.
+ */
+import { once } from "node:events";
+import http from "node:http";
+import http2 from "node:http2";
+import net from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { createClient } from "@connectrpc/connect";
+import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import postgres from "postgres";
+import { describe, type TestContext, test } from "vitest";
+import {
+  Health,
+  HealthCheckResponse_ServingStatus as ServingStatus,
+} from "../../gen/grpc/health/v1/health_pb.ts";
+import { isAlive } from "../../src/store/embedded/process.ts";
+import { createTestDatabase } from "../support/postgres.ts";
+import { type ServerProcess, spawnServer, testServerEnv } from "../support/server.ts";
+import { findPostmaster, makeTestDataDir, removeTestDataDir } from "./support/embedded.ts";
+import {
+  brokenPromises,
+  nextSent,
+  openReader,
+  type Sent,
+  sortedKeys,
+  sortedRowKeys,
+} from "./support/ledger.ts";
+import { closeSenders, openSenders, type Sender } from "./support/senders.ts";
+import { streamSignals } from "./support/stream.ts";
+
+type Cleanup = Pick<TestContext, "onTestFinished">;
+
+/** How long a server that has little to finish may take to end, on a machine that is busy. */
+const PROMPT_MS = 4_000;
+/** The server gives requests 10 s, and its database 5 s more. */
+const GRACE_MS = 16_000;
+const TEST_TIMEOUT_MS = 60_000;
+
+/** A server process on a database of its own. */
+async function startServer({ onTestFinished }: Cleanup) {
+  const database = await createTestDatabase();
+  onTestFinished(() => database.drop());
+  const server = await spawnServer(testServerEnv(database.url));
+  onTestFinished(() => endAnyhow(server));
+  return { server, databaseUrl: database.url };
+}
+
+async function endAnyhow(server: ServerProcess): Promise<void> {
+  await server.stop("SIGKILL");
+}
+
+function openSendersHere(server: ServerProcess, { onTestFinished }: Cleanup): Sender[] {
+  const senders = openSenders(server.url);
+  onTestFinished(() => closeSenders(senders));
+  return senders;
+}
+
+async function readRows(databaseUrl: string) {
+  const reader = openReader(databaseUrl);
+  try {
+    return await reader.read();
+  } finally {
+    await reader.close();
+  }
+}
+
+/** Asks a server to end. @returns its exit code, and how long it took. */
+async function end(server: ServerProcess, signal: NodeJS.Signals = "SIGTERM") {
+  const startedMs = performance.now();
+  const exitCode = await server.stop(signal);
+  return { exitCode, afterMs: performance.now() - startedMs };
+}
+
+/** Holds every insert back until it is released. */
+async function holdInserts(databaseUrl: string, { onTestFinished }: Cleanup) {
+  const sql = postgres(databaseUrl, { max: 1, onnotice: () => {} });
+  onTestFinished(() => sql.end({ timeout: 1 }));
+  await sql`BEGIN`;
+  await sql`LOCK TABLE signals IN EXCLUSIVE MODE`;
+  return {
+    release: () => sql`ROLLBACK`,
+    /** Resolves when so many statements wait for the lock, or for one that does. */
+    async untilHeld(count: number): Promise<void> {
+      for (;;) {
+        // A transaction goes on seeing the activity that it saw first.
+        await sql`SELECT pg_stat_clear_snapshot()`;
+        const [row] = await sql<{ waiting: number }[]>`
+          SELECT count(*)::integer AS waiting FROM pg_stat_activity
+          WHERE datname = current_database() AND wait_event_type = 'Lock'
+        `;
+        if ((row?.waiting ?? 0) >= count) return;
+        await sleep(10);
+      }
+    },
+  };
+}
+
+/** Sends one signal by each sender, and keeps what is promised. */
+function sendOneEach(senders: readonly Sender[]) {
+  const sent: Sent[] = senders.map(() => nextSent());
+  const outcomes = Promise.all(
+    senders.map(async (sender, index) => {
+      const item = sent[index] as Sent;
+      const outcome = await sender.send(item.key, item.signal);
+      if (outcome.kind === "acknowledged") item.acknowledgedId = outcome.signalId;
+      return outcome;
+    }),
+  );
+  return { sent, outcomes };
+}
+
+describe.concurrent("a server that is told to end", () => {
+  test("acknowledges all that it stores, under load, and exits with 0", {
+    timeout: TEST_TIMEOUT_MS,
+  }, async ({ onTestFinished, expect }) => {
+    const { server, databaseUrl } = await startServer({ onTestFinished });
+    const senders = openSendersHere(server, { onTestFinished });
+    const stream = streamSignals(senders, { lanesPerSender: 4 });
+    await stream.begun(150);
+
+    const { exitCode, afterMs } = await end(server);
+    await stream.stop();
+    expect(exitCode).toBe(0);
+    expect(afterMs).toBeLessThan(PROMPT_MS);
+    expect(stream.refusals).toEqual([]);
+
+    const rows = await readRows(databaseUrl);
+    const acknowledged = stream.sent.filter(({ acknowledgedId }) => acknowledgedId !== undefined);
+    expect(brokenPromises(acknowledged, rows)).toEqual([]);
+    expect(sortedRowKeys(rows)).toEqual(sortedKeys(acknowledged));
+  });
+
+  test("finishes the requests under way", {
+    timeout: TEST_TIMEOUT_MS,
+  }, async ({ onTestFinished, expect }) => {
+    const { server, databaseUrl } = await startServer({ onTestFinished });
+    const senders = openSendersHere(server, { onTestFinished });
+    const inserts = await holdInserts(databaseUrl, { onTestFinished });
+    const { sent, outcomes } = sendOneEach(senders);
+    await inserts.untilHeld(senders.length);
+
+    const ended = end(server);
+    await sleep(300);
+    await inserts.release();
+    expect((await outcomes).map(({ kind }) => kind)).toEqual(senders.map(() => "acknowledged"));
+    expect(await ended).toMatchObject({ exitCode: 0 });
+    expect(brokenPromises(sent, await readRows(databaseUrl))).toEqual([]);
+  });
+
+  test("takes no new connection while it finishes", {
+    timeout: TEST_TIMEOUT_MS,
+  }, async ({ onTestFinished, expect }) => {
+    const { server, databaseUrl } = await startServer({ onTestFinished });
+    const senders = openSendersHere(server, { onTestFinished });
+    const inserts = await holdInserts(databaseUrl, { onTestFinished });
+    const { outcomes } = sendOneEach(senders);
+    await inserts.untilHeld(senders.length);
+
+    const ended = end(server);
+    await sleep(300);
+    const late = openSendersHere(server, { onTestFinished });
+    const refused = await sendOneEach(late).outcomes;
+    expect(refused.map(({ kind }) => kind)).toEqual(late.map(() => "unanswered"));
+    await inserts.release();
+    await outcomes;
+    expect(await ended).toMatchObject({ exitCode: 0 });
+  });
+
+  test("ends within its grace period although its database stalls", {
+    timeout: TEST_TIMEOUT_MS,
+  }, async ({ onTestFinished, expect }) => {
+    const { server, databaseUrl } = await startServer({ onTestFinished });
+    const senders = openSendersHere(server, { onTestFinished });
+    const inserts = await holdInserts(databaseUrl, { onTestFinished });
+    const { outcomes } = sendOneEach(senders);
+    await inserts.untilHeld(senders.length);
+
+    const { exitCode, afterMs } = await end(server);
+    expect(exitCode).toBe(0);
+    expect(afterMs).toBeLessThan(GRACE_MS);
+    expect(await outcomes).toEqual(
+      senders.map(() => ({ kind: "refused", reason: "STORE_UNAVAILABLE" })),
+    );
+  });
+
+  test("ends at once when it is told a second time", {
+    timeout: TEST_TIMEOUT_MS,
+  }, async ({ onTestFinished, expect }) => {
+    const { server, databaseUrl } = await startServer({ onTestFinished });
+    const senders = openSendersHere(server, { onTestFinished });
+    const inserts = await holdInserts(databaseUrl, { onTestFinished });
+    const { outcomes } = sendOneEach(senders);
+    await inserts.untilHeld(senders.length);
+
+    server.child.kill("SIGTERM");
+    await sleep(300);
+    expect(server.child.exitCode).toBeNull();
+    const { exitCode, afterMs } = await end(server);
+    expect(exitCode).toBe(1);
+    expect(afterMs).toBeLessThan(1_000);
+    expect((await outcomes).map(({ kind }) => kind)).toEqual(senders.map(() => "unanswered"));
+  });
+
+  for (const [what, open] of Object.entries({
+    "a connection that has not said anything yet": openSilently,
+    "an idle HTTP/1.1 connection": keepAlive,
+    "an idle HTTP/2 connection": openSession,
+    "an open Watch of its health": watchHealth,
+  })) {
+    test(`is not held up by ${what}`, {
+      timeout: TEST_TIMEOUT_MS,
+    }, async ({ onTestFinished, expect }) => {
+      const { server } = await startServer({ onTestFinished });
+      await open(server, { onTestFinished });
+      const { exitCode, afterMs } = await end(server);
+      expect(exitCode).toBe(0);
+      expect(afterMs).toBeLessThan(PROMPT_MS);
+    });
+  }
+
+  test("stops its embedded PostgreSQL, which keeps what was acknowledged", {
+    timeout: TEST_TIMEOUT_MS,
+  }, async ({ onTestFinished, expect }) => {
+    await expectCleanEnd(async (server) => end(server), { onTestFinished, expect });
+  });
+
+  test("by Ctrl-C, which goes to the whole process group, stops as cleanly", {
+    timeout: TEST_TIMEOUT_MS,
+  }, async ({ onTestFinished, expect }) => {
+    await expectCleanEnd(
+      async ({ child }) => {
+        const startedMs = performance.now();
+        const exit = once(child, "exit");
+        process.kill(-(child.pid as number), "SIGINT");
+        const [exitCode] = await exit;
+        return { exitCode, afterMs: performance.now() - startedMs };
+      },
+      { onTestFinished, expect },
+    );
+  });
+});
+
+/** Ends a server on an embedded database under load, and looks at what is left. */
+async function expectCleanEnd(
+  endIt: (server: ServerProcess) => ReturnType<typeof end>,
+  { onTestFinished, expect }: Pick<TestContext, "onTestFinished" | "expect">,
+): Promise<void> {
+  const dataDir = await makeTestDataDir();
+  onTestFinished(() => removeTestDataDir(dataDir));
+  const env = testServerEnv("", { DATABASE_URL: undefined, DATA_DIR: dataDir });
+  const server = await spawnServer(env, { hasOwnGroup: true });
+  onTestFinished(() => endAnyhow(server));
+  const postmaster = (await findPostmaster(dataDir)) as number;
+  const senders = openSendersHere(server, { onTestFinished });
+  const stream = streamSignals(senders, { lanesPerSender: 2 });
+  await stream.begun(50);
+
+  const { exitCode, afterMs } = await endIt(server);
+  await stream.stop();
+  expect(exitCode).toBe(0);
+  expect(afterMs).toBeLessThan(GRACE_MS);
+  expect(await isAlive(postmaster)).toBe(false);
+  expect(await findPostmaster(dataDir)).toBeUndefined();
+  expect(stream.refusals).toEqual([]);
+
+  const again = await spawnServer(env);
+  onTestFinished(() => endAnyhow(again));
+  const retries = openSendersHere(again, { onTestFinished });
+  // Asked for again, what was acknowledged is known, under the same id.
+  for (const [index, { key, signal, acknowledgedId }] of stream.sent.entries()) {
+    const outcome = await (retries[index % retries.length] as Sender).send(key, signal);
+    expect(outcome).toMatchObject(
+      acknowledgedId === undefined
+        ? { kind: "acknowledged", duplicate: false }
+        : { kind: "acknowledged", duplicate: true, signalId: acknowledgedId },
+    );
+  }
+  await again.stop();
+}
+
+async function openSilently({ port }: ServerProcess, { onTestFinished }: Cleanup): Promise<void> {
+  const socket = net.connect(port, "127.0.0.1");
+  onTestFinished(() => {
+    socket.destroy();
+  });
+  socket.on("error", () => undefined);
+  await once(socket, "connect");
+  // The server has to know it too.
+  await sleep(100);
+}
+
+async function keepAlive({ url }: ServerProcess, { onTestFinished }: Cleanup): Promise<void> {
+  const agent = new http.Agent({ keepAlive: true });
+  onTestFinished(() => agent.destroy());
+  const request = http.get(`${url}/api/v1/health`, { agent });
+  const [response] = await once(request, "response");
+  await once(response.resume(), "end");
+}
+
+async function openSession({ url }: ServerProcess, { onTestFinished }: Cleanup): Promise<void> {
+  const session = http2.connect(url);
+  onTestFinished(() => session.destroy());
+  session.on("error", () => undefined);
+  const stream = session.request({ ":path": "/api/v1/health" });
+  await once(stream.resume(), "end");
+}
+
+async function watchHealth({ url }: ServerProcess, { onTestFinished }: Cleanup): Promise<void> {
+  const sessionManager = new Http2SessionManager(url);
+  onTestFinished(() => sessionManager.abort());
+  const health = createClient(Health, createGrpcTransport({ baseUrl: url, sessionManager }));
+  const answers = health.watch({})[Symbol.asyncIterator]();
+  const first = await answers.next();
+  if (first.value?.status !== ServingStatus.SERVING) throw new Error("The server is not serving.");
+  // Goes on listening, as a watcher does, until the server ends the stream.
+  answers.next().catch(() => undefined);
+}

@@ -1,0 +1,237 @@
+/**
+ * REST takes what producers of the old kind post, and answers as they expect.
+ */
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Signal } from "../../src/signal/index.ts";
+import { restBody, SIGNAL_TIME, validSignal } from "../support/signals.ts";
+import { jsonOf, REST_PATHS, sendRaw, signedRest } from "./support/raw.ts";
+import type { RestAnswer } from "./support/senders.ts";
+import { decidedByProducer, type Interop, rowOf, startInterop } from "./support/server.ts";
+
+const TIME = "2025-10-25T14:30:45.123456789Z";
+
+let interop: Interop;
+beforeAll(async () => {
+  interop = await startInterop();
+});
+afterAll(() => interop[Symbol.asyncDispose]());
+
+/** Posts `restBody` with these fields; one that is `undefined` is left out. */
+async function post(
+  fields: Readonly<Record<string, unknown>> = {},
+  { path = REST_PATHS[0], headers = {} }: { path?: string; headers?: Record<string, string> } = {},
+) {
+  const raw = await sendRaw(interop.url, signedRest(restBody(fields), headers, path));
+  return { status: raw.status, headers: raw.headers, answer: jsonOf<RestAnswer>(raw) };
+}
+
+async function storedSignal(answer: RestAnswer): Promise<Signal> {
+  return decidedByProducer(await interop.store.findSignal(answer.signal_id)).signal;
+}
+
+describe.each(REST_PATHS)("%s", (path) => {
+  it("answers 201 for a new signal and 200 for its repeat, with the same id", async () => {
+    const idempotency_key = randomUUID();
+
+    const first = await post({ idempotency_key }, { path });
+    const second = await post({ idempotency_key }, { path });
+
+    expect(first.status).toBe(201);
+    expect(first.headers.get("content-type")).toBe("application/json");
+    expect(first.answer).toEqual({
+      signal_id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      status: "received",
+      server_timestamp: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/),
+      message: "The signal is stored.",
+      errors: [],
+      duplicate: false,
+      id: first.answer.signal_id,
+      created_at: first.answer.server_timestamp,
+    });
+    expect(second.status).toBe(200);
+    expect(second.answer).toEqual({
+      ...first.answer,
+      duplicate: true,
+      message: "The signal was stored before; this is the first result.",
+    });
+    const row = await interop.store.findSignal(first.answer.signal_id);
+    expect(decidedByProducer(row)).toEqual(
+      rowOf(validSignal(), { idempotencyKey: idempotency_key }),
+    );
+  });
+});
+
+it("knows a signal again on its other path", async () => {
+  const idempotency_key = randomUUID();
+
+  const first = await post({ idempotency_key }, { path: REST_PATHS[0] });
+  const second = await post({ idempotency_key }, { path: REST_PATHS[1] });
+
+  expect(second.status).toBe(200);
+  expect(second.answer.signal_id).toBe(first.answer.signal_id);
+});
+
+it("takes the key from X-Idempotency-Key, and from the body before it", async () => {
+  const [headerKey, bodyKey] = [randomUUID(), randomUUID()];
+  const headers = { "x-idempotency-key": headerKey };
+
+  const byHeader = await post({}, { headers });
+  const byBody = await post({ idempotency_key: bodyKey }, { headers });
+
+  const keys = (await interop.all()).map(({ signalId, idempotencyKey }) => [
+    signalId,
+    idempotencyKey,
+  ]);
+  expect(keys).toContainEqual([byHeader.answer.signal_id, headerKey]);
+  expect(keys).toContainEqual([byBody.answer.signal_id, bodyKey]);
+});
+
+it.each([
+  ["buy", "buy"],
+  ["sell", "sell"],
+  [0, "buy"],
+  [1, "sell"],
+] as const)("reads the side %j as %s", async (side, meant) => {
+  const { status, answer } = await post({ side, stop_loss: undefined, take_profit: undefined });
+
+  expect(status).toBe(201);
+  await expect(storedSignal(answer)).resolves.toMatchObject({ side: meant });
+});
+
+it.each([["BUY"], ["long"], ["0"], [2], [-1], [true], [""], [null]])(
+  "refuses the side %j",
+  async (side) => {
+    const raw = await sendRaw(interop.url, signedRest(restBody({ side })));
+
+    expect(raw.status).toBe(422);
+    expect(jsonOf(raw)).toMatchObject({
+      reason: "INVALID_SIGNAL",
+      violations: [{ field: "side" }],
+    });
+  },
+);
+
+it.each(["timestamp", "time", "signal_time"])("reads the time from %s", async (name) => {
+  const { status, answer } = await post({ timestamp: undefined, [name]: TIME });
+
+  expect(status).toBe(201);
+  await expect(storedSignal(answer)).resolves.toMatchObject({ signalTime: SIGNAL_TIME });
+});
+
+it("takes the same instant under several names, and refuses two different ones", async () => {
+  const agreeing = await post({ time: "2025-10-25T20:00:45.123456789+05:30", signal_time: TIME });
+  const raw = await sendRaw(
+    interop.url,
+    signedRest(restBody({ time: "2025-10-25T14:30:46Z", signal_time: TIME })),
+  );
+
+  expect(agreeing.status).toBe(201);
+  expect(raw.status).toBe(422);
+  expect(jsonOf(raw)).toMatchObject({ violations: [{ field: "signal_time" }] });
+});
+
+it("takes null for what a producer does not have", async () => {
+  const nothing = {
+    stop_loss: null,
+    take_profit: null,
+    confidence: null,
+    risk_percent: null,
+    strategy_name: null,
+    reason: null,
+    comment: null,
+    expire_time: null,
+    payload: null,
+    idempotency_key: null,
+    validate_only: null,
+  };
+
+  const { status, answer } = await post(nothing);
+
+  expect(status).toBe(201);
+  const row = await interop.store.findSignal(answer.signal_id);
+  expect(decidedByProducer(row)).toEqual(
+    rowOf(
+      validSignal({
+        stopLoss: undefined,
+        takeProfit: undefined,
+        confidence: undefined,
+        riskPercent: undefined,
+        strategyName: "",
+        reason: "",
+        payload: undefined,
+      }),
+    ),
+  );
+});
+
+it("keeps a null within the payload", async () => {
+  const { answer } = await post({ payload: { reading: null } });
+
+  await expect(storedSignal(answer)).resolves.toMatchObject({ payload: { reading: null } });
+});
+
+it("ignores unknown fields, and names them", async () => {
+  const { status, answer } = await post({ stoploss: 2_600, magic_number: 7 });
+
+  expect(status).toBe(201);
+  expect(answer.message).toBe(
+    "The signal is stored. Ignored unknown fields: stoploss, magic_number.",
+  );
+  await expect(storedSignal(answer)).resolves.toEqual(validSignal());
+});
+
+it("names every wrong field at once, by its own names, and stores nothing", async () => {
+  const before = await interop.all();
+
+  const raw = await sendRaw(
+    interop.url,
+    signedRest(restBody({ instrument: "gold", entry_price: "2650.5", stop_loss: -1, reason: 7 })),
+  );
+
+  expect(raw.status).toBe(422);
+  expect(raw.headers.get("content-type")).toBe("application/problem+json");
+  const problem = jsonOf<{ violations: { field: string }[] }>(raw);
+  expect(problem).toMatchObject({
+    type: "about:blank",
+    status: 422,
+    reason: "INVALID_SIGNAL",
+    request_id: raw.headers.get("x-request-id"),
+  });
+  expect(problem.violations.map(({ field }) => field).sort()).toEqual([
+    "entry_price",
+    "instrument",
+    "reason",
+    "stop_loss",
+  ]);
+  expect(await interop.all()).toEqual(before);
+});
+
+it("stores nothing when only validation is asked for", async () => {
+  const before = await interop.all();
+
+  const { status, answer } = await post({ validate_only: true, surplus: 1 });
+
+  expect(status).toBe(200);
+  expect(answer).toMatchObject({
+    signal_id: "",
+    id: "",
+    status: "received",
+    duplicate: false,
+    message: "The signal is valid. Nothing was stored. Ignored unknown fields: surplus.",
+  });
+  expect(await interop.all()).toEqual(before);
+});
+
+it("answers 409 for a known key with another content", async () => {
+  const idempotency_key = randomUUID();
+  await post({ idempotency_key });
+
+  const raw = await sendRaw(
+    interop.url,
+    signedRest(restBody({ idempotency_key, entry_price: 2_651 })),
+  );
+
+  expect(raw.status).toBe(409);
+  expect(jsonOf(raw)).toMatchObject({ reason: "IDEMPOTENCY_KEY_REUSED" });
+});

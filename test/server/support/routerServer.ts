@@ -1,0 +1,53 @@
+/**
+ * The edge on a real port, with a domain that does what a test says: for what the real
+ * domain never does.
+ */
+import { Writable } from "node:stream";
+import type { Ingest } from "../../../src/ingest/index.ts";
+import { authenticateNobody } from "../../../src/server/authenticate.ts";
+import { systemClock } from "../../../src/server/clock.ts";
+import { listen } from "../../../src/server/listener.ts";
+import { createLog } from "../../../src/server/log.ts";
+import { createRateLimit } from "../../../src/server/rateLimit.ts";
+import { createRouter } from "../../../src/server/router.ts";
+import type { TestServer } from "../../support/server.ts";
+
+/** Serves on a free port. Requests need no signature. */
+export async function startRouter(
+  ingest: Ingest,
+  isReady: () => Promise<boolean> = async () => true,
+): Promise<TestServer> {
+  const logLines: Record<string, unknown>[] = [];
+  const log = new Writable({
+    write(chunk: Buffer, _, done) {
+      logLines.push(JSON.parse(chunk.toString("utf8")));
+      done();
+    },
+  });
+  const shutdown = new AbortController();
+  const onRequest = createRouter({
+    authenticate: authenticateNobody({
+      directory: { find: () => undefined },
+      rateLimit: createRateLimit(),
+      now: systemClock.now,
+      requireApproval: false,
+    }),
+    ingest,
+    isReady,
+    monotonicMs: systemClock.monotonicMs,
+    log: createLog({ logLevel: "info", hostname: "test" }, log),
+    version: "0.0.0",
+    shutdownSignal: shutdown.signal,
+  });
+  const listener = await listen({ host: "127.0.0.1", port: 0, tls: undefined, onRequest });
+  const { port } = listener.address;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    port,
+    logLines,
+    async close() {
+      shutdown.abort();
+      await listener.close(1_000);
+    },
+  };
+}

@@ -1,0 +1,152 @@
+/**
+ * A TCP proxy in front of a database that fails as networks do: it holds bytes back, loses
+ * answers, forgets connections without a word, resets them, or refuses new ones.
+ */
+import { once } from "node:events";
+import net, { type AddressInfo } from "node:net";
+
+/** A proxy that works until it is told to fail. */
+export interface FaultyProxy {
+  /** The database's URL by way of the proxy. */
+  readonly url: string;
+  /** From now on no byte passes, on old connections and new ones. None is lost. */
+  stall(): void;
+  /**
+   * From now on the database hears everything and no answer of it arrives. The connections
+   * of this time stay mute after {@link heal}, since what they lost is lost.
+   */
+  loseAnswers(): void;
+  /** Open connections pass no byte any more and are never closed; new ones work. */
+  abandon(): void;
+  /** Resets open connections; new ones work. */
+  reset(): void;
+  /** Resets open connections, and each new one when the client has spoken so many times. */
+  breakAfter(clientMessages: number): void;
+  /** Resets open connections and refuses new ones. */
+  refuse(): void;
+  /** Works again. */
+  heal(): Promise<void>;
+  /** Where new connections go from now on. */
+  retarget(databaseUrl: string): void;
+  close(): Promise<void>;
+}
+
+interface Link {
+  readonly client: net.Socket;
+  readonly upstream: net.Socket;
+  /** Whether nothing passes any more, for good. */
+  isAbandoned: boolean;
+  /** Whether the answers are lost, for good. */
+  isMute: boolean;
+}
+
+/** Starts a proxy to the database of a URL. */
+export async function startProxy(databaseUrl: string): Promise<FaultyProxy> {
+  const links = new Set<Link>();
+  let target = addressOf(databaseUrl);
+  let fault: "none" | "stalled" | "mute" = "none";
+  let messagesMax = Number.POSITIVE_INFINITY;
+
+  // What is written is little, so it may pile up where the other side does not read.
+  const server = net.createServer((client) => {
+    const upstream = net.connect(target.port, target.host);
+    const link: Link = { client, upstream, isAbandoned: false, isMute: fault === "mute" };
+    links.add(link);
+    let messages = 0;
+    client.on("data", (chunk) => {
+      if (messages >= messagesMax) resetLink(link);
+      else upstream.write(chunk);
+      messages += 1;
+    });
+    upstream.on("data", (chunk) => {
+      if (!link.isMute) client.write(chunk);
+    });
+    client.once("close", () => {
+      links.delete(link);
+      upstream.destroySoon();
+    });
+    upstream.once("close", () => client.destroySoon());
+    for (const socket of [client, upstream]) {
+      // What an error would tell is known from "close".
+      socket.on("error", () => undefined);
+      if (fault === "stalled") socket.pause();
+    }
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const url = new URL(databaseUrl);
+  url.hostname = "127.0.0.1";
+  url.port = String(port);
+
+  function reset(): void {
+    for (const link of links) resetLink(link);
+  }
+
+  return {
+    url: url.href,
+    stall() {
+      fault = "stalled";
+      for (const link of links) pause(link);
+    },
+    loseAnswers() {
+      fault = "mute";
+      for (const link of links) link.isMute = true;
+    },
+    abandon() {
+      for (const link of links) {
+        link.isAbandoned = true;
+        pause(link);
+      }
+    },
+    reset,
+    breakAfter(clientMessages) {
+      messagesMax = clientMessages;
+      reset();
+    },
+    refuse() {
+      server.close();
+      reset();
+    },
+    async heal() {
+      fault = "none";
+      messagesMax = Number.POSITIVE_INFINITY;
+      if (!server.listening) {
+        server.listen(port, "127.0.0.1");
+        await once(server, "listening");
+      }
+      for (const link of links) {
+        if (link.isAbandoned) continue;
+        link.client.resume();
+        link.upstream.resume();
+      }
+    },
+    retarget(newDatabaseUrl) {
+      target = addressOf(newDatabaseUrl);
+    },
+    async close() {
+      const closed = once(server, "close");
+      server.close();
+      for (const { client, upstream } of links) {
+        client.destroy();
+        upstream.destroy();
+      }
+      await closed;
+    },
+  };
+}
+
+function resetLink({ client, upstream }: Link): void {
+  client.resetAndDestroy();
+  upstream.destroy();
+}
+
+function pause({ client, upstream }: Link): void {
+  client.pause();
+  upstream.pause();
+}
+
+function addressOf(databaseUrl: string): { readonly host: string; readonly port: number } {
+  const { hostname, port } = new URL(databaseUrl);
+  return { host: hostname, port: Number(port || 5432) };
+}
