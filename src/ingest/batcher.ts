@@ -2,25 +2,33 @@
  * Collects accepted signals from many calls and hands them to the store in batches, since
  * a database stores a hundred signals in one transaction almost as fast as one.
  *
- * A call's signals are *queued*; then a batch takes them and they are *in flight*; then
- * they are *answered*. Each is answered exactly once: by the store's outcome, by a
- * refusal, or by its call's deadline, whichever comes first. An answer by deadline does
- * not take a signal back that is in flight: it may still be stored, and a retry under the
- * same key then finds it.
+ * A signal is *queued* when its call is accepted; then a batch takes it and it is *in
+ * flight*; then it is *answered*. Queued signals leave in the order in which they came.
+ * Each is answered exactly once: by the store's outcome, by a refusal, or because its call
+ * gave up, whichever comes first. A call gives up at its deadline, or when it has waited
+ * for the store as long as any may. What is still queued of it is then dropped, but what
+ * is in flight is not taken back: it may still be stored, and a retry under the same key
+ * then finds it.
  *
  * The batcher sends a batch whenever signals are queued and fewer than
  * `maxBatchesInFlight` batches are in flight. While it is idle, a lone signal therefore
- * goes out at once and waits for nobody; while it is busy, what arrives gathers and
- * leaves with the next batch. Nothing waits for a batch to fill.
+ * goes out one turn of the event loop later and waits for nobody; while it is busy, what
+ * arrives gathers and leaves with the next batch. Nothing waits for a batch to fill.
  *
  * A batch that the store refuses because of its content is halved until the one signal
  * that it cannot take stands alone; that one is refused as a fault of the server, and
  * the others are stored. The halves run one after the other in their batch's own place,
- * so no more is in flight than allowed.
+ * so no more is in flight than allowed, and in order, so of two signals with one key the
+ * first still wins. After any other failure nothing is sent again, since it may be stored.
  *
- * Once it is *closing*, new calls are refused; it is *closed* when all that it accepted
- * is answered.
+ * A store that does not keep to its time is not waited for: its batch is refused, and its
+ * place is free.
+ *
+ * The batcher is *open* until it is told to close. While it is *closing*, new calls are
+ * refused. It is *closed* when all that it accepted is answered and nothing is in flight.
  */
+import assert from "node:assert/strict";
+import { type BatchOutcome, Call, type CallItem, CallQueue } from "./callQueue.ts";
 import type { Clock } from "./clock.ts";
 import { type Refusal, refuse } from "./refusal.ts";
 import {
@@ -31,23 +39,26 @@ import {
   StoreUnavailableError,
 } from "./store.ts";
 
-/** What became of one signal: the store's outcome, or why there is none. */
-export type BatchOutcome = StoreOutcome | { readonly kind: "refused"; readonly refusal: Refusal };
-
 /** How a batcher works. */
 export interface BatcherOptions {
   readonly store: SignalStore;
   readonly clock: Clock;
   readonly timers: Timers;
-  /** The most signals in one batch. More in one statement only delays those that wait. */
+  /** The most signals in one batch, at least 1. More only delays those that wait. */
   readonly maxBatchSize: number;
-  /** The most batches at the database at a time. */
+  /** The most batches at the database at a time, at least 1. */
   readonly maxBatchesInFlight: number;
-  /** The most signals that wait. Beyond it a call is refused at once as `OVERLOADED`. */
+  /**
+   * The most signals that are queued, at least as many as one call may have. A call that
+   * does not fit is refused as a whole and at once, as `OVERLOADED`.
+   */
   readonly maxQueued: number;
-  /** The longest that a batch waits for the store, in milliseconds. */
+  /**
+   * The longest that a call waits for the store, queued and in flight together, and that
+   * the store may take for one batch, in milliseconds.
+   */
   readonly storeTimeoutMs: number;
-  /** Told of each failure of the store, for the log. */
+  /** Told of each failure of the store, for the log. What it throws is ignored. */
   readonly onStoreFailure: (error: unknown) => void;
 }
 
@@ -68,57 +79,54 @@ export interface Batcher {
    * @returns one outcome for each, in order, by the deadline. Never rejects.
    */
   store(candidates: readonly SignalCandidate[], deadlineMs: number): Promise<BatchOutcome[]>;
-  /** Takes no more, and resolves when all that was taken is answered. */
+  /** Takes no more, and resolves when the batcher is closed. May be called again. */
   close(): Promise<void>;
-}
-
-/** One call and what is known of its signals so far. */
-interface Call {
-  readonly outcomes: (BatchOutcome | undefined)[];
-  unanswered: number;
-  readonly finish: () => void;
-}
-
-/** One signal of a call. */
-interface Entry {
-  readonly candidate: SignalCandidate;
-  readonly call: Call;
-  readonly index: number;
 }
 
 /** Long enough for a connection pool to be replaced, short enough for a trading signal. */
 const RETRY_AFTER_MS = 1_000;
 
+/**
+ * How long after its time the store is given up. A store that keeps to its time has
+ * answered by then even on a busy machine, and said what is wrong.
+ */
+const STORE_GRACE_MS = 1_000;
+
 /** Makes a batcher. */
 export function createBatcher(options: BatcherOptions): Batcher {
-  const { store, clock, timers, maxBatchSize, maxBatchesInFlight, maxQueued } = options;
-  const queue: Entry[] = [];
+  const { clock, timers, maxBatchSize, maxBatchesInFlight, maxQueued, storeTimeoutMs } = options;
+  const queue = new CallQueue();
   let batchesInFlight = 0;
   let isSendScheduled = false;
   let closing: PromiseWithResolvers<void> | undefined;
 
-  function accept(candidates: readonly SignalCandidate[], deadlineMs: number) {
-    return new Promise<BatchOutcome[]>((resolve) => {
-      const call: Call = {
-        outcomes: candidates.map(() => undefined),
-        unanswered: candidates.length,
-        finish() {
-          callOffDeadline();
-          resolve(call.outcomes as BatchOutcome[]);
+  function accept(
+    candidates: readonly SignalCandidate[],
+    nowMs: number,
+    deadlineMs: number,
+  ): Promise<BatchOutcome[]> {
+    return new Promise((resolve) => {
+      const storeDeadlineMs = nowMs + storeTimeoutMs;
+      const call = new Call(candidates, {
+        giveUpMs: Math.min(deadlineMs, storeDeadlineMs),
+        giveUpRefusal: deadlineMs <= storeDeadlineMs ? deadlineExceeded : storeUnavailable,
+        onAnswered(outcomes) {
+          callOffGivingUp();
+          resolve(outcomes);
         },
-      };
-      const remainingMs = deadlineMs - clock.monotonicMs();
-      const callOffDeadline = timers.after(remainingMs, () => expire(call));
-      for (const [index, candidate] of candidates.entries()) {
-        queue.push({ candidate, call, index });
-      }
+      });
+      const callOffGivingUp = timers.after(call.giveUpMs - nowMs, () => {
+        queue.remove(call);
+        call.giveUp();
+      });
+      queue.add(call);
       scheduleSend();
     });
   }
 
   /** One turn of the event loop later, all calls that arrived together share a batch. */
   function scheduleSend(): void {
-    if (isSendScheduled || batchesInFlight >= maxBatchesInFlight) return;
+    if (isSendScheduled || batchesInFlight === maxBatchesInFlight) return;
     isSendScheduled = true;
     timers.soon(() => {
       isSendScheduled = false;
@@ -128,74 +136,70 @@ export function createBatcher(options: BatcherOptions): Batcher {
 
   function sendBatches(): void {
     while (batchesInFlight < maxBatchesInFlight) {
-      const batch = takeBatch();
+      const batch = queue.take(maxBatchSize, clock.monotonicMs());
       if (batch.length === 0) break;
       batchesInFlight += 1;
-      void send(batch).then(() => {
+      void store(batch).then(() => {
+        assert(batch.every(({ call, index }) => call.isAnsweredAt(index)));
         batchesInFlight -= 1;
         sendBatches();
       });
     }
-    if (queue.length === 0 && batchesInFlight === 0) closing?.resolve();
+    assert(queue.signalCount === 0 || batchesInFlight === maxBatchesInFlight);
+    if (batchesInFlight === 0) closing?.resolve();
   }
 
-  /** The signals that have waited longest; those of a call that gave up are dropped. */
-  function takeBatch(): Entry[] {
-    const batch: Entry[] = [];
-    while (batch.length < maxBatchSize && queue.length > 0) {
-      const taken = queue.splice(0, maxBatchSize - batch.length);
-      batch.push(...taken.filter(({ call }) => call.unanswered > 0));
-    }
-    return batch;
-  }
-
-  /** Answers every entry. Never rejects. */
-  async function send(batch: readonly Entry[]): Promise<void> {
+  /** Sees to it that every signal of a batch is answered. Never rejects. */
+  async function store(batch: readonly CallItem[]): Promise<void> {
+    let outcomes: readonly StoreOutcome[];
     try {
-      const candidates = batch.map(({ candidate }) => candidate);
-      const outcomes = await store.ingest(candidates, options.storeTimeoutMs);
-      for (const [index, entry] of batch.entries()) answer(entry, outcomes[index] as StoreOutcome);
+      outcomes = await askStore(batch, options);
     } catch (error) {
-      if (error instanceof SignalRejectedError && batch.length > 1) {
-        const middle = batch.length >> 1;
-        await send(batch.slice(0, middle));
-        await send(batch.slice(middle));
-        return;
-      }
-      options.onStoreFailure(error);
-      const refusal = error instanceof StoreUnavailableError ? storeUnavailable() : storeFault();
-      for (const entry of batch) answer(entry, { kind: "refused", refusal });
+      const isDivisible = error instanceof SignalRejectedError && batch.length > 1;
+      await (isDivisible ? storeHalves(batch) : refuseBatch(batch, error));
+      return;
+    }
+    for (const [place, { call, index }] of batch.entries()) {
+      call.answer(index, outcomes[place] as StoreOutcome);
     }
   }
 
-  function answer({ call, index }: Entry, outcome: BatchOutcome): void {
-    if (call.outcomes[index] !== undefined) return;
-    call.outcomes[index] = outcome;
-    call.unanswered -= 1;
-    if (call.unanswered === 0) call.finish();
+  /** What nobody waits for any more is left out: nothing of the batch was stored yet. */
+  async function storeHalves(batch: readonly CallItem[]): Promise<void> {
+    const middle = batch.length >> 1;
+    for (const half of [batch.slice(0, middle), batch.slice(middle)]) {
+      const awaited = half.filter(({ call }) => !call.isAnswered);
+      if (awaited.length > 0) await store(awaited);
+    }
   }
 
-  /** The caller stops waiting: what is still queued of its call will not be sent. */
-  function expire(call: Call): void {
-    const outcome: BatchOutcome = { kind: "refused", refusal: deadlineExceeded() };
-    for (const [index, known] of call.outcomes.entries()) call.outcomes[index] = known ?? outcome;
-    call.unanswered = 0;
-    call.finish();
+  function refuseBatch(batch: readonly CallItem[], error: unknown): void {
+    const refusal = error instanceof StoreUnavailableError ? storeUnavailable() : storeFault();
+    for (const { call, index } of batch) call.answer(index, { kind: "refused", refusal });
+    try {
+      options.onStoreFailure(error);
+    } catch {
+      // A log that fails must not end the process, nor keep the next batch from its place.
+    }
+  }
+
+  /** Why a call is not accepted; `undefined` if it is. */
+  function refusalOf(signalCount: number, nowMs: number, deadlineMs: number): Refusal | undefined {
+    if (closing !== undefined) return overloaded("is closing");
+    if (nowMs >= deadlineMs) return deadlineExceeded();
+    if (queue.signalCount + signalCount <= maxQueued) return undefined;
+    return overloaded("has more signals waiting than it can store in time");
   }
 
   return {
     async store(candidates, deadlineMs) {
       if (candidates.length === 0) return [];
-      if (closing !== undefined) return refuseAll(candidates, overloaded("is closing"));
-      if (clock.monotonicMs() >= deadlineMs) return refuseAll(candidates, deadlineExceeded());
-      if (queue.length + candidates.length > maxQueued) {
-        return refuseAll(
-          candidates,
-          overloaded("has more signals waiting than it can store in time"),
-        );
-      }
-      return accept(candidates, deadlineMs);
+      const nowMs = clock.monotonicMs();
+      const refusal = refusalOf(candidates.length, nowMs, deadlineMs);
+      if (refusal === undefined) return accept(candidates, nowMs, deadlineMs);
+      return candidates.map(() => ({ kind: "refused", refusal }));
     },
+
     close() {
       closing ??= Promise.withResolvers<void>();
       sendBatches();
@@ -204,8 +208,32 @@ export function createBatcher(options: BatcherOptions): Batcher {
   };
 }
 
-function refuseAll(candidates: readonly SignalCandidate[], refusal: Refusal): BatchOutcome[] {
-  return candidates.map(() => ({ kind: "refused", refusal }));
+/**
+ * Asks the store for one batch.
+ *
+ * @returns one outcome for each signal, in order.
+ * @throws anything that the store throws, StoreUnavailableError if it does not keep to its
+ *   time, and Error if it does not answer for every signal.
+ */
+async function askStore(
+  batch: readonly CallItem[],
+  { store, timers, storeTimeoutMs }: BatcherOptions,
+): Promise<readonly StoreOutcome[]> {
+  const candidates = batch.map(({ call, index }) => call.candidates[index] as SignalCandidate);
+  const overdue = Promise.withResolvers<never>();
+  const callOffWaiting = timers.after(storeTimeoutMs + STORE_GRACE_MS, () => {
+    overdue.reject(new StoreUnavailableError("The store did not keep to its time"));
+  });
+  try {
+    const answer = store.ingest(candidates, storeTimeoutMs);
+    const outcomes = await Promise.race([answer, overdue.promise]);
+    if (outcomes.length !== batch.length) {
+      throw new Error(`The store answered ${outcomes.length} of ${batch.length} signals`);
+    }
+    return outcomes;
+  } finally {
+    callOffWaiting();
+  }
 }
 
 function overloaded(why: string): Refusal {

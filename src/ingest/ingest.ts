@@ -4,7 +4,8 @@
  */
 import type { Instant, SignalStatus } from "../signal/index.ts";
 import { type AcceptOptions, accept, type Origin, type Submission } from "./accept.ts";
-import type { Batcher, BatchOutcome } from "./batcher.ts";
+import type { Batcher } from "./batcher.ts";
+import type { BatchOutcome } from "./callQueue.ts";
 import { type Refusal, refuse } from "./refusal.ts";
 import type { SignalCandidate } from "./store.ts";
 
