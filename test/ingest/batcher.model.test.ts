@@ -47,6 +47,7 @@ interface SentBatch {
 
 /** What is known of a signal. */
 interface Journey {
+  readonly call: MadeCall;
   sentCount: number;
   /** What the store said last of a batch with this signal; `undefined` while it is silent. */
   said: StoreOutcome | "rejected alone" | "rejected" | "unavailable" | "fault" | undefined;
@@ -98,8 +99,9 @@ class World {
       return outcomes;
     });
     if (expected === undefined) {
-      for (const signal of signals)
-        this.#journeys.set(signal, { sentCount: 0, said: undefined, saidMs: 0 });
+      for (const signal of signals) {
+        this.#journeys.set(signal, { call, sentCount: 0, said: undefined, saidMs: 0 });
+      }
       this.calls.push(call);
       await settled();
       expect(call.outcomes, "not answered before the store").toBeUndefined();
@@ -148,11 +150,9 @@ class World {
       expect(this.awaited, "nothing waits without need").toHaveLength(MAX_BATCHES_IN_FLIGHT);
     }
     for (const call of this.calls) this.#checkCall(call);
-    const inOrder = this.calls.flatMap(({ signals }) => signals);
-    const sent = new Set(this.#firstSent);
-    expect(this.#firstSent, "first in, first out").toEqual(
-      inOrder.filter((signal) => sent.has(signal)),
-    );
+    const accepted = this.calls.flatMap(({ signals }) => signals);
+    const sent = accepted.filter((signal) => this.#journeyOf(signal).sentCount > 0);
+    expect(idsOf(this.#firstSent), "first in, first out").toEqual(idsOf(sent));
     if (this.isClosed) {
       expect(this.awaited, "closed").toEqual([]);
       expect(this.calls.every(({ outcomes }) => outcomes !== undefined)).toBe(true);
@@ -162,15 +162,17 @@ class World {
   #send(signals: readonly SignalCandidate[]): Promise<StoreOutcome[]> {
     expect(signals.length).toBeGreaterThan(0);
     expect(signals.length).toBeLessThanOrEqual(MAX_BATCH_SIZE);
+    const sentMs = this.clock.monotonicMs();
     for (const signal of signals) {
       const journey = this.#journeyOf(signal);
+      expect(sentMs, "sent while its caller waits").toBeLessThan(giveUpMsOf(journey.call));
       if (journey.sentCount === 0) this.#firstSent.push(signal);
       else expect(journey.said, "sent again only after its batch was rejected").toBe("rejected");
       journey.sentCount += 1;
       journey.said = undefined;
     }
     const { promise, resolve } = Promise.withResolvers<StoreOutcome[]>();
-    this.inFlight.push({ signals, sentMs: this.clock.monotonicMs(), settle: resolve });
+    this.inFlight.push({ signals, sentMs, settle: resolve });
     return promise;
   }
 
@@ -201,8 +203,9 @@ class World {
   }
 
   /** Answered in full by its deadline, with nothing but the truth. */
-  #checkCall({ signals, deadlineMs, storeDeadlineMs, outcomes }: MadeCall): void {
-    const giveUpMs = Math.min(deadlineMs, storeDeadlineMs);
+  #checkCall(call: MadeCall): void {
+    const { signals, deadlineMs, outcomes } = call;
+    const giveUpMs = giveUpMsOf(call);
     const isTimeOver = this.clock.monotonicMs() >= giveUpMs;
     const journeys = signals.map((signal) => this.#journeyOf(signal));
     expect(outcomes !== undefined, "answered as soon as it can be, and by its deadline").toBe(
@@ -218,6 +221,14 @@ class World {
     );
     expect(told).toEqual(truths);
   }
+}
+
+function idsOf(signals: readonly SignalCandidate[]): string[] {
+  return signals.map(({ signalId }) => signalId);
+}
+
+function giveUpMsOf({ deadlineMs, storeDeadlineMs }: MadeCall): number {
+  return Math.min(deadlineMs, storeDeadlineMs);
 }
 
 function isFinal(said: Journey["said"]): boolean {
