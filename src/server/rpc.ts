@@ -53,9 +53,11 @@ export function admissionGate(context: HandlerContext): void {
 }
 
 /** The error of a refusal, noted for the log. */
-export function refused(refusal: Refusal, record: RequestRecord): Admission {
+export function refused(refusal: Refusal, record: RequestRecord): { readonly error: ConnectError } {
   record.reason = refusal.reason;
-  return { error: connectErrorOf(refusal) };
+  // A message may quote half a character of the caller's, which gRPC cannot write.
+  const message = refusal.message.toWellFormed();
+  return { error: connectErrorOf({ ...refusal, message }) };
 }
 
 /** The error for a message that is compressed. */
@@ -83,21 +85,43 @@ export async function serveRpc(
   call: RpcCall,
   admit: (form: WireForm, timeoutMs: number) => Promise<Admission | undefined>,
 ): Promise<void> {
-  const { request, response, handler, record, log } = call;
+  const { request, handler, record } = call;
   const form = wireForm(request, handler.method);
   // A content type that is not known is the library's to refuse.
   if (form === undefined) return serveByLibrary(call, [], undefined);
   record.protocol = form.protocol;
-  const timeoutMs = timeoutOf(request.headers);
-  const admission = await admitForm(form, timeoutMs, record, admit).catch((error: unknown) => {
-    log.error({ err: error, request_id: record.requestId }, "request failed");
-    return refused(internalRefusal(record.requestId), record);
-  });
+  const { timeoutHeader } = form;
+  const timeoutMs = timeoutOf({ [timeoutHeader]: request.headers[timeoutHeader] });
+  const admission = await admitForm(form, timeoutMs, record, admit).catch((error: unknown) =>
+    failed(call, error),
+  );
   if (admission === undefined) return;
   if ("body" in admission) return serveByLibrary(call, [admission.body], undefined);
-  const isWritten = writeUnaryAnswer(response, form, handler.method.output, admission, record);
   // The library gets an empty message, since the bytes have been decoded for good.
-  if (!isWritten) await serveByLibrary(call, [emptyBody(form)], admission);
+  if (!write(call, form, admission)) await serveByLibrary(call, [emptyBody(form)], admission);
+}
+
+/** Writes what was decided without the protocol library, if it can be written so. */
+function write(
+  call: RpcCall,
+  form: WireForm,
+  admission: Exclude<Admission, { readonly body: Uint8Array }>,
+): boolean {
+  const { response, handler, record } = call;
+  const { output } = handler.method;
+  try {
+    return writeUnaryAnswer(response, form, output, admission, record);
+  } catch (error) {
+    if (response.headersSent) throw error;
+    // An answer that cannot be serialised is an error of the call's protocol like any other.
+    return writeUnaryAnswer(response, form, output, failed(call, error), record);
+  }
+}
+
+/** The error for a fault of the server, which the log tells. */
+function failed({ record, log }: RpcCall, error: unknown): { readonly error: ConnectError } {
+  log.error({ err: error, request_id: record.requestId }, "request failed");
+  return refused(internalRefusal(record.requestId), record);
 }
 
 /** Leaves a call to the protocol library. */

@@ -20,6 +20,7 @@ import type { WireForm } from "./wireForm.ts";
  * Writes the answer to a unary call, if it is of a form that is known here.
  *
  * @returns false if it is not; then nothing was written.
+ * @throws Error before anything was written, if the message cannot be serialised.
  */
 export function writeUnaryAnswer<Desc extends DescMessage>(
   response: NodeResponse,
