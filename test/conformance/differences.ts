@@ -133,6 +133,12 @@ export const DIFFERENCES = {
     there: { code: "deadline_exceeded" },
     facets: [...ERROR.filter((facet) => facet !== "reason"), "result", "shape"],
   },
+  "timeout clamped, of a stream": {
+    because: "A timeout beyond what a timer can hold is a long one, not one that is over.",
+    here: { code: "none" },
+    there: { code: "unavailable" },
+    facets: ["code", "message", "details", "result", "shape"],
+  },
   "deadline, in other words": {
     because: "The caller is told to send again under the same key, and when.",
     here: { code: "deadline_exceeded", reason: "DEADLINE_EXCEEDED" },

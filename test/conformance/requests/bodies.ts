@@ -203,7 +203,7 @@ export function malformed(): Row[] {
   ];
 }
 
-/** Calls to a stream of answers that end at once. */
+/** Calls to a stream of answers: up to the first, or to the error that is the only one. */
 export function streams(): Row[] {
   const forms = [GRPC, GRPC_WEB];
   const message = checking("");
@@ -211,6 +211,18 @@ export function streams(): Row[] {
   const watch = { path: HEALTH_WATCH };
   const connectStream: Form = { ...CONNECT_JSON, contentType: "application/connect+json" };
   return [
+    ...inEach([...forms, connectStream], "a watch", message, (form) => ({
+      ...watch,
+      isStream: true,
+      body: framed(message(form)),
+    })),
+    ...inEach(forms, "a watch with a timeout of 11,000 years", message, {
+      ...watch,
+      isStream: true,
+      headers: { "grpc-timeout": "99999999H" },
+      pauseMs: 40,
+      differences: ["timeout clamped, of a stream"],
+    }),
     ...inEach(forms, "malformed, to the watch", bytes("\x0a"), {
       ...watch,
       differences: ["malformed protobuf"],

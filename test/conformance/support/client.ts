@@ -21,6 +21,8 @@ export interface WireRequest {
   /** How long to wait before each piece but the first, or before the only one, in milliseconds. */
   readonly pauseMs: number;
   readonly trailers: Fields | undefined;
+  /** Whether the first bytes of the answer are enough, since more may come for an hour. */
+  readonly isStream: boolean;
 }
 
 /** What came back. */
@@ -57,11 +59,15 @@ export function sendHttp1(port: number, sent: WireRequest): Promise<WireAnswer> 
     };
     request.on("response", (response) => {
       const chunks: Buffer[] = [];
-      response.on("data", (chunk: Buffer) => chunks.push(chunk));
+      response.on("data", (chunk: Buffer) => {
+        chunks.push(chunk);
+        if (sent.isStream) response.destroy();
+      });
       response.on("error", () => undefined);
       response.on("close", () => {
         answer = {
-          status: response.complete ? (response.statusCode ?? 0) : BROKEN_OFF,
+          status:
+            response.complete || isEnough(sent, chunks) ? Number(response.statusCode) : BROKEN_OFF,
           headers: flat(response.headers),
           body: Buffer.concat(chunks),
           trailers: flat(response.trailers),
@@ -106,7 +112,10 @@ export function sendHttp2(port: number, sent: WireRequest): Promise<WireAnswer> 
     stream.on("trailers", (fields) => {
       trailers = flat(fields);
     });
-    stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+    stream.on("data", (chunk: Buffer) => {
+      chunks.push(chunk);
+      if (sent.isStream) stream.close(http2.constants.NGHTTP2_CANCEL);
+    });
     stream.on("error", () => undefined);
     // A whole answer ends the exchange, also if the request is not whole.
     stream.on("end", () => stream.close());
@@ -114,9 +123,9 @@ export function sendHttp2(port: number, sent: WireRequest): Promise<WireAnswer> 
       clearTimeout(timer);
       session.destroy();
       const { ":status": status, ...rest } = headers;
-      const isWhole = status !== undefined && stream.rstCode === http2.constants.NGHTTP2_NO_ERROR;
+      const isWhole = isEnough(sent, chunks) || stream.rstCode === http2.constants.NGHTTP2_NO_ERROR;
       resolve({
-        status: isWhole ? Number(status) : BROKEN_OFF,
+        status: isWhole && status !== undefined ? Number(status) : BROKEN_OFF,
         headers: rest,
         body: Buffer.concat(chunks),
         trailers,
@@ -125,6 +134,10 @@ export function sendHttp2(port: number, sent: WireRequest): Promise<WireAnswer> 
     const timer = setTimeout(() => session.destroy(), PATIENCE_MS);
     void writeAll(stream, sent);
   });
+}
+
+function isEnough({ isStream }: WireRequest, chunks: readonly Buffer[]): boolean {
+  return isStream && chunks.length > 0;
 }
 
 async function writeAll(

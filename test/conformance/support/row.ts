@@ -35,6 +35,7 @@ export interface Odd {
   readonly pieces?: readonly Uint8Array[];
   readonly pauseMs?: number;
   readonly trailers?: Fields;
+  readonly isStream?: boolean;
   readonly isWhole?: boolean;
   readonly versions?: readonly HttpVersion[];
   readonly differences?: readonly DifferenceName[];
@@ -61,6 +62,7 @@ export function row(name: string, form: Form, message: Uint8Array, odd: Odd = {}
     pieces,
     pauseMs: odd.pauseMs ?? 0,
     trailers: odd.trailers,
+    isStream: odd.isStream ?? false,
     versions: odd.versions ?? HTTP_VERSIONS,
     isWhole: odd.isWhole ?? true,
     differences: odd.differences ?? [],
