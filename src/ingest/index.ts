@@ -1,10 +1,12 @@
 export type { Origin, Submission } from "./accept.ts";
+export { type Batcher, createBatcher, type Timers } from "./batcher.ts";
 export type { Clock } from "./clock.ts";
 export { createIngest, type Ingest, type IngestResult } from "./ingest.ts";
 export type { Producer } from "./producer.ts";
 export { type Refusal, refuse } from "./refusal.ts";
 export {
   type SignalCandidate,
+  SignalRejectedError,
   type SignalStore,
   type StoreOutcome,
   StoreUnavailableError,

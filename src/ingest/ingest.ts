@@ -4,14 +4,10 @@
  */
 import type { Instant, SignalStatus } from "../signal/index.ts";
 import { type AcceptOptions, accept, type Origin, type Submission } from "./accept.ts";
-import type { Clock } from "./clock.ts";
+import type { Batcher } from "./batcher.ts";
+import type { BatchOutcome } from "./callQueue.ts";
 import { type Refusal, refuse } from "./refusal.ts";
-import {
-  type SignalCandidate,
-  type SignalStore,
-  type StoreOutcome,
-  StoreUnavailableError,
-} from "./store.ts";
+import type { SignalCandidate } from "./store.ts";
 
 /**
  * What became of one submission.
@@ -32,12 +28,7 @@ export type IngestResult =
 
 /** What {@link createIngest} is made of. */
 export interface IngestDependencies extends AcceptOptions {
-  readonly store: SignalStore;
-  readonly clock: Clock;
-  /** The longest that a call waits for the store, in milliseconds. */
-  readonly storeTimeoutMs: number;
-  /** Told of each failure of the store, for the log. */
-  readonly onStoreFailure: (error: StoreUnavailableError) => void;
+  readonly batcher: Pick<Batcher, "store">;
 }
 
 /**
@@ -65,39 +56,16 @@ export function createIngest(dependencies: IngestDependencies): Ingest {
       else candidates.push(acceptance.candidate);
     }
     if (candidates.length > 0) {
-      const stored = await store(candidates, origin, deadlineMs, dependencies);
+      const outcomes = await dependencies.batcher.store(candidates, deadlineMs);
       for (const [index, candidate] of candidates.entries()) {
-        results.set(candidate.requestItem, stored[index] as IngestResult);
+        results.set(candidate.requestItem, resultOf(outcomes[index] as BatchOutcome, origin));
       }
     }
     return submissions.map((_, item) => results.get(item) as IngestResult);
   };
 }
 
-async function store(
-  candidates: readonly SignalCandidate[],
-  origin: Origin,
-  deadlineMs: number,
-  { store, clock, storeTimeoutMs, onStoreFailure }: IngestDependencies,
-): Promise<IngestResult[]> {
-  const remainingMs = deadlineMs - clock.monotonicMs();
-  if (remainingMs <= 0) return candidates.map(() => refused(deadlineExceeded(), origin));
-  try {
-    const outcomes = await store.ingest(candidates, Math.min(remainingMs, storeTimeoutMs));
-    if (outcomes.length !== candidates.length) {
-      throw new Error(`the store answered ${outcomes.length} of ${candidates.length} signals`);
-    }
-    return outcomes.map((outcome) => resultOf(outcome, origin));
-  } catch (error) {
-    if (!(error instanceof StoreUnavailableError)) throw error;
-    onStoreFailure(error);
-    const isCallerOutOfTime = clock.monotonicMs() >= deadlineMs;
-    const refusal = isCallerOutOfTime ? deadlineExceeded() : storeUnavailable();
-    return candidates.map(() => refused(refusal, origin));
-  }
-}
-
-function resultOf(outcome: StoreOutcome, origin: Origin): IngestResult {
+function resultOf(outcome: BatchOutcome, origin: Origin): IngestResult {
   switch (outcome.kind) {
     case "stored":
     case "duplicate":
@@ -118,6 +86,8 @@ function resultOf(outcome: StoreOutcome, origin: Origin): IngestResult {
       );
     case "expired":
       return refused(signalExpired(), origin);
+    case "refused":
+      return refused(outcome.refusal, origin);
   }
 }
 
@@ -138,21 +108,3 @@ function signalExpired(): Refusal {
     violations: [{ field: "signal.expire_time", description: "is in the past" }],
   });
 }
-
-function deadlineExceeded(): Refusal {
-  return refuse(
-    "DEADLINE_EXCEEDED",
-    "The request's deadline passed before the signal was known to be stored. Send it again under the same idempotency key.",
-  );
-}
-
-function storeUnavailable(): Refusal {
-  return refuse(
-    "STORE_UNAVAILABLE",
-    "The database does not answer. Send the signal again under the same idempotency key.",
-    { retryAfterMs: STORE_RETRY_AFTER_MS },
-  );
-}
-
-/** Long enough for a connection pool to be replaced, short enough for a trading signal. */
-const STORE_RETRY_AFTER_MS = 1_000;

@@ -54,6 +54,14 @@ export class StoreUnavailableError extends Error {
   override readonly name = "StoreUnavailableError";
 }
 
+/**
+ * The database cannot take at least one signal of the batch as it is, so nothing of the
+ * batch was stored. `cause` is for the log, never for a client.
+ */
+export class SignalRejectedError extends Error {
+  override readonly name = "SignalRejectedError";
+}
+
 /** Stores signals exactly once. */
 export interface SignalStore {
   /**
@@ -62,6 +70,7 @@ export interface SignalStore {
    * Two candidates of one batch may carry the same key: the first one wins.
    *
    * @param timeoutMs how long to wait for the database, above 0.
+   * @throws SignalRejectedError
    * @throws StoreUnavailableError
    */
   ingest(candidates: readonly SignalCandidate[], timeoutMs: number): Promise<StoreOutcome[]>;

@@ -1,4 +1,4 @@
-import type { Clock } from "../ingest/index.ts";
+import type { Clock, Timers } from "../ingest/index.ts";
 
 const NANOS_PER_MILLISECOND = 1_000_000n;
 
@@ -6,4 +6,13 @@ const NANOS_PER_MILLISECOND = 1_000_000n;
 export const systemClock: Clock = {
   now: () => BigInt(Date.now()) * NANOS_PER_MILLISECOND,
   monotonicMs: () => performance.now(),
+};
+
+/** The timers of the process. */
+export const systemTimers: Timers = {
+  after(milliseconds, callback) {
+    const timer = setTimeout(callback, milliseconds);
+    return () => clearTimeout(timer);
+  },
+  soon: (callback) => void setImmediate(callback),
 };

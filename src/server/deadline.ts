@@ -2,6 +2,7 @@
  * How long a call may take: as long as the caller says in its protocol's timeout
  * header, but never longer than the server allows.
  */
+import type { IncomingHttpHeaders } from "node:http";
 import { parseTimeout as parseConnectTimeout } from "@connectrpc/connect/protocol-connect";
 import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-grpc";
 
@@ -9,18 +10,21 @@ import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-g
 export const REQUEST_TIMEOUT_MS = 30_000;
 
 /**
- * Takes the timeout out of the headers, so that the server's own deadline, which is
- * answered with a reason, is the only one. (A timeout of 99999999 hours would also
- * overflow the protocol library's timer and end the call at once.)
+ * How long a call may take.
  *
  * @returns milliseconds, at most {@link REQUEST_TIMEOUT_MS}; `undefined` if the header
  *   is malformed.
  */
-export function takeTimeout(headers: Headers): number | undefined {
-  const grpc = parseGrpcTimeout(headers.get("grpc-timeout"), Number.POSITIVE_INFINITY);
-  const connect = parseConnectTimeout(headers.get("connect-timeout-ms"), Number.POSITIVE_INFINITY);
-  headers.delete("grpc-timeout");
-  headers.delete("connect-timeout-ms");
+export function timeoutOf(headers: IncomingHttpHeaders): number | undefined {
+  const grpcTimeout = headers["grpc-timeout"];
+  const connectTimeout = headers["connect-timeout-ms"];
+  if (grpcTimeout === undefined && connectTimeout === undefined) return REQUEST_TIMEOUT_MS;
+  const grpc = parseGrpcTimeout(text(grpcTimeout), Number.POSITIVE_INFINITY);
+  const connect = parseConnectTimeout(text(connectTimeout), Number.POSITIVE_INFINITY);
   if (grpc.error !== undefined || connect.error !== undefined) return undefined;
   return Math.min(grpc.timeoutMs ?? connect.timeoutMs ?? REQUEST_TIMEOUT_MS, REQUEST_TIMEOUT_MS);
+}
+
+function text(value: string | string[] | undefined): string | null {
+  return value === undefined ? null : String(value);
 }

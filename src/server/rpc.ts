@@ -2,8 +2,9 @@
  * Calls over gRPC, gRPC-Web and Connect.
  *
  * A call is read and decoded here, strictly, before the protocol library sees it. The
- * library then does what is the protocol's: content types, framing, errors and trailers.
- * What was found out goes to it as the call's admission.
+ * library then does what is the protocol's: content types, framing, errors and trailers;
+ * what was found out goes to it as the call's admission. The two most common forms of
+ * answer are written without it, at a fifth of its cost.
  */
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import {
@@ -20,10 +21,11 @@ import {
 } from "@connectrpc/connect-node";
 import type { Logger } from "pino";
 import { type Refusal, refuse } from "../ingest/index.ts";
-import { takeTimeout } from "./deadline.ts";
+import { timeoutOf } from "./deadline.ts";
 import { connectErrorOf, connectHttpStatus, internalRefusal } from "./errors.ts";
 import type { NodeRequest, NodeResponse } from "./nodeHttp.ts";
 import type { RequestRecord } from "./requestRecord.ts";
+import { writeUnaryAnswer } from "./unaryAnswer.ts";
 import { emptyBody, type WireForm, wireForm } from "./wireForm.ts";
 
 /**
@@ -51,9 +53,11 @@ export function admissionGate(context: HandlerContext): void {
 }
 
 /** The error of a refusal, noted for the log. */
-export function refused(refusal: Refusal, record: RequestRecord): Admission {
+export function refused(refusal: Refusal, record: RequestRecord): { readonly error: ConnectError } {
   record.reason = refusal.reason;
-  return { error: connectErrorOf(refusal) };
+  // A message may quote half a character of the caller's, which gRPC cannot write.
+  const message = refusal.message.toWellFormed();
+  return { error: connectErrorOf({ ...refusal, message }) };
 }
 
 /** The error for a message that is compressed. */
@@ -78,32 +82,65 @@ export interface RpcCall {
  * @param admit reads the call and decides on it; `undefined` if the caller is gone.
  */
 export async function serveRpc(
-  { request, response, handler, record, log }: RpcCall,
+  call: RpcCall,
   admit: (form: WireForm, timeoutMs: number) => Promise<Admission | undefined>,
 ): Promise<void> {
-  const contextValues = createContextValues();
-  const universal = universalRequestFromNodeRequest(request, response, undefined, contextValues);
+  const { request, handler, record } = call;
   const form = wireForm(request, handler.method);
-  let body: Uint8Array[] = [];
-  // Without a form that is known, the library refuses the content type.
-  if (form !== undefined) {
-    record.protocol = form.protocol;
-    const timeoutMs = takeTimeout(universal.header);
-    const admission = await admitForm(form, timeoutMs, record, admit).catch((error: unknown) => {
-      log.error({ err: error, request_id: record.requestId }, "request failed");
-      return refused(internalRefusal(record.requestId), record);
-    });
-    if (admission === undefined) return;
-    contextValues.set(admissionKey, admission);
-    // Where the bytes have been decoded for good, the library gets an empty message, which
-    // has not the length that the caller announced.
-    body = ["body" in admission ? admission.body : emptyBody(form)];
-    universal.header.delete("content-length");
+  // A content type that is not known is the library's to refuse.
+  if (form === undefined) return serveByLibrary(call, [], undefined);
+  record.protocol = form.protocol;
+  const { timeoutHeader } = form;
+  const timeoutMs = timeoutOf({ [timeoutHeader]: request.headers[timeoutHeader] });
+  const admission = await admitForm(form, timeoutMs, record, admit).catch((error: unknown) =>
+    failed(call, error),
+  );
+  if (admission === undefined) return;
+  if ("body" in admission) return serveByLibrary(call, [admission.body], undefined);
+  // The library gets an empty message, since the bytes have been decoded for good.
+  if (!write(call, form, admission)) await serveByLibrary(call, [emptyBody(form)], admission);
+}
+
+/** Writes what was decided without the protocol library, if it can be written so. */
+function write(
+  call: RpcCall,
+  form: WireForm,
+  admission: Exclude<Admission, { readonly body: Uint8Array }>,
+): boolean {
+  const { response, handler, record } = call;
+  const { output } = handler.method;
+  try {
+    return writeUnaryAnswer(response, form, output, admission, record);
+  } catch (error) {
+    if (response.headersSent) throw error;
+    // An answer that cannot be serialised is an error of the call's protocol like any other.
+    return writeUnaryAnswer(response, form, output, failed(call, error), record);
   }
-  const answer = await handler({ ...universal, body: createAsyncIterable(body) });
+}
+
+/** The error for a fault of the server, which the log tells. */
+function failed({ record, log }: RpcCall, error: unknown): { readonly error: ConnectError } {
+  log.error({ err: error, request_id: record.requestId }, "request failed");
+  return refused(internalRefusal(record.requestId), record);
+}
+
+/** Leaves a call to the protocol library. */
+async function serveByLibrary(
+  { request, response, handler, record: { reason } }: RpcCall,
+  body: readonly Uint8Array[],
+  admission: Admission | undefined,
+): Promise<void> {
+  const contextValues = createContextValues().set(admissionKey, admission);
+  const universal = universalRequestFromNodeRequest(request, response, undefined, contextValues);
+  // The server's own deadline, which is answered with a reason, is the only one. (And a
+  // timeout of 99999999 hours would overflow the library's timer and end the call at once.)
+  universal.header.delete("grpc-timeout");
+  universal.header.delete("connect-timeout-ms");
+  // The body is not always the one whose length the caller announced.
+  universal.header.delete("content-length");
+  const answer = await handler({ ...universal, body: createAsyncIterable([...body]) });
   const isHttpError = answer.status !== 200;
-  const status =
-    isHttpError && record.reason !== undefined ? connectHttpStatus(record.reason) : answer.status;
+  const status = isHttpError && reason !== undefined ? connectHttpStatus(reason) : answer.status;
   await universalResponseToNodeResponse({ ...answer, status }, response);
 }
 

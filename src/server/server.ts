@@ -7,7 +7,7 @@ import { randomUUIDv7 } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import type { DestinationStream, Logger } from "pino";
-import { createIngest } from "../ingest/index.ts";
+import { createBatcher, createIngest } from "../ingest/index.ts";
 import {
   assertSafe,
   createProducerStore,
@@ -19,7 +19,7 @@ import {
   startEmbeddedPostgres,
 } from "../store/index.ts";
 import { type Authenticate, authenticateBySignature, authenticateNobody } from "./authenticate.ts";
-import { systemClock } from "./clock.ts";
+import { systemClock, systemTimers } from "./clock.ts";
 import type { ServerConfig } from "./config.ts";
 import {
   ensureProducer,
@@ -50,6 +50,9 @@ export interface RunningServer {
 
 /** The longest that a request waits for the store. */
 const STORE_TIMEOUT_MS = 5_000;
+const BATCH_MAX_SIZE = 256;
+const BATCHES_IN_FLIGHT_MAX = 2;
+const QUEUED_MAX = 10_000;
 const PRODUCERS_TIMEOUT_MS = 5_000;
 const READINESS_TIMEOUT_MS = 2_000;
 /** How long requests under way may take to finish when the server closes. */
@@ -106,15 +109,23 @@ async function start(
 
   const shutdown = new AbortController();
   const { monotonicMs } = systemClock;
+  const batcher = createBatcher({
+    store: createSignalStore(database),
+    clock: systemClock,
+    timers: systemTimers,
+    maxBatchSize: BATCH_MAX_SIZE,
+    maxBatchesInFlight: BATCHES_IN_FLIGHT_MAX,
+    maxQueued: QUEUED_MAX,
+    storeTimeoutMs: STORE_TIMEOUT_MS,
+    onStoreFailure: (error) => log.error({ err: error }, "the store failed"),
+  });
+  parts.defer(() => batcher.close());
   const router = createRouter({
     authenticate: authentication(config, directory, log),
     ingest: createIngest({
-      store: createSignalStore(database),
-      clock: systemClock,
+      batcher,
       newSignalId: randomUUIDv7,
       payloadMaxBytes: config.payloadMaxBytes,
-      storeTimeoutMs: STORE_TIMEOUT_MS,
-      onStoreFailure: (error) => log.error({ err: error }, "the store failed"),
     }),
     isReady: cachedReadiness(() => answers(database), monotonicMs),
     monotonicMs,

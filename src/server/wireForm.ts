@@ -13,9 +13,11 @@ export interface WireForm {
   /** Whether each message stands in an envelope of five bytes. */
   readonly isFramed: boolean;
   readonly isCompressed: boolean;
+  /** The one header that bounds the call; that of another protocol means nothing here. */
+  readonly timeoutHeader: "grpc-timeout" | "connect-timeout-ms";
 }
 
-interface KnownForm extends Pick<WireForm, "protocol" | "isFramed"> {
+interface KnownForm extends Pick<WireForm, "protocol" | "isFramed" | "timeoutHeader"> {
   readonly contentType: RegExp;
   readonly encodingHeader: string;
 }
@@ -26,12 +28,14 @@ const GRPC: readonly KnownForm[] = [
     protocol: "grpc",
     isFramed: true,
     encodingHeader: "grpc-encoding",
+    timeoutHeader: "grpc-timeout",
   },
   {
     contentType: /^application\/grpc-web(?:\+(json)(?:; ?charset=utf-?8)?|\+proto)?$/i,
     protocol: "grpc-web",
     isFramed: true,
     encodingHeader: "grpc-encoding",
+    timeoutHeader: "grpc-timeout",
   },
 ];
 const CONNECT_UNARY: KnownForm = {
@@ -39,12 +43,14 @@ const CONNECT_UNARY: KnownForm = {
   protocol: "connect",
   isFramed: false,
   encodingHeader: "content-encoding",
+  timeoutHeader: "connect-timeout-ms",
 };
 const CONNECT_STREAM: KnownForm = {
   contentType: /^application\/connect\+(?:(json)(?:; ?charset=utf-?8)?|proto)$/i,
   protocol: "connect",
   isFramed: true,
   encodingHeader: "connect-content-encoding",
+  timeoutHeader: "connect-timeout-ms",
 };
 
 /** @returns `undefined` if the method takes no such content type; the protocol library then says so. */
@@ -60,6 +66,7 @@ export function wireForm(request: NodeRequest, method: DescMethod): WireForm | u
       codec: match[1] === undefined ? "binary" : "json",
       isFramed: known.isFramed,
       isCompressed: encoding !== "identity",
+      timeoutHeader: known.timeoutHeader,
     };
   }
   return undefined;

@@ -40,6 +40,15 @@ export function toStoreUnavailableError(error: unknown): StoreUnavailableError {
   return new StoreUnavailableError(`The database failed: ${describe(cause)}`, { cause });
 }
 
+/**
+ * Whether the database refused a row for what is in it: SQLSTATE class 22 is a data
+ * exception, 23 a broken constraint, and 54 a limit that the row exceeds.
+ */
+export function isDataException(error: unknown): boolean {
+  const cause = error instanceof StoreUnavailableError ? error.cause : error;
+  return cause instanceof DatabaseError && /^(22|23|54)/.test(cause.code);
+}
+
 function describe(cause: unknown): string {
   if (!(cause instanceof Error)) {
     return String(cause);

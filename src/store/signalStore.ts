@@ -3,10 +3,11 @@
  * `ingest_signals` in the migrations; here is only the translation to and from it.
  */
 import type { SignalCandidate, SignalStore, StoreOutcome } from "../ingest/store.ts";
-import { StoreUnavailableError } from "../ingest/store.ts";
+import { SignalRejectedError, StoreUnavailableError } from "../ingest/store.ts";
 import type { Instant, JsonObject, Side, Signal, SignalStatus } from "../signal/index.ts";
 import { toArray, toBytea } from "./arrays.ts";
 import type { Database } from "./database.ts";
+import { isDataException } from "./failure.ts";
 import type { Sql } from "./pool.ts";
 import { fromMicros, nanosBelowMicro, toTimestamptz } from "./time.ts";
 
@@ -57,7 +58,11 @@ export function createSignalStore(database: Database): PostgresSignalStore {
       if (candidates.length === 0) {
         return [];
       }
-      const rows = await ingestSignals(database, candidates, timeoutMs);
+      const rows = await ingestSignals(database, candidates, timeoutMs).catch((error: unknown) => {
+        throw isDataException(error)
+          ? new SignalRejectedError("A signal does not fit", { cause: error })
+          : error;
+      });
       if (rows.length !== candidates.length) {
         throw new StoreUnavailableError(
           `The database gave ${rows.length} answers for ${candidates.length} signals`,

@@ -1,6 +1,7 @@
 import { inspect } from "node:util";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import {
+  createBatcher,
   createIngest,
   type Ingest,
   type IngestResult,
@@ -11,32 +12,44 @@ import {
 } from "../../src/ingest/index.ts";
 import { DEFAULT_PAYLOAD_MAX_BYTES } from "../../src/signal/index.ts";
 import { SIGNAL_TIME, uncheckedSignal } from "../support/signals.ts";
+import { ManualTimers } from "./manualTimers.ts";
 import { ManualClock, MemoryStore } from "./memoryStore.ts";
 import { anOrigin, aProducer, aSubmission } from "./submission.ts";
 
 const STORE_TIMEOUT_MS = 2_000;
+const MAX_BATCH_SIZE = 256;
 const invalid = uncheckedSignal({ instrument: "gold" });
 const expired = uncheckedSignal({ signalTime: SIGNAL_TIME - 2n, expireTime: SIGNAL_TIME });
 
 let clock: ManualClock;
+let timers: ManualTimers;
 let store: MemoryStore;
-const onStoreFailure = vi.fn<(error: StoreUnavailableError) => void>();
+const onStoreFailure = vi.fn<(error: unknown) => void>();
 
 beforeEach(() => {
   clock = new ManualClock(SIGNAL_TIME);
+  timers = new ManualTimers(clock);
   store = new MemoryStore();
   onStoreFailure.mockReset();
 });
 
 function ingestInto(target: SignalStore): Ingest {
   let ids = 0;
-  return createIngest({
+  const batcher = createBatcher({
     store: target,
     clock,
+    // What is sent soon is sent at once here: nothing else arrives meanwhile.
+    timers: { after: (ms, callback) => timers.after(ms, callback), soon: queueMicrotask },
+    maxBatchSize: MAX_BATCH_SIZE,
+    maxBatchesInFlight: 2,
+    maxQueued: 2_000,
     storeTimeoutMs: STORE_TIMEOUT_MS,
+    onStoreFailure,
+  });
+  return createIngest({
+    batcher,
     payloadMaxBytes: DEFAULT_PAYLOAD_MAX_BYTES,
     newSignalId: () => `id-${++ids}`,
-    onStoreFailure,
   });
 }
 
@@ -236,6 +249,7 @@ describe("a batch", () => {
     const kinds = batch.map((_, item) => (item % 3 === 0 ? "refused" : "stored"));
     expect(results.map((result) => result.kind)).toEqual(kinds);
     expect(new Set(store.stored.map((one) => one.signalId)).size).toBe(666);
+    expect(store.calls.map((call) => call.candidates.length)).toEqual([256, 256, 154]);
   });
 });
 
@@ -253,21 +267,17 @@ describe("time", () => {
     },
   );
 
-  test.each([
-    [1, 1],
-    [STORE_TIMEOUT_MS - 1, STORE_TIMEOUT_MS - 1],
-    [STORE_TIMEOUT_MS, STORE_TIMEOUT_MS],
-    [STORE_TIMEOUT_MS + 1, STORE_TIMEOUT_MS],
-    [Number.POSITIVE_INFINITY, STORE_TIMEOUT_MS],
-  ])("of %d ms that the caller has left gives the store %d ms", async (patienceMs, timeoutMs) => {
-    await ingest([{}], { patienceMs });
-    expect(store.calls.map((call) => call.timeoutMs)).toEqual([timeoutMs]);
-  });
+  test.each([1, STORE_TIMEOUT_MS + 1, Number.POSITIVE_INFINITY])(
+    "of %d ms that the caller has left gives the store its own time: others may share its batch",
+    async (patienceMs) => {
+      await ingest([{}], { patienceMs });
+      expect(store.calls.map((call) => call.timeoutMs)).toEqual([STORE_TIMEOUT_MS]);
+    },
+  );
 
   test("of the caller is kept by the monotonic clock, whatever the wall clock does", async () => {
     const wallClock = vi.spyOn(clock, "now").mockReturnValue(SIGNAL_TIME * 2n);
     expect(await ingest([{}], { patienceMs: 500 })).toMatchObject([{ kind: "stored" }]);
-    expect(store.calls.map((call) => call.timeoutMs)).toEqual([500]);
     expect(wallClock).not.toHaveBeenCalled();
   });
 });
@@ -276,13 +286,13 @@ describe("a store that fails", () => {
   const failure = new StoreUnavailableError("the sentinel of the message", {
     cause: new Error("the sentinel of the cause"),
   });
-  const failAfter = (durationMs: (timeoutMs: number) => number) => (timeoutMs: number) => {
-    clock.advanceMs(durationMs(timeoutMs));
+  const fail = () => {
     throw failure;
   };
+  const silent: SignalStore = { ingest: () => new Promise(() => {}) };
 
   test("at once is unavailable, which a retry under the same key may mend", async () => {
-    store.beforeStoring = failAfter(() => 0);
+    store.beforeStoring = fail;
     const [result] = await ingest([{}]);
     expect(result).toMatchObject({
       ...refusedFor("STORE_UNAVAILABLE"),
@@ -291,23 +301,20 @@ describe("a store that fails", () => {
     expect(inspect(result, { depth: null })).not.toContain("sentinel");
   });
 
-  test("by not answering in its time is unavailable", async () => {
-    store.beforeStoring = failAfter((timeoutMs) => timeoutMs);
-    expect(await ingest([{}], { patienceMs: STORE_TIMEOUT_MS + 1 })).toMatchObject([
-      refusedFor("STORE_UNAVAILABLE"),
-    ]);
+  test.each([
+    ["its time is unavailable", STORE_TIMEOUT_MS + 1, "STORE_UNAVAILABLE"],
+    ["all that the caller had left exceeds the deadline", STORE_TIMEOUT_MS, "DEADLINE_EXCEEDED"],
+    ["the little that the caller had left exceeds the deadline", 1, "DEADLINE_EXCEEDED"],
+  ])("by not answering in %s", async (_, patienceMs, reason) => {
+    const deadlineMs = clock.monotonicMs() + patienceMs;
+    const submissions = [aSubmission({ signal: invalid }), aSubmission()];
+    const results = ingestInto(silent)(submissions, anOrigin(), deadlineMs);
+    await timers.advanceMs(Math.min(patienceMs, STORE_TIMEOUT_MS));
+    expect(await results).toMatchObject([refusedFor("INVALID_SIGNAL"), refusedFor(reason)]);
   });
 
-  test.each([1, STORE_TIMEOUT_MS])(
-    "by not answering in the %i ms that the caller had left exceeds the deadline",
-    async (patienceMs) => {
-      store.beforeStoring = failAfter((timeoutMs) => timeoutMs);
-      expect(await ingest([{}], { patienceMs })).toMatchObject([refusedFor("DEADLINE_EXCEEDED")]);
-    },
-  );
-
   test("answers all that it was given alike, and nothing else", async () => {
-    store.beforeStoring = failAfter(() => 0);
+    store.beforeStoring = fail;
     const batch = [
       { idempotencyKey: "a" },
       { signal: invalid },
@@ -322,27 +329,30 @@ describe("a store that fails", () => {
     ]);
   });
 
-  test("is told of once a call, with the cause for the log", async () => {
-    store.beforeStoring = failAfter(() => 0);
+  test("is told of once a batch, with the cause for the log", async () => {
+    store.beforeStoring = fail;
     await ingest([{ idempotencyKey: "a" }, { idempotencyKey: "b" }]);
     expect(onStoreFailure.mock.calls).toEqual([[failure]]);
     expect(onStoreFailure.mock.calls[0]?.[0]).toBe(failure);
   });
 
   test("and works again is used again", async () => {
-    store.beforeStoring = failAfter(() => 0);
+    store.beforeStoring = fail;
     await ingest([{}]);
     store.beforeStoring = () => {};
     expect(await ingest([{}])).toMatchObject([{ kind: "stored", duplicate: false }]);
   });
 
-  test("in a way that it must not is a fault of the server, and passes through", async () => {
+  test("in a way that it must not is a fault of the server, of which the log is told", async () => {
     const bug = new TypeError("a bug");
     store.beforeStoring = () => {
       throw bug;
     };
-    await expect(ingest([{}])).rejects.toBe(bug);
-    expect(onStoreFailure).not.toHaveBeenCalled();
+    expect(await ingest([{ signal: invalid }, {}])).toMatchObject([
+      refusedFor("INVALID_SIGNAL"),
+      { ...refusedFor("INTERNAL"), refusal: { violations: [], retryAfterMs: undefined } },
+    ]);
+    expect(onStoreFailure.mock.calls).toEqual([[bug]]);
   });
 
   test("to answer for every signal is a fault of the server: no signal goes unanswered", async () => {
@@ -352,7 +362,8 @@ describe("a store that fails", () => {
       },
     };
     const results = ingestInto(forgetful)([aSubmission()], anOrigin(), clock.monotonicMs() + 1);
-    await expect(results).rejects.toThrow("the store answered 0 of 1 signals");
+    expect(await results).toMatchObject([refusedFor("INTERNAL")]);
+    expect(onStoreFailure).toHaveBeenCalledWith(new Error("The store answered 0 of 1 signals"));
   });
 
   test("late but with an answer is believed: what is on disk is acknowledged", async () => {

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { StoreUnavailableError } from "../../src/ingest/store.ts";
+import { SignalRejectedError, StoreUnavailableError } from "../../src/ingest/store.ts";
 import {
   createSignalStore,
   type Database,
@@ -286,18 +286,20 @@ describe("a batch", () => {
     const before = await count();
     const broken = aCandidate({ contentSha256: new Uint8Array(31) });
     const ingest = store.ingest([aCandidate(), broken, aCandidate()], TIMEOUT_MS);
-    await expect(ingest).rejects.toThrow(StoreUnavailableError);
+    await expect(ingest).rejects.toThrow(SignalRejectedError);
     expect(await count()).toBe(before);
   });
 
   test("that fails tells the cause without the statement and the values", async () => {
     const broken = aCandidate({}, aSignal({ reason: "x".repeat(501) }));
     const error: unknown = await store.ingest([broken], TIMEOUT_MS).catch((thrown) => thrown);
-    expect(error).toBeInstanceOf(StoreUnavailableError);
-    const cause = error instanceof Error ? error.cause : undefined;
+    expect(error).toBeInstanceOf(SignalRejectedError);
+    const failure = error instanceof Error ? error.cause : undefined;
+    expect(failure).toBeInstanceOf(StoreUnavailableError);
+    const cause = failure instanceof Error ? failure.cause : undefined;
     expect(cause).toBeInstanceOf(DatabaseError);
     expect(cause).toMatchObject({ code: "23514", constraint: "signals_reason_check" });
-    const told = JSON.stringify({ ...(error as object), ...(cause as object) }) + String(error);
+    const told = JSON.stringify([error, failure, cause]) + String([error, failure, cause]);
     expect(told).not.toMatch(/xxx|INSERT|unnest/);
   });
 });

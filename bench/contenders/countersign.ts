@@ -1,0 +1,38 @@
+/** Countersign itself, as `countersign serve` starts it. */
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type ServerProcess, startServerProcess } from "../lab/children.ts";
+import { type Contender, PRODUCER_ID, SECRET } from "./contender.ts";
+
+const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+const MASTER_KEY = Buffer.alloc(32, 7).toString("base64");
+
+/** Over one of its protocols, with one log line a request into a file, as it is by default. */
+export function countersign(kind: "json" | "grpc"): Contender {
+  return {
+    name: "Countersign",
+    async start({ databaseUrl, dir }) {
+      const server = await serve(dir, {
+        DATABASE_URL: databaseUrl,
+        COUNTERSIGN_MASTER_KEY: MASTER_KEY,
+        PRODUCER_ID,
+        HMAC_PRODUCER_SECRET: SECRET,
+      });
+      return {
+        target: { kind, url: server.url },
+        pid: server.pid,
+        [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+      };
+    },
+  };
+}
+
+/** Starts `countersign serve` on a free port. */
+export function serve(dir: string, env: Readonly<Record<string, string>>): Promise<ServerProcess> {
+  return startServerProcess({
+    script: MAIN,
+    args: ["serve"],
+    env: { PORT: "0", LOG_LEVEL: "info", ...env },
+    logFile: join(dir, "countersign.log"),
+  });
+}

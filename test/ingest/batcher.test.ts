@@ -1,0 +1,724 @@
+import { inspect } from "node:util";
+import { beforeEach, describe, expect, test, vi } from "vitest";
+import {
+  type Batcher,
+  createBatcher,
+  type SignalCandidate,
+  SignalRejectedError,
+  type SignalStore,
+  StoreUnavailableError,
+} from "../../src/ingest/index.ts";
+import { SIGNAL_TIME } from "../support/signals.ts";
+import { aCandidate, candidates } from "./candidates.ts";
+import { type HeldBatch, HeldStore, POISON } from "./heldStore.ts";
+import { ManualTimers, settled } from "./manualTimers.ts";
+import { ManualClock } from "./memoryStore.ts";
+
+const MAX_BATCH_SIZE = 8;
+const MAX_BATCHES_IN_FLIGHT = 2;
+const MAX_QUEUED = 20;
+const STORE_TIMEOUT_MS = 2_000;
+/** A store that does not keep to its time is given up within this. */
+const STORE_GIVEN_UP_MS = STORE_TIMEOUT_MS + 1_000;
+const PATIENT_MS = 60_000;
+
+let clock: ManualClock;
+let timers: ManualTimers;
+let store: HeldStore;
+let batcher: Batcher;
+const onStoreFailure = vi.fn<(error: unknown) => void>();
+
+beforeEach(() => {
+  clock = new ManualClock(SIGNAL_TIME);
+  timers = new ManualTimers(clock);
+  store = new HeldStore();
+  onStoreFailure.mockReset();
+  batcher = batcherOf(store);
+});
+
+function batcherOf(target: SignalStore): Batcher {
+  return createBatcher({
+    store: target,
+    clock,
+    timers,
+    maxBatchSize: MAX_BATCH_SIZE,
+    maxBatchesInFlight: MAX_BATCHES_IN_FLIGHT,
+    maxQueued: MAX_QUEUED,
+    storeTimeoutMs: STORE_TIMEOUT_MS,
+    onStoreFailure,
+  });
+}
+
+/** A call, and its answer as soon as it has one. */
+function call(signals: readonly SignalCandidate[], patienceMs = PATIENT_MS) {
+  const made = {
+    answer: undefined as unknown,
+    outcomes: batcher.store(signals, clock.monotonicMs() + patienceMs),
+  };
+  void made.outcomes.then((outcomes) => {
+    made.answer = outcomes;
+  });
+  return made;
+}
+
+/** Fills every place in flight with a lone signal. */
+async function occupy() {
+  const calls = [];
+  for (let place = 0; place < MAX_BATCHES_IN_FLIGHT; place++) {
+    calls.push(call(candidates(1)));
+    await timers.turn();
+  }
+  expect(store.inFlight).toHaveLength(MAX_BATCHES_IN_FLIGHT);
+  return calls;
+}
+
+function stored({ signalId }: SignalCandidate) {
+  return { kind: "stored", signalId, status: "received", receiveTime: SIGNAL_TIME };
+}
+
+function refused(reason: string) {
+  return { kind: "refused", refusal: expect.objectContaining({ reason }) };
+}
+
+function batchSizes(): number[] {
+  return store.batches.map((batch) => batch.candidates.length);
+}
+
+describe("a lone signal", () => {
+  test("is sent after one turn of the event loop, and answered as soon as it is stored", async () => {
+    const [signal] = candidates(1) as [SignalCandidate];
+    const lone = call([signal]);
+    expect(store.batches).toEqual([]);
+    await timers.turn();
+    expect(store.batches).toMatchObject([{ candidates: [signal], timeoutMs: STORE_TIMEOUT_MS }]);
+    expect(lone.answer).toBeUndefined();
+    await store.answerNext();
+    expect(lone.answer).toEqual([stored(signal)]);
+  });
+
+  test("waits for no other batch while there is a place in flight", async () => {
+    call(candidates(1));
+    await timers.turn();
+    const second = call(candidates(1));
+    await timers.turn();
+    await store.inFlight[1]?.answer();
+    expect(second.answer).toMatchObject([{ kind: "stored" }]);
+    expect(store.inFlight).toHaveLength(1);
+  });
+
+  test("leaves no timer behind", async () => {
+    call(candidates(1));
+    await timers.turn();
+    await store.answerNext();
+    expect(timers.waitingCount).toBe(0);
+  });
+});
+
+test("a call without signals is answered with nothing, also by a closed batcher", async () => {
+  expect(await batcher.store([], 0)).toEqual([]);
+  await batcher.close();
+  expect(await batcher.store([], 0)).toEqual([]);
+  expect(store.batches).toEqual([]);
+});
+
+describe("a burst", () => {
+  test("of one turn shares its batches, in the order of its calls", async () => {
+    const signals = candidates(5);
+    const calls = signals.map((signal) => call([signal]));
+    await timers.turn();
+    expect(store.batches.map((batch) => batch.candidates)).toEqual([signals]);
+    await store.answerNext();
+    expect(calls.map(({ answer }) => answer)).toEqual(signals.map((signal) => [stored(signal)]));
+  });
+
+  test("is cut into capped batches, no more in flight than allowed, first in, first out", async () => {
+    const signals = candidates(MAX_QUEUED);
+    for (const signal of signals) call([signal]);
+    await timers.turn();
+    expect(batchSizes()).toEqual([8, 8]);
+    // The later batch ends first, and makes room all the same.
+    await store.inFlight[1]?.answer();
+    expect(batchSizes()).toEqual([8, 8, 4]);
+    expect(store.inFlight).toHaveLength(2);
+    expect(store.batches.flatMap((batch) => batch.candidates)).toEqual(signals);
+  });
+
+  test("in a single call is answered once, in order, when the last of it is stored", async () => {
+    const signals = candidates(MAX_QUEUED);
+    const big = call(signals);
+    await timers.turn();
+    await store.inFlight[1]?.answer();
+    await store.inFlight[1]?.answer();
+    expect(big.answer).toBeUndefined();
+    await store.answerNext();
+    expect(big.answer).toEqual(signals.map(stored));
+  });
+
+  test("that comes while all places are taken gathers, and leaves as one batch", async () => {
+    await occupy();
+    for (const signal of candidates(6)) {
+      call([signal]);
+      await timers.turn();
+    }
+    expect(batchSizes()).toEqual([1, 1]);
+    await store.answerNext();
+    expect(batchSizes()).toEqual([1, 1, 6]);
+  });
+
+  test("of small calls is not held up by a big one for longer than that takes", async () => {
+    await occupy();
+    const [big, small] = [candidates(10), candidates(1)];
+    call(big);
+    call(small);
+    await store.answerNext();
+    await store.answerNext();
+    expect(store.batches.slice(2).map((batch) => batch.candidates)).toEqual([
+      big.slice(0, 8),
+      [...big.slice(8), ...small],
+    ]);
+  });
+});
+
+describe("a full queue", () => {
+  test("refuses at once, as a whole call, and says when to come again", async () => {
+    await occupy();
+    call(candidates(MAX_QUEUED - 1));
+    const two = call(candidates(2));
+    await settled();
+    expect(two.answer).toEqual([
+      {
+        kind: "refused",
+        refusal: {
+          reason: "OVERLOADED",
+          message:
+            "The server has more signals waiting than it can store in time. Send the signal again under the same idempotency key.",
+          violations: [],
+          metadata: {},
+          retryAfterMs: 1_000,
+        },
+      },
+      refused("OVERLOADED"),
+    ]);
+    const one = call(candidates(1));
+    await settled();
+    expect(one.answer).toBeUndefined();
+  });
+
+  test("takes signals again when some have been sent", async () => {
+    await occupy();
+    call(candidates(MAX_QUEUED));
+    expect(await batcher.store(candidates(1), Number.POSITIVE_INFINITY)).toEqual([
+      refused("OVERLOADED"),
+    ]);
+    await store.answerNext();
+    const fits = call(candidates(MAX_BATCH_SIZE));
+    const tooMany = call(candidates(1));
+    await settled();
+    expect(fits.answer).toBeUndefined();
+    expect(tooMany.answer).toEqual([refused("OVERLOADED")]);
+  });
+
+  test("takes signals again when those that wait have given up", async () => {
+    await occupy();
+    call(candidates(12), 100);
+    const kept = candidates(8);
+    call(kept);
+    await timers.advanceMs(100);
+    const late = candidates(12);
+    call(late);
+    await settled();
+    await store.answerAll();
+    expect(store.batches.slice(2).flatMap((batch) => batch.candidates)).toEqual([...kept, ...late]);
+  });
+
+  test("counts only what is still queued of a call that gives up half-sent", async () => {
+    await occupy();
+    call(candidates(MAX_QUEUED), 100);
+    await store.answerNext();
+    await timers.advanceMs(100);
+    const again = call(candidates(MAX_QUEUED));
+    const tooMany = call(candidates(1));
+    await settled();
+    expect(again.answer).toBeUndefined();
+    expect(tooMany.answer).toEqual([refused("OVERLOADED")]);
+  });
+});
+
+describe("a deadline", () => {
+  test.each([0, -1])("that is over (%i ms left) refuses at once, without the store", async (ms) => {
+    expect(await batcher.store(candidates(1), clock.monotonicMs() + ms)).toEqual([
+      refused("DEADLINE_EXCEEDED"),
+    ]);
+    await timers.turn();
+    expect(store.batches).toEqual([]);
+    expect(timers.waitingCount).toBe(0);
+  });
+
+  test("in the queue is kept to the millisecond, and what waited is never sent", async () => {
+    await occupy();
+    const hasty = call(candidates(3), 500);
+    await timers.advanceMs(499);
+    expect(hasty.answer).toBeUndefined();
+    await timers.advanceMs(1);
+    expect(hasty.answer).toEqual(candidates(3).map(() => refused("DEADLINE_EXCEEDED")));
+    await store.answerAll();
+    expect(batchSizes()).toEqual([1, 1]);
+  });
+
+  test("in the queue is kept although its timer is late", async () => {
+    await occupy();
+    const hasty = call(candidates(1), 500);
+    // The process was busy: the time has passed, but no timer has fired.
+    clock.advanceMs(500);
+    await store.answerNext();
+    expect(hasty.answer).toEqual([refused("DEADLINE_EXCEEDED")]);
+    expect(batchSizes()).toEqual([1, 1]);
+  });
+
+  test("in flight is kept, takes nothing back, and a late answer changes nothing", async () => {
+    const [signal] = candidates(1) as [SignalCandidate];
+    const hasty = call([signal], 500);
+    await timers.turn();
+    await timers.advanceMs(500);
+    const answer = structuredClone(hasty.answer);
+    expect(answer).toMatchObject([{ refusal: { reason: "DEADLINE_EXCEEDED" } }]);
+    expect(store.inFlight).toHaveLength(1);
+    await store.answerNext();
+    expect(store.memory.stored).toEqual([signal]);
+    expect(hasty.answer).toEqual(answer);
+    expect(onStoreFailure).not.toHaveBeenCalled();
+  });
+
+  test("that comes when a part is stored costs that part nothing", async () => {
+    const signals = candidates(MAX_QUEUED);
+    const hasty = call(signals, 500);
+    await timers.turn();
+    await store.inFlight[1]?.answer();
+    await timers.advanceMs(500);
+    expect(hasty.answer).toEqual(
+      signals.map((signal, index) =>
+        index >= 8 && index < 16 ? stored(signal) : refused("DEADLINE_EXCEEDED"),
+      ),
+    );
+  });
+
+  test("of one call costs its neighbours in the batch nothing", async () => {
+    const signals = candidates(2);
+    const hasty = call(signals.slice(0, 1), 500);
+    const patient = call(signals.slice(1));
+    await timers.turn();
+    await timers.advanceMs(500);
+    await store.answerNext();
+    expect(hasty.answer).toEqual([refused("DEADLINE_EXCEEDED")]);
+    expect(patient.answer).toEqual(signals.slice(1).map(stored));
+  });
+
+  test.each([Number.POSITIVE_INFINITY, 2 ** 31])(
+    "that is %d ms away waits for the store only as long as any",
+    async (patienceMs) => {
+      const patient = call(candidates(1), patienceMs);
+      await timers.turn();
+      await timers.advanceMs(STORE_TIMEOUT_MS - 1);
+      expect(patient.answer).toBeUndefined();
+      await timers.advanceMs(1);
+      expect(patient.answer).toEqual([refused("STORE_UNAVAILABLE")]);
+    },
+  );
+
+  test("goes by the monotonic clock, whatever the wall clock does", async () => {
+    const wallClock = vi.spyOn(clock, "now");
+    call(candidates(1), 500);
+    await timers.turn();
+    await store.answerNext();
+    expect(wallClock).not.toHaveBeenCalled();
+  });
+});
+
+describe("a slow store", () => {
+  test("is believed late too, if nobody has given up: what is on disk is acknowledged", async () => {
+    const [signal] = candidates(1) as [SignalCandidate];
+    const patient = call([signal], 500);
+    await timers.turn();
+    clock.advanceMs(10_000);
+    await store.answerNext();
+    expect(patient.answer).toEqual([stored(signal)]);
+  });
+
+  test("refuses what has waited too long in the queue, and does not send it", async () => {
+    await occupy();
+    const queued = call(candidates(1));
+    await timers.advanceMs(STORE_TIMEOUT_MS - 1);
+    expect(queued.answer).toBeUndefined();
+    await timers.advanceMs(1);
+    expect(queued.answer).toEqual([refused("STORE_UNAVAILABLE")]);
+    await store.answerAll();
+    expect(batchSizes()).toEqual([1, 1]);
+  });
+
+  test("that never answers is told of, and does not hold its place for ever", async () => {
+    const first = await occupy();
+    await timers.advanceMs(STORE_GIVEN_UP_MS - 1);
+    for (const { answer } of first) expect(answer).toEqual([refused("STORE_UNAVAILABLE")]);
+    const next = call(candidates(2));
+    await timers.turn();
+    expect(batchSizes()).toEqual([1, 1]);
+    await timers.advanceMs(1);
+    expect(batchSizes()).toEqual([1, 1, 2]);
+    expect(onStoreFailure.mock.calls).toEqual([
+      [expect.any(StoreUnavailableError)],
+      [expect.any(StoreUnavailableError)],
+    ]);
+    // What comes after all is of no use to anybody, and does no harm.
+    await store.batches[0]?.answer();
+    await store.batches[1]?.fail(new Error("late"));
+    await store.answerNext();
+    expect(next.answer).toMatchObject([{ kind: "stored" }, { kind: "stored" }]);
+    expect(timers.waitingCount).toBe(0);
+    expect(onStoreFailure).toHaveBeenCalledTimes(2);
+  });
+});
+
+describe("a store that fails", () => {
+  const unavailable = new StoreUnavailableError("the sentinel of the message", {
+    cause: new Error("the sentinel of the cause"),
+  });
+
+  test("is told of once a batch; every signal is refused, may be retried, and is not sent again", async () => {
+    const calls = [call(candidates(2)), call(candidates(1))];
+    await timers.turn();
+    await store.inFlight[0]?.fail(unavailable);
+    const refusal = {
+      reason: "STORE_UNAVAILABLE",
+      message:
+        "The database does not answer. Send the signal again under the same idempotency key.",
+      violations: [],
+      metadata: {},
+      retryAfterMs: 1_000,
+    };
+    const outcome = { kind: "refused", refusal };
+    expect(calls.map(({ answer }) => answer)).toEqual([[outcome, outcome], [outcome]]);
+    expect(onStoreFailure.mock.calls).toEqual([[unavailable]]);
+    expect(onStoreFailure.mock.calls[0]?.[0]).toBe(unavailable);
+    expect(batchSizes()).toEqual([3]);
+  });
+
+  test.each([
+    ["an Error", new TypeError("the sentinel")],
+    ["a text", "the sentinel"],
+    ["nothing", undefined],
+    ["null", null],
+  ])(
+    "by throwing %s is a fault of the server, of which the caller is told no more",
+    async (_, thrown) => {
+      const faulty = call(candidates(2));
+      await timers.turn();
+      await store.inFlight[0]?.fail(thrown);
+      expect(faulty.answer).toEqual([refused("INTERNAL"), refused("INTERNAL")]);
+      expect(inspect(faulty.answer, { depth: null })).not.toContain("sentinel");
+      expect(onStoreFailure.mock.calls).toEqual([[thrown]]);
+      expect(batchSizes()).toEqual([2]);
+    },
+  );
+
+  test("by throwing before it returns a promise is a fault of the server", async () => {
+    batcher = batcherOf({
+      ingest() {
+        throw new TypeError("a bug");
+      },
+    });
+    const faulty = call(candidates(1));
+    await timers.turn();
+    expect(faulty.answer).toEqual([refused("INTERNAL")]);
+    expect(timers.waitingCount).toBe(0);
+  });
+
+  test.each([
+    ["too few", 1],
+    ["no", 2],
+    ["too many", -1],
+  ])(
+    "to give the right number of answers, but gives %s, is not believed at all",
+    async (_, missing) => {
+      const signals = candidates(2);
+      const faulty = call(signals);
+      await timers.turn();
+      const outcomes = [...signals, ...candidates(1)].slice(0, 2 - missing);
+      await store.inFlight[0]?.answerWith(
+        outcomes.map(({ signalId }) => ({
+          kind: "stored",
+          signalId,
+          status: "received",
+          receiveTime: SIGNAL_TIME,
+        })),
+      );
+      expect(faulty.answer).toEqual([refused("INTERNAL"), refused("INTERNAL")]);
+      expect(onStoreFailure).toHaveBeenCalledWith(
+        new Error(`The store answered ${2 - missing} of 2 signals`),
+      );
+    },
+  );
+
+  test("is used again, also when the log of it fails", async () => {
+    onStoreFailure.mockImplementation(() => {
+      throw new Error("no log");
+    });
+    const calls = await occupy();
+    await store.inFlight[0]?.fail(unavailable);
+    await store.inFlight[0]?.fail(unavailable);
+    for (const { answer } of calls) expect(answer).toEqual([refused("STORE_UNAVAILABLE")]);
+    const next = call(candidates(1));
+    await timers.turn();
+    await store.answerNext();
+    expect(next.answer).toMatchObject([{ kind: "stored" }]);
+  });
+});
+
+describe("a signal that cannot be stored", () => {
+  const SIZE = MAX_BATCH_SIZE;
+
+  test.each([
+    ["first", [0]],
+    ["in the middle", [3]],
+    ["last", [SIZE - 1]],
+    ["twice, side by side across the middle", [3, 4]],
+    ["twice, at both ends", [0, SIZE - 1]],
+    ["everywhere", Array.from({ length: SIZE }, (_, index) => index)],
+    ["everywhere but once", Array.from({ length: SIZE - 1 }, (_, index) => index + 1)],
+  ])(
+    "%s in its batch is refused alone, and the others are stored in order",
+    async (_, poisoned) => {
+      const isPoisoned = (index: number) => poisoned.includes(index);
+      const signals = Array.from({ length: SIZE }, (_, index) =>
+        aCandidate(isPoisoned(index) ? { comment: POISON } : {}),
+      );
+      const calls = signals.map((signal) => call([signal]));
+      await timers.turn();
+      const batches = await store.answerAll();
+      expect(calls.map(({ answer }) => answer)).toEqual(
+        signals.map((signal, index) => [isPoisoned(index) ? refused("INTERNAL") : stored(signal)]),
+      );
+      expect(store.memory.stored).toEqual(signals.filter((_, index) => !isPoisoned(index)));
+      expect(onStoreFailure).toHaveBeenCalledTimes(poisoned.length);
+      expect(onStoreFailure).toHaveBeenCalledWith(expect.any(SignalRejectedError));
+      // Each is found by two calls for every time that the batch can be halved.
+      expect(batches).toBeLessThanOrEqual(1 + 2 * Math.log2(SIZE) * poisoned.length);
+    },
+  );
+
+  test("alone is refused without a second try", async () => {
+    const lone = call([aCandidate({ comment: POISON })]);
+    await timers.turn();
+    await store.answerNext();
+    expect(lone.answer).toEqual([
+      {
+        kind: "refused",
+        refusal: {
+          reason: "INTERNAL",
+          message: "The server failed to store the signal.",
+          violations: [],
+          metadata: {},
+          retryAfterMs: undefined,
+        },
+      },
+    ]);
+    expect(batchSizes()).toEqual([1]);
+  });
+
+  test("is looked for in its batch's own place: no more is in flight than allowed", async () => {
+    call([...candidates(5), aCandidate({ comment: POISON })]);
+    await timers.turn();
+    call(candidates(1));
+    await timers.turn();
+    const [behind] = candidates(1) as [SignalCandidate];
+    call([behind]);
+    // The other place stays taken, so only the place of the search can become free.
+    const [, other] = store.inFlight;
+    let searched: HeldBatch | undefined;
+    let searchCount = 0;
+    for (;;) {
+      searched = store.inFlight.find((batch) => batch !== other);
+      expect(store.inFlight).toHaveLength(MAX_BATCHES_IN_FLIGHT);
+      if (searched?.candidates[0] === behind) break;
+      await searched?.answer();
+      searchCount += 1;
+    }
+    expect(searchCount).toBe(7);
+  });
+
+  test("costs no neighbour a wrong answer when a half of the batch then meets an outage", async () => {
+    const signals = [aCandidate({ comment: POISON }), ...candidates(3)];
+    const calls = signals.map((signal) => call([signal]));
+    await timers.turn();
+    await store.answerNext();
+    const [half] = store.inFlight;
+    expect(half?.candidates).toEqual(signals.slice(0, 2));
+    const outage = new StoreUnavailableError("away");
+    await half?.fail(outage);
+    await store.answerAll();
+    expect(calls.map(({ answer }) => answer)).toEqual([
+      [refused("STORE_UNAVAILABLE")],
+      [refused("STORE_UNAVAILABLE")],
+      ...signals.slice(2).map((signal) => [stored(signal)]),
+    ]);
+    expect(batchSizes()).toEqual([4, 2, 2]);
+    expect(onStoreFailure.mock.calls).toEqual([[outage]]);
+  });
+
+  test("is no longer looked for among signals for which nobody waits", async () => {
+    const hasty = call([aCandidate({ comment: POISON }), ...candidates(3)], 500);
+    const patient = candidates(4);
+    const waiting = call(patient);
+    await timers.turn();
+    await timers.advanceMs(500);
+    await store.answerAll();
+    expect(batchSizes()).toEqual([8, 4]);
+    expect(hasty.answer).toEqual(candidates(4).map(() => refused("DEADLINE_EXCEEDED")));
+    expect(waiting.answer).toEqual(patient.map(stored));
+  });
+
+  test("that was a limit of the batch as a whole costs nobody anything", async () => {
+    const signals = candidates(4);
+    const big = call(signals);
+    await timers.turn();
+    await store.inFlight[0]?.fail(new SignalRejectedError("too much at once"));
+    await store.answerAll();
+    expect(big.answer).toEqual(signals.map(stored));
+    expect(onStoreFailure).not.toHaveBeenCalled();
+  });
+});
+
+describe("signals of one batch with one key", () => {
+  const key = { idempotencyKey: "shared" };
+
+  test("are each answered as if they had come one after the other", async () => {
+    const [first, other] = [aCandidate(key), aCandidate({ ...key, comment: "other" })];
+    const calls = [first, aCandidate(key), other, aCandidate()].map((signal) => call([signal]));
+    await timers.turn();
+    await store.answerNext();
+    expect(batchSizes()).toEqual([4]);
+    expect(calls.map(({ answer }) => answer)).toMatchObject([
+      [{ kind: "stored", signalId: first.signalId }],
+      [{ kind: "duplicate", signalId: first.signalId }],
+      [{ kind: "key_reused" }],
+      [{ kind: "stored" }],
+    ]);
+  });
+
+  test("are so too within one call, and when the batch had to be halved", async () => {
+    const signals = [
+      aCandidate(key),
+      aCandidate({ comment: POISON }),
+      aCandidate(key),
+      aCandidate({ ...key, comment: "other" }),
+    ];
+    const one = call(signals);
+    await timers.turn();
+    await store.answerAll();
+    const signalId = signals[0]?.signalId;
+    expect(one.answer).toMatchObject([
+      { kind: "stored", signalId },
+      refused("INTERNAL"),
+      { kind: "duplicate", signalId },
+      { kind: "key_reused" },
+    ]);
+  });
+});
+
+describe("close", () => {
+  /** Closes, and tells whether it is done. */
+  function close() {
+    const closing = { isClosed: false };
+    void batcher.close().then(() => {
+      closing.isClosed = true;
+    });
+    return closing;
+  }
+
+  test("of an idle batcher is done at once", async () => {
+    const closing = close();
+    await settled();
+    expect(closing.isClosed).toBe(true);
+  });
+
+  test("waits for what is in flight and for what is queued, and sends it", async () => {
+    const calls = await occupy();
+    const queued = call(candidates(3));
+    const closing = close();
+    await settled();
+    for (const { answer } of [...calls, queued]) expect(answer).toBeUndefined();
+    await store.answerNext();
+    await store.answerNext();
+    expect(closing.isClosed).toBe(false);
+    await store.answerNext();
+    expect(closing.isClosed).toBe(true);
+    for (const { answer } of calls) expect(answer).toMatchObject([{ kind: "stored" }]);
+    expect(queued.answer).toMatchObject(Array(3).fill({ kind: "stored" }));
+    expect(timers.waitingCount).toBe(0);
+  });
+
+  test("does not wait a turn for what has just come", async () => {
+    call(candidates(1));
+    close();
+    expect(batchSizes()).toEqual([1]);
+    // The turn that was asked for before finds nothing left to do.
+    await timers.turn();
+    expect(batchSizes()).toEqual([1]);
+  });
+
+  test("waits for the store although the caller has given up", async () => {
+    call(candidates(1), 100);
+    await timers.turn();
+    const closing = close();
+    await timers.advanceMs(100);
+    expect(closing.isClosed).toBe(false);
+    await store.answerNext();
+    expect(closing.isClosed).toBe(true);
+  });
+
+  test("is done in time although the store never answers", async () => {
+    await occupy();
+    const queued = call(candidates(1));
+    const closing = close();
+    await timers.advanceMs(STORE_GIVEN_UP_MS);
+    expect(queued.answer).toEqual([refused("STORE_UNAVAILABLE")]);
+    expect(closing.isClosed).toBe(true);
+    expect(timers.waitingCount).toBe(0);
+  });
+
+  test("is done when what was queued has given up", async () => {
+    await occupy();
+    call(candidates(3), 100);
+    const closing = close();
+    await timers.advanceMs(100);
+    await store.answerAll();
+    expect(closing.isClosed).toBe(true);
+    expect(batchSizes()).toEqual([1, 1]);
+  });
+
+  test("is done for both who ask for it", async () => {
+    await occupy();
+    const closings = [close(), close()];
+    await store.answerAll();
+    expect(closings).toEqual([{ isClosed: true }, { isClosed: true }]);
+    const late = close();
+    await settled();
+    expect(late.isClosed).toBe(true);
+  });
+
+  test.each([
+    ["while it closes", false],
+    ["when it is closed", true],
+  ])("refuses calls that come %s, and says when to come again", async (_, isClosed) => {
+    await occupy();
+    close();
+    if (isClosed) await store.answerAll();
+    const late = call(candidates(2));
+    await settled();
+    expect(late.answer).toEqual([
+      refused("OVERLOADED"),
+      { kind: "refused", refusal: expect.objectContaining({ retryAfterMs: 1_000 }) },
+    ]);
+    await store.answerAll();
+    expect(batchSizes()).toEqual([1, 1]);
+  });
+});

@@ -1,0 +1,147 @@
+/** Batches on a real database: one signal that it refuses costs its neighbours nothing. */
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import {
+  type Batcher,
+  createBatcher,
+  SignalRejectedError,
+  type SignalStore,
+  StoreUnavailableError,
+} from "../../src/ingest/index.ts";
+import {
+  createSignalStore,
+  type Database,
+  openDatabase,
+  type PostgresSignalStore,
+} from "../../src/store/index.ts";
+import { createTestDatabase, silentLog, type TestDatabase } from "../support/postgres.ts";
+import { aCandidate, aSignal, NOW } from "./builders.ts";
+
+const TIMEOUT_MS = 5_000;
+const BATCH_SIZE = 50;
+
+let testDatabase: TestDatabase;
+let database: Database;
+let store: PostgresSignalStore;
+
+beforeAll(async () => {
+  testDatabase = await createTestDatabase();
+  database = openDatabase({ url: testDatabase.url, poolSize: 2, log: silentLog });
+  store = createSignalStore(database);
+});
+
+afterAll(async () => {
+  await database.close();
+  await testDatabase.drop();
+});
+
+/** A batcher on the real store and real timers. */
+function openBatcher(
+  onBatch: (size: number) => void,
+  onFailure: (error: unknown) => void,
+): Batcher {
+  const counted: SignalStore = {
+    ingest(candidates, timeoutMs) {
+      onBatch(candidates.length);
+      return store.ingest(candidates, timeoutMs);
+    },
+  };
+  return createBatcher({
+    store: counted,
+    clock: { now: () => NOW, monotonicMs: () => performance.now() },
+    timers: {
+      after(milliseconds, callback) {
+        const timer = setTimeout(callback, milliseconds);
+        return () => clearTimeout(timer);
+      },
+      soon: (callback) => void setImmediate(callback),
+    },
+    maxBatchSize: BATCH_SIZE,
+    maxBatchesInFlight: 2,
+    maxQueued: 1_000,
+    storeTimeoutMs: TIMEOUT_MS,
+    onStoreFailure: onFailure,
+  });
+}
+
+test.each([
+  ["first", 0],
+  ["in the middle", 27],
+  ["last", BATCH_SIZE - 1],
+])("a signal that breaks a rule of the table, %s of 50, fails alone", async (_, place) => {
+  const batchSizes: number[] = [];
+  const onFailure = vi.fn<(error: unknown) => void>();
+  const batcher = openBatcher((size) => batchSizes.push(size), onFailure);
+  const candidates = Array.from({ length: BATCH_SIZE }, (_, index) =>
+    // The rules of the domain let no such price pass: only the table's own check is left.
+    aCandidate({}, aSignal(index === place ? { entryPrice: -1 } : {})),
+  );
+  const deadlineMs = performance.now() + TIMEOUT_MS;
+  const calls = candidates.map((candidate) => batcher.store([candidate], deadlineMs));
+  const outcomes = (await Promise.all(calls)).flat();
+  await batcher.close();
+
+  expect(outcomes).toMatchObject(
+    candidates.map(({ signalId }, index) =>
+      index === place
+        ? { kind: "refused", refusal: { reason: "INTERNAL" } }
+        : { kind: "stored", signalId },
+    ),
+  );
+  expect(onFailure.mock.calls).toEqual([[expect.any(SignalRejectedError)]]);
+  expect(batchSizes[0]).toBe(BATCH_SIZE);
+  expect(batchSizes.length).toBeLessThanOrEqual(1 + 2 * Math.ceil(Math.log2(BATCH_SIZE)));
+
+  const found = await Promise.all(candidates.map(({ signalId }) => store.findSignal(signalId)));
+  expect(found.map((signal) => signal !== undefined)).toEqual(
+    candidates.map((_, index) => index !== place),
+  );
+});
+
+test("signals with one key in one batch are answered as if they came one by one", async () => {
+  const onBatch = vi.fn<(size: number) => void>();
+  const batcher = openBatcher(onBatch, () => {});
+  const first = aCandidate();
+  const { idempotencyKey } = first;
+  const candidates = [
+    first,
+    aCandidate({ idempotencyKey }, aSignal({ entryPrice: -1 })),
+    aCandidate({ idempotencyKey }),
+    aCandidate({ idempotencyKey }, aSignal({ comment: "other" })),
+  ];
+  const deadlineMs = performance.now() + TIMEOUT_MS;
+  expect(await batcher.store(candidates, deadlineMs)).toMatchObject([
+    { kind: "stored", signalId: first.signalId },
+    { kind: "refused", refusal: { reason: "INTERNAL" } },
+    { kind: "duplicate", signalId: first.signalId },
+    { kind: "key_reused" },
+  ]);
+  await batcher.close();
+});
+
+/** What storing one signal throws. */
+function failureOf(parts: Parameters<typeof aSignal>[0]): Promise<unknown> {
+  const attempt = store.ingest([aCandidate({}, aSignal(parts))], TIMEOUT_MS);
+  return attempt.then(
+    () => expect.fail("was stored"),
+    (error: unknown) => error,
+  );
+}
+
+test.each([
+  ["a character that the database cannot hold", { payload: { text: "\0" } }],
+  ["a text that the database cannot hold", { comment: "a\0b" }],
+  ["a price outside of the rules", { entryPrice: 0 }],
+])("%s is the signal's own fault", async (_, parts) => {
+  expect(await failureOf(parts)).toBeInstanceOf(SignalRejectedError);
+});
+
+test("a missing table is not the signal's fault, and nothing is sent again", async () => {
+  const rename = (from: string, to: string) =>
+    database.query(TIMEOUT_MS, (sql) => sql.unsafe(`ALTER TABLE ${from} RENAME TO ${to}`));
+  await rename("signals", "signals_away");
+  try {
+    expect(await failureOf({})).toBeInstanceOf(StoreUnavailableError);
+  } finally {
+    await rename("signals_away", "signals");
+  }
+});
