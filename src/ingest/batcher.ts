@@ -3,12 +3,15 @@
  * a database stores a hundred signals in one transaction almost as fast as one.
  *
  * A signal is *queued* when its call is accepted; then a batch takes it and it is *in
- * flight*; then it is *answered*. Queued signals leave in the order in which they came.
- * Each is answered exactly once: by the store's outcome, by a refusal, or because its call
- * gave up, whichever comes first. A call gives up at its deadline, or when it has waited
- * for the store as long as any may. What is still queued of it is then dropped, but what
- * is in flight is not taken back: it may still be stored, and a retry under the same key
- * then finds it.
+ * flight*; then it is *answered*. Each is answered exactly once: by the store's outcome, by
+ * a refusal, or because its call gave up, whichever comes first. A call gives up at its
+ * deadline, or when it has waited for the store as long as any may. If it is still queued,
+ * it is then dropped; but what is in flight is not taken back: it may still be stored, and
+ * a retry under the same key then finds it.
+ *
+ * Calls leave in the order in which they came, and a call is never cut in two: two batches
+ * in flight may be stored in either order, but the signals of a call are stored in theirs,
+ * and of two that have one key, the first wins.
  *
  * The batcher sends a batch whenever signals are queued and fewer than
  * `maxBatchesInFlight` batches are in flight. While it is idle, a lone signal therefore
@@ -17,9 +20,9 @@
  *
  * A batch that the store refuses because of its content is halved until the one signal
  * that it cannot take stands alone; that one is refused as a fault of the server, and
- * the others are stored. The halves run one after the other in their batch's own place,
- * so no more is in flight than allowed, and in order, so of two signals with one key the
- * first still wins. After any other failure nothing is sent again, since it may be stored.
+ * the others are stored. The halves run one after the other, in their order, in their
+ * batch's own place, so no more is in flight than allowed. After any other failure nothing
+ * is sent again, since it may be stored.
  *
  * A store that does not keep to its time is not waited for: its batch is refused, and its
  * place is free.
@@ -44,7 +47,10 @@ export interface BatcherOptions {
   readonly store: SignalStore;
   readonly clock: Clock;
   readonly timers: Timers;
-  /** The most signals in one batch, at least 1. More only delays those that wait. */
+  /**
+   * The most signals in one batch, unless a single call has more. A bigger batch only
+   * delays those that wait.
+   */
   readonly maxBatchSize: number;
   /** The most batches at the database at a time, at least 1. */
   readonly maxBatchesInFlight: number;

@@ -67,10 +67,9 @@ export class Call {
   }
 }
 
-/** Calls with queued signals. */
+/** Calls whose signals are queued. */
 export class CallQueue {
-  /** The index of the first signal of each call that is still queued. */
-  readonly #firstQueued = new Map<Call, number>();
+  readonly #calls = new Set<Call>();
   #signalCount = 0;
 
   /** How many signals are queued. */
@@ -78,39 +77,34 @@ export class CallQueue {
     return this.#signalCount;
   }
 
-  /** Queues all signals of a call behind those that wait. */
+  /** Queues a call behind those that wait. */
   add(call: Call): void {
-    this.#firstQueued.set(call, 0);
+    this.#calls.add(call);
     this.#signalCount += call.candidates.length;
   }
 
-  /** Drops those signals of a call that are still queued, if any are. */
+  /** Drops a call, if it is still queued. */
   remove(call: Call): void {
-    const first = this.#firstQueued.get(call);
-    if (first === undefined) return;
-    this.#firstQueued.delete(call);
-    this.#signalCount -= call.candidates.length - first;
+    if (this.#calls.delete(call)) this.#signalCount -= call.candidates.length;
   }
 
   /**
-   * Takes the signals that have waited longest. A call whose time is over gives up instead:
-   * a timer that is late must not send what nobody waits for.
+   * Takes the calls that have waited longest, as many as have no more than `maxCount`
+   * signals together, but at least one. A call whose time is over gives up instead: a
+   * timer that is late must not send what nobody waits for.
    */
   take(maxCount: number, nowMs: number): CallItem[] {
     const taken: CallItem[] = [];
-    for (const [call, first] of this.#firstQueued) {
-      if (taken.length === maxCount) break;
+    for (const call of this.#calls) {
       if (call.giveUpMs <= nowMs) {
         this.remove(call);
         call.giveUp();
         continue;
       }
-      const end = Math.min(call.candidates.length, first + maxCount - taken.length);
-      for (let index = first; index < end; index++) taken.push({ call, index });
-      this.#signalCount -= end - first;
-      // To set the value of a key leaves it where it stands in the order.
-      if (end < call.candidates.length) this.#firstQueued.set(call, end);
-      else this.#firstQueued.delete(call);
+      const isTooMuch = taken.length + call.candidates.length > maxCount;
+      if (isTooMuch && taken.length > 0) break;
+      this.remove(call);
+      for (const index of call.candidates.keys()) taken.push({ call, index });
     }
     return taken;
   }

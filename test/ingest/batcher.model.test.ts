@@ -161,7 +161,12 @@ class World {
 
   #send(signals: readonly SignalCandidate[]): Promise<StoreOutcome[]> {
     expect(signals.length).toBeGreaterThan(0);
-    expect(signals.length).toBeLessThanOrEqual(MAX_BATCH_SIZE);
+    const calls = new Set(signals.map((signal) => this.#journeyOf(signal).call));
+    if (calls.size > 1) expect(signals.length).toBeLessThanOrEqual(MAX_BATCH_SIZE);
+    if (signals.every((signal) => this.#journeyOf(signal).sentCount === 0)) {
+      const whole = [...calls].flatMap((call) => call.signals);
+      expect(idsOf(signals), "no call is cut").toEqual(idsOf(whole));
+    }
     const sentMs = this.clock.monotonicMs();
     for (const signal of signals) {
       const journey = this.#journeyOf(signal);

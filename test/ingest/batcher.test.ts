@@ -143,15 +143,29 @@ describe("a burst", () => {
     expect(store.batches.flatMap((batch) => batch.candidates)).toEqual(signals);
   });
 
-  test("in a single call is answered once, in order, when the last of it is stored", async () => {
-    const signals = candidates(MAX_QUEUED);
-    const big = call(signals);
-    await timers.turn();
-    await store.inFlight[1]?.answer();
-    await store.inFlight[1]?.answer();
-    expect(big.answer).toBeUndefined();
+  test("in a single call is not cut, so that it is stored in its own order", async () => {
+    await occupy();
+    const [before, big, after] = [candidates(1), candidates(MAX_BATCH_SIZE + 1), candidates(1)];
+    const calls = [before, big, after].map((signals) => call(signals));
     await store.answerNext();
-    expect(big.answer).toEqual(signals.map(stored));
+    await store.answerNext();
+    expect(store.batches.slice(2).map((batch) => batch.candidates)).toEqual([before, big]);
+    await store.answerAll();
+    expect(store.batches.slice(4).map((batch) => batch.candidates)).toEqual([after]);
+    expect(calls.map(({ answer }) => answer)).toEqual(
+      [before, big, after].map((signals) => signals.map(stored)),
+    );
+  });
+
+  test("of calls leaves one behind that does not fit whole, and all that came after it", async () => {
+    await occupy();
+    const [first, second, third] = [candidates(5), candidates(4), candidates(1)];
+    for (const signals of [first, second, third]) call(signals);
+    await store.answerAll();
+    expect(store.batches.slice(2).map((batch) => batch.candidates)).toEqual([
+      first,
+      [...second, ...third],
+    ]);
   });
 
   test("that comes while all places are taken gathers, and leaves as one batch", async () => {
@@ -163,19 +177,6 @@ describe("a burst", () => {
     expect(batchSizes()).toEqual([1, 1]);
     await store.answerNext();
     expect(batchSizes()).toEqual([1, 1, 6]);
-  });
-
-  test("of small calls is not held up by a big one for longer than that takes", async () => {
-    await occupy();
-    const [big, small] = [candidates(10), candidates(1)];
-    call(big);
-    call(small);
-    await store.answerNext();
-    await store.answerNext();
-    expect(store.batches.slice(2).map((batch) => batch.candidates)).toEqual([
-      big.slice(0, 8),
-      [...big.slice(8), ...small],
-    ]);
   });
 });
 
@@ -206,7 +207,8 @@ describe("a full queue", () => {
 
   test("takes signals again when some have been sent", async () => {
     await occupy();
-    call(candidates(MAX_QUEUED));
+    call(candidates(MAX_BATCH_SIZE));
+    call(candidates(MAX_QUEUED - MAX_BATCH_SIZE));
     expect(await batcher.store(candidates(1), Number.POSITIVE_INFINITY)).toEqual([
       refused("OVERLOADED"),
     ]);
@@ -231,15 +233,16 @@ describe("a full queue", () => {
     expect(store.batches.slice(2).flatMap((batch) => batch.candidates)).toEqual([...kept, ...late]);
   });
 
-  test("counts only what is still queued of a call that gives up half-sent", async () => {
-    await occupy();
-    call(candidates(MAX_QUEUED), 100);
-    await store.answerNext();
+  test("does not count twice what gives up in flight", async () => {
+    call(candidates(3), 100);
+    await timers.turn();
+    call(candidates(1));
+    await timers.turn();
     await timers.advanceMs(100);
-    const again = call(candidates(MAX_QUEUED));
+    const fits = call(candidates(MAX_QUEUED));
     const tooMany = call(candidates(1));
     await settled();
-    expect(again.answer).toBeUndefined();
+    expect(fits.answer).toBeUndefined();
     expect(tooMany.answer).toEqual([refused("OVERLOADED")]);
   });
 });
@@ -290,16 +293,18 @@ describe("a deadline", () => {
   });
 
   test("that comes when a part is stored costs that part nothing", async () => {
-    const signals = candidates(MAX_QUEUED);
+    const signals = [...candidates(2), aCandidate({ comment: POISON }), ...candidates(1)];
     const hasty = call(signals, 500);
     await timers.turn();
-    await store.inFlight[1]?.answer();
+    await store.answerNext();
+    await store.answerNext();
+    expect(store.memory.stored).toEqual(signals.slice(0, 2));
     await timers.advanceMs(500);
-    expect(hasty.answer).toEqual(
-      signals.map((signal, index) =>
-        index >= 8 && index < 16 ? stored(signal) : refused("DEADLINE_EXCEEDED"),
-      ),
-    );
+    expect(hasty.answer).toEqual([
+      ...signals.slice(0, 2).map(stored),
+      refused("DEADLINE_EXCEEDED"),
+      refused("DEADLINE_EXCEEDED"),
+    ]);
   });
 
   test("of one call costs its neighbours in the batch nothing", async () => {

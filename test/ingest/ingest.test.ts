@@ -249,7 +249,7 @@ describe("a batch", () => {
     const kinds = batch.map((_, item) => (item % 3 === 0 ? "refused" : "stored"));
     expect(results.map((result) => result.kind)).toEqual(kinds);
     expect(new Set(store.stored.map((one) => one.signalId)).size).toBe(666);
-    expect(store.calls.map((call) => call.candidates.length)).toEqual([256, 256, 154]);
+    expect(store.calls.map((call) => call.candidates.length)).toEqual([666]);
   });
 });
 
