@@ -120,6 +120,7 @@ async function start(
     monotonicMs,
     log,
     version: VERSION,
+    isLoopbackOnly: !config.isSigningRequired,
     shutdownSignal: shutdown.signal,
   });
   const listener = await listen({
