@@ -131,6 +131,7 @@ async function start(
     monotonicMs,
     log,
     version: VERSION,
+    isLoopbackOnly: !config.isSigningRequired,
     shutdownSignal: shutdown.signal,
   });
   const listener = await listen({
