@@ -50,8 +50,11 @@ export interface RunningServer {
 
 /** The longest that a request waits for the store. */
 const STORE_TIMEOUT_MS = 5_000;
+/** Signals in one statement. More only delays those that wait for it. */
 const BATCH_MAX_SIZE = 256;
+/** While one batch waits for its commit, the next is on its way. */
 const BATCHES_IN_FLIGHT_MAX = 2;
+/** Signals that wait: about what the database stores in a second. Beyond it, `OVERLOADED`. */
 const QUEUED_MAX = 10_000;
 const PRODUCERS_TIMEOUT_MS = 5_000;
 const READINESS_TIMEOUT_MS = 2_000;
