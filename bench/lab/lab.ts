@@ -22,7 +22,8 @@ export interface Pace {
 /** Under ten minutes on two cores. */
 export const FULL_PACE: Pace = {
   rounds: 3,
-  warmUpMs: 1_500,
+  // V8 has compiled all that is hot only after some seconds of load.
+  warmUpMs: 5_000,
   durationMs: 3_000,
   openLoopMs: 4_000,
   pairs: 300,

@@ -10,7 +10,7 @@ import {
   type JsonValue,
   type MessageShape,
 } from "@bufbuild/protobuf";
-import { BinaryReader } from "@bufbuild/protobuf/wire";
+import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { type Refusal, refuse } from "../ingest/index.ts";
 import { parseJsonStrictly } from "./jsonText.ts";
 import { type SignalOverrides, takeUnclearFields } from "./unclearFields.ts";
@@ -49,7 +49,7 @@ export function decodeMessage<Desc extends DescMessage>(
 function decodeBinary<Desc extends DescMessage>(schema: Desc, body: Uint8Array): Decoding<Desc> {
   try {
     const message = fromBinary(schema, body);
-    if (hasUnknownFields(schema, body)) {
+    if (hasUnknownFields(schema, new BinaryReader(body), body.length)) {
       return malformed("The message has a field that is not defined.");
     }
     return { decoded: true, message, overrides: [] };
@@ -75,17 +75,23 @@ function decodeJson<Desc extends DescMessage>(schema: Desc, body: Uint8Array): D
 type Composite = DescMessage | (DescField & { readonly fieldKind: "map" });
 
 /**
- * Whether the message, or one within it at any depth, has a field number that its schema
- * lacks. It is looked for in the bytes, since the library keeps none that is in a Struct.
+ * Whether the message that ends at `end`, or one within it at any depth, has a field number
+ * that its schema lacks. It is looked for in the bytes, since the library keeps none that
+ * is in a Struct; and in place, since these bytes were already read once.
  */
-function hasUnknownFields(desc: Composite, bytes: Uint8Array): boolean {
-  const reader = new BinaryReader(bytes);
-  while (reader.pos < reader.len) {
-    const [number, wireType] = reader.tag();
+function hasUnknownFields(desc: Composite, reader: BinaryReader, end: number): boolean {
+  while (reader.pos < end) {
+    const tag = reader.uint32();
+    const number = tag >>> 3;
+    const wireType = tag & 7;
     const content = contentOf(desc, number);
     if (content === undefined) return true;
-    if (content === "scalar") reader.skip(wireType, number);
-    else if (hasUnknownFields(content, reader.bytes())) return true;
+    if (wireType !== WireType.LengthDelimited) reader.skip(wireType, number);
+    else {
+      const length = reader.uint32();
+      if (content === "scalar") reader.pos += length;
+      else if (hasUnknownFields(content, reader, reader.pos + length)) return true;
+    }
   }
   return false;
 }

@@ -11,6 +11,9 @@ const CLOSE_ARRAY = 0x5d;
 const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
 
+/** Keeps no state between texts, so one serves them all. */
+const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
 /**
  * @throws SyntaxError if the bytes are not UTF-8, the text is not JSON, or an object in
  *   it, at any depth, has two members with the same name.
@@ -18,7 +21,7 @@ const CLOSE_OBJECT = 0x7d;
 export function parseJsonStrictly(bytes: Uint8Array): unknown {
   let text: string;
   try {
-    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    text = UTF8.decode(bytes);
   } catch {
     throw new SyntaxError("it is not valid UTF-8");
   }

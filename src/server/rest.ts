@@ -249,12 +249,12 @@ function send(
   body: unknown,
   headers: Readonly<Record<string, string>>,
 ): void {
-  const bytes = Buffer.from(JSON.stringify(body));
+  const text = JSON.stringify(body);
   // Both kinds of response take the same arguments, but their types differ.
   (response as ServerResponse).writeHead(status, {
     "content-type": contentType,
-    "content-length": bytes.length.toString(),
+    "content-length": Buffer.byteLength(text).toString(),
     ...headers,
   });
-  response.end(bytes);
+  response.end(text);
 }

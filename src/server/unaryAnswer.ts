@@ -49,14 +49,12 @@ function writeConnectMessage<Desc extends DescMessage>(
   schema: Desc,
   message: MessageShape<Desc>,
 ): void {
-  const body =
-    codec === "json"
-      ? Buffer.from(toJsonString(schema, message))
-      : Buffer.from(toBinary(schema, message));
+  // As text, JSON goes to the socket in one piece with the headers.
+  const body = codec === "json" ? toJsonString(schema, message) : toBinary(schema, message);
   // Both kinds of response take the same arguments, but their types differ.
   (response as ServerResponse).writeHead(200, {
     "content-type": codec === "json" ? "application/json" : "application/proto",
-    "content-length": body.length,
+    "content-length": Buffer.byteLength(body),
   });
   response.end(body);
 }

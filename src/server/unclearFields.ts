@@ -8,13 +8,17 @@
 import { INVALID_TIME, type UncheckedSignal } from "../signal/index.ts";
 import { parseTimestamp } from "../signing/index.ts";
 
-const TIME_FIELDS = ["signalTime", "expireTime"] as const;
+/** Each field with its proto name, which ProtoJSON takes as well. */
+const TIME_FIELDS = [
+  ["signalTime", "signal_time"],
+  ["expireTime", "expire_time"],
+] as const;
 const NUMBER_FIELDS = [
-  "entryPrice",
-  "stopLoss",
-  "takeProfit",
-  "confidence",
-  "riskPercent",
+  ["entryPrice", "entry_price"],
+  ["stopLoss", "stop_loss"],
+  ["takeProfit", "take_profit"],
+  ["confidence", "confidence"],
+  ["riskPercent", "risk_percent"],
 ] as const;
 /** A number as RFC 8259, section 6 writes it. */
 const DECIMAL_NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
@@ -22,7 +26,7 @@ const DECIMAL_NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
 /** What replaces the decoded fields of one signal. */
 export type SignalOverrides = Pick<
   UncheckedSignal,
-  (typeof TIME_FIELDS)[number] | (typeof NUMBER_FIELDS)[number]
+  (typeof TIME_FIELDS)[number][0] | (typeof NUMBER_FIELDS)[number][0]
 >;
 
 /**
@@ -41,12 +45,12 @@ export function takeUnclearFields(request: unknown): SignalOverrides[] {
 
 function takeFromSignal(signal: Record<string, unknown>): SignalOverrides {
   const overrides: { -readonly [Field in keyof SignalOverrides]: SignalOverrides[Field] } = {};
-  for (const field of TIME_FIELDS) {
-    const value = take(signal, field);
+  for (const [field, protoName] of TIME_FIELDS) {
+    const value = take(signal, field, protoName);
     if (value !== undefined) overrides[field] = timeOf(value);
   }
-  for (const field of NUMBER_FIELDS) {
-    const value = take(signal, field);
+  for (const [field, protoName] of NUMBER_FIELDS) {
+    const value = take(signal, field, protoName);
     if (value !== undefined) overrides[field] = numberOf(value);
   }
   return overrides;
@@ -56,11 +60,10 @@ function takeFromSignal(signal: Record<string, unknown>): SignalOverrides {
  * ProtoJSON takes a field by its lowerCamelCase or by its proto name, and `null` for one
  * that is absent. A field under both names is left for the library, which refuses it.
  */
-function take(signal: Record<string, unknown>, field: string): unknown {
-  const protoName = field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  const isThere = (name: string) => Object.hasOwn(signal, name);
-  if (protoName !== field && isThere(protoName) && isThere(field)) return undefined;
-  const name = isThere(field) ? field : protoName;
+function take(signal: Record<string, unknown>, field: string, protoName: string): unknown {
+  const isThere = Object.hasOwn(signal, field);
+  if (isThere && protoName !== field && Object.hasOwn(signal, protoName)) return undefined;
+  const name = isThere ? field : protoName;
   const value = signal[name];
   delete signal[name];
   return value ?? undefined;

@@ -11,20 +11,30 @@ import type { Signal } from "./signal.ts";
  * nanoseconds since 1970.
  */
 export function contentSha256(signal: Signal): Buffer {
-  const canonical = canonicalize({
-    instrument: signal.instrument,
-    side: signal.side,
-    entry_price: signal.entryPrice,
-    stop_loss: signal.stopLoss,
-    take_profit: signal.takeProfit,
-    confidence: signal.confidence,
-    risk_percent: signal.riskPercent,
-    strategy_name: signal.strategyName || undefined,
-    reason: signal.reason || undefined,
+  return hash("sha256", canonicalJson(signal), "buffer");
+}
+
+/**
+ * Only the payload needs the canonical form made. Of the rest, the names stand below in
+ * their order, and JSON.stringify writes numbers and texts as RFC 8785, section 3.2.2, does.
+ */
+function canonicalJson(signal: Signal): string {
+  const head = JSON.stringify({
     comment: signal.comment || undefined,
-    signal_time: signal.signalTime.toString(),
+    confidence: signal.confidence,
+    entry_price: signal.entryPrice,
     expire_time: signal.expireTime?.toString(),
-    payload: signal.payload,
+    instrument: signal.instrument,
   });
-  return hash("sha256", canonical as string, "buffer");
+  const payload = signal.payload && `"payload":${canonicalize(signal.payload)},`;
+  const tail = JSON.stringify({
+    reason: signal.reason || undefined,
+    risk_percent: signal.riskPercent,
+    side: signal.side,
+    signal_time: signal.signalTime.toString(),
+    stop_loss: signal.stopLoss,
+    strategy_name: signal.strategyName || undefined,
+    take_profit: signal.takeProfit,
+  });
+  return `${head.slice(0, -1)},${payload ?? ""}${tail.slice(1)}`;
 }
