@@ -24,20 +24,34 @@ import { admissionGate, admittedAnswer } from "./rpc.ts";
 import { type SignedMethod, serveSignedRpc } from "./signedRpc.ts";
 import { serveUnsignedRpc, UNSIGNED_MAX_BYTES } from "./unsignedRpc.ts";
 
-/** What the router is made of. */
-export interface RouterOptions {
+/** What every router is told. */
+export interface RoutingOptions {
+  readonly monotonicMs: () => number;
+  readonly log: Logger;
+  /**
+   * Told of each request when its answer is done, for metrics.
+   *
+   * @param httpStatus `undefined` if the caller did not get an answer to its end.
+   */
+  readonly onRequestDone?: (
+    record: RequestRecord,
+    httpStatus: number | undefined,
+    durationMs: number,
+  ) => void;
+}
+
+/** What the router of the public port is made of. */
+export interface RouterOptions extends RoutingOptions {
   readonly authenticate: Authenticate;
   readonly ingest: Ingest;
   readonly isReady: () => Promise<boolean>;
-  readonly monotonicMs: () => number;
-  readonly log: Logger;
   readonly version: string;
   /** Ends open streams when it is aborted. */
   readonly shutdownSignal: AbortSignal;
 }
 
 /** What stands at one path. */
-interface Endpoint {
+export interface Endpoint {
   readonly method: "GET" | "POST";
   /** After this long the request is cut, whatever it does, in milliseconds. */
   readonly cutAfterMs: number;
@@ -59,7 +73,7 @@ const BATCH_BODIES_MAX_BYTES = 128 * 1024 * 1024;
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 const LOGGED_PATH_MAX_LENGTH = 200;
 /** A unary request is answered by its deadline; 5 s more, and it is stuck. */
-const UNARY_CUT_AFTER_MS = REQUEST_TIMEOUT_MS + 5_000;
+export const UNARY_CUT_AFTER_MS = REQUEST_TIMEOUT_MS + 5_000;
 /** A stream ends by itself after an hour; 5 s more, and it is stuck. */
 const STREAM_CUT_AFTER_MS = WATCH_MAX_MS + 5_000;
 /** How long a caller may go on sending a body that nobody wants before it is cut. */
@@ -67,14 +81,24 @@ const UNREAD_BODY_GRACE_MS = 1_000;
 
 /** Makes the listener for all requests of the public port. */
 export function createRouter(options: RouterOptions): RequestListener {
-  const endpoints = endpointsByPath(options);
+  return routeRequests(endpointsByPath(options), options);
+}
+
+/** Makes the listener for all requests of a port. @param endpoints by their path. */
+export function routeRequests(
+  endpoints: ReadonlyMap<string, Endpoint>,
+  options: RoutingOptions,
+): RequestListener {
   return function onRequest(request, response) {
     const startMs = options.monotonicMs();
     const record: RequestRecord = { requestId: requestIdOf(request), protocol: "http" };
     response.setHeader("x-request-id", record.requestId);
     response.once("close", () => {
       const durationMs = options.monotonicMs() - startMs;
-      writeLogLine(options.log, request, response, record, durationMs);
+      const isAnswered =
+        response.headersSent && response.writableEnded && response.writableFinished;
+      writeLogLine(options.log, request, response, record, isAnswered, durationMs);
+      options.onRequestDone?.(record, isAnswered ? response.statusCode : undefined, durationMs);
     });
     // Over HTTP/2, the response itself says "finish" only when the caller is done, too.
     const sending = "stream" in response ? response.stream : response;
@@ -99,8 +123,10 @@ async function serve(
   if (!isValidHost(hostOf(request))) {
     return sendProblem(response, 400, "The Host header is missing or malformed.", record);
   }
-  const endpoint = endpoints.get(pathOf(request));
+  const path = pathOf(request);
+  const endpoint = endpoints.get(path);
   if (endpoint === undefined) return sendProblem(response, 404, "There is nothing here.", record);
+  record.endpoint = path;
   const allowed = ALLOWED_METHODS[endpoint.method];
   if (!allowed.includes(request.method ?? "")) {
     const detail = `This path takes ${endpoint.method} only.`;
@@ -218,6 +244,7 @@ function writeLogLine(
   request: NodeRequest,
   response: NodeResponse,
   record: RequestRecord,
+  isAnswered: boolean,
   durationMs: number,
 ): void {
   const line = {
@@ -236,7 +263,6 @@ function writeLogLine(
     refused: record.refused,
     duration_ms: Math.round(durationMs * 1_000) / 1_000,
   };
-  const isAnswered = response.headersSent && response.writableEnded && response.writableFinished;
   if (record.reason === "INTERNAL") log.error(line, "request");
   else log.info(line, isAnswered ? "request" : "request aborted");
 }
