@@ -1,7 +1,7 @@
 /**
  * A bot that hands over one signal with the TypeScript client.
  *
- *   node --env-file=.countersign/producer.env examples/producer.ts
+ *   npm exec -- node --env-file=.countersign/producer.env examples/producer.ts
  *
  * The environment says who the bot is and where the server is: PRODUCER_ID,
  * HMAC_PRODUCER_SECRET and OUTBOUND_SERVER_URL.

@@ -3,7 +3,7 @@
  * over real prices, its signals sent over three protocols, some of them twice and one of
  * them forged, and at last what the database holds. Leaves nothing behind.
  */
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseEnv } from "node:util";
@@ -44,8 +44,13 @@ interface Delivery {
 const interrupt = new AbortController();
 process.once("SIGINT", () => interrupt.abort());
 process.once("SIGTERM", () => interrupt.abort());
+process.once("SIGHUP", () => interrupt.abort());
+// So does a reader of the output that has seen enough.
+process.stdout.on("error", () => interrupt.abort());
 
 const dataDir = await mkdtemp(join(tmpdir(), "countersign-demo-"));
+// Run by root, PostgreSQL works under another account, which has to get in.
+await chmod(dataDir, 0o711);
 try {
   await demo(dataDir, interrupt.signal);
 } catch (error) {
@@ -77,7 +82,7 @@ async function demo(dataDir: string, interrupted: AbortSignal): Promise<void> {
   say(tableOf(rows, deliveries));
   const repeats = deliveries.filter(({ repeatedOver }) => repeatedOver !== undefined).length;
   say(
-    `${deliveries.length + repeats} deliveries. ${repeats} repeats were refused as duplicates; ${rows.length} signals are stored, each once.`,
+    `${deliveries.length + repeats} deliveries. ${repeats} were repeats and recognised as duplicates (each took a number, hence the gaps); ${rows.length} signals are stored, each once.`,
   );
 }
 

@@ -87,7 +87,7 @@ function resultOf(outcome: BatchOutcome, origin: Origin): IngestResult {
       return refused(
         refuse(
           "IDEMPOTENCY_KEY_REUSED",
-          "This idempotency key was used before for a signal with another content. Make a new key for a new signal.",
+          "This idempotency key was used before for a signal with another content. A new signal needs a key of its own; a retry must repeat the signal as it was, signal_time included.",
         ),
         origin,
       );

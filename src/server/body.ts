@@ -32,7 +32,7 @@ export function readBody(stream: Readable, limits: BodyLimits): Promise<BodyRead
   const { contentLength, maxBytes, timeoutMs, reservation } = limits;
   if (Number(contentLength) > maxBytes) return Promise.resolve(tooLarge(maxBytes));
   return new Promise((resolve) => {
-    const bytes = new GrowingBytes(maxBytes);
+    const bytes = new GrowingBytes(maxBytes, reservation);
     const timer = setTimeout(() => finish(tooSlow()), Math.max(0, timeoutMs));
     function finish(reading: BodyReading): void {
       clearTimeout(timer);
@@ -42,8 +42,7 @@ export function readBody(stream: Readable, limits: BodyLimits): Promise<BodyRead
     }
     function onData(chunk: Buffer): void {
       if (bytes.length + chunk.length > maxBytes) finish(tooLarge(maxBytes));
-      else if (!reservation.take(chunk.length)) finish(overloaded());
-      else bytes.append(chunk);
+      else if (!bytes.append(chunk)) finish(overloaded());
     }
     function onEnd(): void {
       finish({ kind: "read", bytes: bytes.value() });
@@ -64,27 +63,35 @@ export function readBody(stream: Readable, limits: BodyLimits): Promise<BodyRead
 
 /**
  * Bytes that come in pieces, copied together as they come: kept as a list, a body that
- * is sent byte by byte would take a hundred times its size.
+ * is sent byte by byte would take a hundred times its size. What they reserve is all the
+ * memory that they keep alive, not their length alone.
  */
 class GrowingBytes {
   readonly #maxBytes: number;
+  readonly #reservation: BodyReservation;
+  #reservedBytes = 0;
   #buffer: Uint8Array = new Uint8Array(0);
   length = 0;
 
-  constructor(maxBytes: number) {
+  constructor(maxBytes: number, reservation: BodyReservation) {
     this.#maxBytes = maxBytes;
+    this.#reservation = reservation;
   }
 
-  append(chunk: Uint8Array): void {
+  /** @returns whether there was memory for it. */
+  append(chunk: Uint8Array): boolean {
     const length = this.length + chunk.length;
-    if (this.length === 0) {
-      // Most bodies come in one piece, which needs no copy.
+    if (this.length === 0 && chunk.buffer.byteLength <= 2 * chunk.length) {
+      // Most bodies come in one piece, which needs no copy. A small piece does: it would
+      // keep alive the whole slab of 64 KiB that the socket was read into.
+      if (!this.#reserve(chunk.buffer.byteLength)) return false;
       this.#buffer = chunk;
     } else {
-      if (length > this.#buffer.length) this.#grow(length);
+      if (length > this.#buffer.length && !this.#grow(length)) return false;
       this.#buffer.set(chunk, this.length);
     }
     this.length = length;
+    return true;
   }
 
   value(): Uint8Array {
@@ -92,11 +99,21 @@ class GrowingBytes {
   }
 
   /** At least doubles, so that all copying together is linear. */
-  #grow(length: number): void {
+  #grow(length: number): boolean {
     const capacity = Math.min(this.#maxBytes, Math.max(length, 2 * this.#buffer.length));
+    if (!this.#reserve(capacity)) return false;
     const grown = new Uint8Array(capacity);
     grown.set(this.value());
     this.#buffer = grown;
+    return true;
+  }
+
+  /** Reserves so many bytes in all. */
+  #reserve(bytes: number): boolean {
+    const more = Math.max(0, bytes - this.#reservedBytes);
+    if (!this.#reservation.take(more)) return false;
+    this.#reservedBytes += more;
+    return true;
   }
 }
 

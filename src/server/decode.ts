@@ -3,14 +3,14 @@
  * not define is refused, since a misspelt stop loss must not vanish.
  */
 import {
+  type DescField,
   type DescMessage,
   fromBinary,
   fromJson,
   type JsonValue,
-  type Message,
   type MessageShape,
 } from "@bufbuild/protobuf";
-import { StructSchema } from "@bufbuild/protobuf/wkt";
+import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { type Refusal, refuse } from "../ingest/index.ts";
 import { parseJsonStrictly } from "./jsonText.ts";
 import { type SignalOverrides, takeUnclearFields } from "./unclearFields.ts";
@@ -49,7 +49,7 @@ export function decodeMessage<Desc extends DescMessage>(
 function decodeBinary<Desc extends DescMessage>(schema: Desc, body: Uint8Array): Decoding<Desc> {
   try {
     const message = fromBinary(schema, body);
-    if (hasUnknownFields(schema, message)) {
+    if (hasUnknownFields(schema, body)) {
       return malformed("The message has a field that is not defined.");
     }
     return { decoded: true, message, overrides: [] };
@@ -71,23 +71,33 @@ function decodeJson<Desc extends DescMessage>(schema: Desc, body: Uint8Array): D
   }
 }
 
-/** Whether the message, or one within it at any depth, kept a field number that its schema lacks. */
-function hasUnknownFields(schema: DescMessage, message: Message): boolean {
-  if (message.$unknown !== undefined && message.$unknown.length > 0) return true;
-  return schema.fields.some((field) => {
-    // A Struct is a JSON object, in which every name is the producer's own.
-    if (field.message === undefined || field.message.typeName === StructSchema.typeName) {
-      return false;
-    }
-    const value = (message as unknown as Record<string, Message | Message[] | undefined>)[
-      field.localName
-    ];
-    if (value === undefined) return false;
-    const inner = field.message;
-    return Array.isArray(value)
-      ? value.some((item) => hasUnknownFields(inner, item))
-      : hasUnknownFields(inner, value);
-  });
+/** A message, or a map, each entry of which is written as a message of a key and a value. */
+type Composite = DescMessage | (DescField & { readonly fieldKind: "map" });
+
+/**
+ * Whether the message, or one within it at any depth, has a field number that its schema
+ * lacks. It is looked for in the bytes, since the library keeps none that is in a Struct.
+ */
+function hasUnknownFields(desc: Composite, bytes: Uint8Array): boolean {
+  const reader = new BinaryReader(bytes);
+  while (reader.pos < reader.len) {
+    const [number, wireType] = reader.tag();
+    const content = contentOf(desc, number);
+    if (content === undefined) return true;
+    if (content === "scalar") reader.skip(wireType, number);
+    else if (hasUnknownFields(content, reader.bytes())) return true;
+  }
+  return false;
+}
+
+/** What the field of this number holds; `undefined` if there is none. */
+function contentOf(desc: Composite, number: number): Composite | "scalar" | undefined {
+  if (desc.kind === "field") {
+    if (number === 1) return "scalar";
+    return number === 2 ? (desc.message ?? "scalar") : undefined;
+  }
+  const field = desc.fields.find((candidate) => candidate.number === number);
+  return field?.fieldKind === "map" ? field : field && (field.message ?? "scalar");
 }
 
 function malformed(message: string): { readonly decoded: false; readonly refusal: Refusal } {

@@ -1,3 +1,5 @@
+import { isIPv4 } from "node:net";
+
 /**
  * The strict form of a Host header or an :authority (RFC 3986, section 3.2; RFC 9110,
  * section 7.2). The protocol library builds a URL from it and throws, outside of any
@@ -6,8 +8,16 @@
 const HOST = /^(?:[A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::(\d{1,5}))?$/;
 
 /** Whether a request may name this host. */
-export function isValidHost(host: string | undefined): boolean {
+export function isValidHost(host: string | undefined): host is string {
   const match = host === undefined ? null : HOST.exec(host);
   if (match === null) return false;
   return Number(match[1] ?? 0) <= 65_535 && URL.canParse(`http://${host}/`);
+}
+
+/** Whether a valid host, with any port, can only be this machine. */
+export function isLoopbackHost(host: string): boolean {
+  // Written out in full, so that 127.1 is an address and 127.example.com is none.
+  const { hostname } = new URL(`http://${host}/`);
+  const isLoopbackIPv4 = isIPv4(hostname) && hostname.startsWith("127.");
+  return hostname === "localhost" || hostname === "[::1]" || isLoopbackIPv4;
 }

@@ -1,3 +1,2 @@
 export { ConfigError, type ServerConfig, serverConfigFromEnv } from "./config.ts";
 export { type RunningServer, startServer } from "./server.ts";
-export { VERSION } from "./version.ts";

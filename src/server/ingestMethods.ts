@@ -26,9 +26,9 @@ import type { SignalOverrides } from "./unclearFields.ts";
 /** The greatest request to Ingest, in bytes. */
 export const INGEST_MAX_BYTES = 64 * 1024;
 /** The greatest request to IngestBatch, in bytes. */
-export const INGEST_BATCH_MAX_BYTES = 4 * 1024 * 1024;
+const INGEST_BATCH_MAX_BYTES = 4 * 1024 * 1024;
 /** The most signals in one batch. */
-export const INGEST_BATCH_MAX_REQUESTS = 1_000;
+const INGEST_BATCH_MAX_REQUESTS = 1_000;
 
 type Method<Name extends keyof typeof IngestService.method> = SignedMethod<
   (typeof IngestService.method)[Name]["input"],

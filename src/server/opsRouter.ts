@@ -6,7 +6,7 @@ import type { ServerResponse } from "node:http";
 import { METRICS_CONTENT_TYPE } from "./metricsSum.ts";
 import type { RequestListener } from "./nodeHttp.ts";
 import { statusRoutes } from "./rest.ts";
-import { type Endpoint, type RoutingOptions, routeRequests, UNARY_CUT_AFTER_MS } from "./router.ts";
+import { type Endpoint, type RoutingOptions, routeRequests } from "./router.ts";
 
 /** What the operations port is made of. */
 export interface OpsRouterOptions extends RoutingOptions {
@@ -20,11 +20,11 @@ export interface OpsRouterOptions extends RoutingOptions {
 export function createOpsRouter(options: OpsRouterOptions): RequestListener {
   const endpoints = new Map<string, Endpoint>();
   for (const [path, route] of statusRoutes(options)) {
-    endpoints.set(path, { ...route, cutAfterMs: UNARY_CUT_AFTER_MS });
+    endpoints.set(path, { ...route, isStream: false });
   }
   endpoints.set("/metrics", {
     method: "GET",
-    cutAfterMs: UNARY_CUT_AFTER_MS,
+    isStream: false,
     async handle(_, response) {
       const body = Buffer.from(await options.metricsText());
       // Both kinds of response take the same arguments, but their types differ.

@@ -116,8 +116,8 @@ function postSignal(
     if (!body.parsed) return sendRefusal(response, body.refusal, record);
     const { submission, faults, unknownNames } = restSubmission(body.object, headerKey(request));
     const results = await ingest([submission], received.origin, deadlineMs);
-    recordResults(record, results);
     const result = withFaults(results[0] as IngestResult, faults);
+    recordResults(record, [result]);
     if (result.kind === "refused") return sendRefusal(response, flattened(result.refusal), record);
     const status = result.kind === "stored" && !result.duplicate ? 201 : 200;
     sendJson(response, status, signalAnswer(result, unknownNames));
@@ -222,7 +222,7 @@ function ignoredSentence(unknownNames: readonly string[]): string {
 }
 
 /** Sends JSON and ends the response. */
-export function sendJson(
+function sendJson(
   response: NodeResponse,
   status: number,
   body: unknown,

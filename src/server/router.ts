@@ -15,7 +15,7 @@ import { type BodyBudget, createBodyBudget } from "./bodyBudget.ts";
 import { REQUEST_TIMEOUT_MS } from "./deadline.ts";
 import { internalRefusal } from "./errors.ts";
 import { healthService, WATCH_MAX_MS } from "./health.ts";
-import { isValidHost } from "./host.ts";
+import { isLoopbackHost, isValidHost } from "./host.ts";
 import { ingestBatchMethod, ingestMethod } from "./ingestMethods.ts";
 import type { NodeRequest, NodeResponse, RequestListener } from "./nodeHttp.ts";
 import type { RequestRecord } from "./requestRecord.ts";
@@ -28,6 +28,14 @@ import { serveUnsignedRpc, UNSIGNED_MAX_BYTES } from "./unsignedRpc.ts";
 export interface RoutingOptions {
   readonly monotonicMs: () => number;
   readonly log: Logger;
+  /**
+   * Whether a request must name this machine as its host. Without signatures, a web page
+   * could otherwise send signals: its own name may resolve to this machine (DNS rebinding).
+   * Default false.
+   */
+  readonly isLoopbackOnly?: boolean;
+  /** After this long a unary request is cut, in milliseconds. Default 35 s. */
+  readonly unaryCutAfterMs?: number;
   /**
    * Told of each request when its answer is done, for metrics.
    *
@@ -53,8 +61,8 @@ export interface RouterOptions extends RoutingOptions {
 /** What stands at one path. */
 export interface Endpoint {
   readonly method: "GET" | "POST";
-  /** After this long the request is cut, whatever it does, in milliseconds. */
-  readonly cutAfterMs: number;
+  /** Whether its answer may be a stream, which lasts longer. */
+  readonly isStream: boolean;
   readonly handle: RestHandler;
 }
 
@@ -72,8 +80,9 @@ const BATCH_BODIES_MAX_BYTES = 128 * 1024 * 1024;
 /** A caller's own request id is taken over if it is harmless. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 const LOGGED_PATH_MAX_LENGTH = 200;
+const LOGGED_METHOD_MAX_LENGTH = 20;
 /** A unary request is answered by its deadline; 5 s more, and it is stuck. */
-export const UNARY_CUT_AFTER_MS = REQUEST_TIMEOUT_MS + 5_000;
+const UNARY_CUT_AFTER_MS = REQUEST_TIMEOUT_MS + 5_000;
 /** A stream ends by itself after an hour; 5 s more, and it is stuck. */
 const STREAM_CUT_AFTER_MS = WATCH_MAX_MS + 5_000;
 /** How long a caller may go on sending a body that nobody wants before it is cut. */
@@ -89,9 +98,14 @@ export function routeRequests(
   endpoints: ReadonlyMap<string, Endpoint>,
   options: RoutingOptions,
 ): RequestListener {
+  const { isLoopbackOnly = false, unaryCutAfterMs = UNARY_CUT_AFTER_MS } = options;
   return function onRequest(request, response) {
+    const path = pathOf(request);
+    const endpoint = endpoints.get(path);
+    cutStuck(response, unaryCutAfterMs, endpoint?.isStream ?? false);
     const startMs = options.monotonicMs();
     const record: RequestRecord = { requestId: requestIdOf(request), protocol: "http" };
+    if (endpoint !== undefined) record.endpoint = path;
     response.setHeader("x-request-id", record.requestId);
     response.once("close", () => {
       const durationMs = options.monotonicMs() - startMs;
@@ -107,7 +121,7 @@ export function routeRequests(
     // What it would tell is known from "close".
     request.on("error", () => undefined);
     response.on("error", () => undefined);
-    serve(request, response, endpoints, record)
+    serve(request, response, endpoint, isLoopbackOnly, record)
       .catch((error: unknown) => answerFault(response, error, record, options.log))
       // No rejection may be left over, since it would end the process.
       .catch(() => response.destroy());
@@ -117,22 +131,24 @@ export function routeRequests(
 async function serve(
   request: NodeRequest,
   response: NodeResponse,
-  endpoints: ReadonlyMap<string, Endpoint>,
+  endpoint: Endpoint | undefined,
+  isLoopbackOnly: boolean,
   record: RequestRecord,
 ): Promise<void> {
-  if (!isValidHost(hostOf(request))) {
+  const host = hostOf(request);
+  if (!isValidHost(host)) {
     return sendProblem(response, 400, "The Host header is missing or malformed.", record);
   }
-  const path = pathOf(request);
-  const endpoint = endpoints.get(path);
+  if (isLoopbackOnly && !isLoopbackHost(host)) {
+    const detail = "Without signatures, the Host header must name this machine, as localhost does.";
+    return sendProblem(response, 400, detail, record);
+  }
   if (endpoint === undefined) return sendProblem(response, 404, "There is nothing here.", record);
-  record.endpoint = path;
   const allowed = ALLOWED_METHODS[endpoint.method];
   if (!allowed.includes(request.method ?? "")) {
     const detail = `This path takes ${endpoint.method} only.`;
     return sendProblem(response, 405, detail, record, { allow: allowed.join(", ") });
   }
-  cutAfter(response, endpoint.cutAfterMs);
   await endpoint.handle(request, response, record);
 }
 
@@ -156,14 +172,14 @@ function endpointsByPath(options: RouterOptions): ReadonlyMap<string, Endpoint> 
   const endpoints = new Map<string, Endpoint>();
   const budget = createBodyBudget(SINGLE_BODIES_MAX_BYTES);
   for (const [path, { method, handle }] of restRoutes({ ...options, budget })) {
-    endpoints.set(path, { method, handle, cutAfterMs: UNARY_CUT_AFTER_MS });
+    endpoints.set(path, { method, handle, isStream: false });
   }
   const signedMethods = signedMethodsByPath(options.ingest, budget);
   for (const handler of protocolHandlers(options)) {
     const signed = signedMethods.get(handler.requestPath);
     endpoints.set(handler.requestPath, {
       method: "POST",
-      cutAfterMs: handler.method.methodKind === "unary" ? UNARY_CUT_AFTER_MS : STREAM_CUT_AFTER_MS,
+      isStream: handler.method.methodKind !== "unary",
       handle: (request, response, record) => {
         const call = { request, response, handler, record, log: options.log };
         return signed === undefined
@@ -203,9 +219,15 @@ function protocolHandlers(options: RouterOptions): readonly UniversalHandler[] {
   return router.handlers;
 }
 
-/** Ends a request that is stuck, whatever it waits for. */
-function cutAfter(response: NodeResponse, milliseconds: number): void {
-  const timer = setTimeout(() => response.destroy(), milliseconds).unref();
+/**
+ * Ends a request that is stuck, whatever it waits for: also for a caller that never reads
+ * its answer. Only a stream that has more to tell lasts longer.
+ */
+function cutStuck(response: NodeResponse, unaryMs: number, isStream: boolean): void {
+  let timer = setTimeout(() => {
+    if (!isStream || response.writableEnded) response.destroy();
+    else timer = setTimeout(() => response.destroy(), STREAM_CUT_AFTER_MS - unaryMs).unref();
+  }, unaryMs).unref();
   response.once("close", () => clearTimeout(timer));
 }
 
@@ -251,7 +273,7 @@ function writeLogLine(
     request_id: record.requestId,
     protocol: record.protocol,
     http_version: request.httpVersion,
-    method: request.method,
+    method: request.method?.slice(0, LOGGED_METHOD_MAX_LENGTH),
     // Without the query string, in which callers tend to put secrets.
     path: pathOf(request).slice(0, LOGGED_PATH_MAX_LENGTH),
     http_status: response.headersSent ? response.statusCode : undefined,

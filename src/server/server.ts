@@ -60,8 +60,11 @@ export interface RunningServer {
 
 /** The longest that a request waits for the store. */
 const STORE_TIMEOUT_MS = 5_000;
+/** Signals in one statement. More only delays those that wait for it. */
 const BATCH_MAX_SIZE = 256;
+/** While one batch waits for its commit, the next is on its way. */
 const BATCHES_IN_FLIGHT_MAX = 2;
+/** Signals that wait: about what the database stores in a second. Beyond it, `OVERLOADED`. */
 const QUEUED_MAX = 10_000;
 const PRODUCERS_TIMEOUT_MS = 5_000;
 const READINESS_TIMEOUT_MS = 2_000;
@@ -107,6 +110,11 @@ async function start(
   log: Logger,
   parts: AsyncDisposableStack,
 ): Promise<Omit<RunningServer, "close">> {
+  if (!config.isSigningRequired) {
+    log.warn(
+      "HMAC_PRODUCER_ENABLED is false: unsigned signals are taken from anyone on this machine",
+    );
+  }
   const { database, databaseUrl } = await openSafeDatabase(config, log, parts);
   const masterKey = config.masterKey ?? (await loadMasterKey(config.dataDir));
   const ownProducer = needsOwnProducer(config) ? await localProducer(config.dataDir) : undefined;
@@ -240,6 +248,7 @@ export async function serveSignals({
     log,
     onRequestDone: metrics.requestDone,
     version: VERSION,
+    isLoopbackOnly: !config.isSigningRequired,
     shutdownSignal: shutdown.signal,
   });
   const listener = await listen({

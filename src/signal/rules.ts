@@ -78,7 +78,8 @@ const proseText = text(
   /[^\P{Cc}\t\n]/u,
   "must be text without control characters (but tab and newline) or unpaired surrogates",
 );
-const timeRule = "must be a valid time with at most 9 fraction digits, up to the year 9999";
+const timeRule =
+  "must be a time with its zone, such as 2025-10-25T14:30:45Z, with at most 9 fraction digits, up to the year 9999";
 const time = z.bigint(phrase(timeRule)).lte(LATEST_TIME, timeRule);
 
 const confidenceRule = "must be a number from 0 to 1";

@@ -6,7 +6,10 @@
  * the driver then waits with it. So each statement is raced against a clock here. When
  * the clock wins, or a connection breaks, the pool is retired: new statements go to a
  * fresh pool at once, and the old one is destroyed when the last statement on it has
- * ended, which is bounded by that statement's own deadline.
+ * ended, which is bounded by that statement's own deadline, or when the next is retired.
+ *
+ * A deadline too short for a busy server to keep says nothing about its connections: such
+ * a statement fails alone. Else a few impatient callers could take them from all others.
  *
  * A statement that missed its deadline may still commit later, on a server that was only
  * slow. Whoever gets a {@link StoreUnavailableError} does not know the outcome and may
@@ -22,7 +25,7 @@ import { createPool, type Pool, type Sql } from "./pool.ts";
 export interface DatabaseOptions {
   /** `postgres://user:password@host:port/database`. */
   readonly url: string;
-  /** The most connections at a time, at least 1. While a retired pool ends, up to twice. */
+  /** The most connections at a time, at least 1. While a retired pool ends, twice as many. */
   readonly poolSize: number;
   readonly log: Logger;
   /** What `pg_stat_activity` shows. Default `countersign`. */
@@ -37,6 +40,11 @@ export interface DatabaseOptions {
   readonly statementTimeoutMs?: number;
   /** After how long the server gives up waiting for a lock. Default 5,000 ms. */
   readonly lockTimeoutMs?: number;
+  /**
+   * How long a statement must have waited in vain for the connections to count as stalled.
+   * Default 2,000 ms.
+   */
+  readonly stallTimeoutMs?: number;
 }
 
 export interface Database {
@@ -61,6 +69,13 @@ export interface Database {
 
 const DEFAULT_CLOSE_TIMEOUT_MS = 5_000;
 
+/**
+ * Longer than a healthy server takes, however busy, and no longer than the shortest deadline
+ * that the service sets itself: that of its readiness check, which finds a stall even if
+ * nobody else waits so long.
+ */
+const DEFAULT_STALL_TIMEOUT_MS = 2_000;
+
 /** A pool, and how many statements wait for its answer. */
 interface PoolInUse {
   readonly pool: Pool;
@@ -70,6 +85,7 @@ interface PoolInUse {
 
 /** Opens no connection yet, so it succeeds while the database is away. */
 export function openDatabase(options: DatabaseOptions): Database {
+  const stallTimeoutMs = options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS;
   const pools = new Set<PoolInUse>();
   let current = addPool();
   let closed = false;
@@ -84,15 +100,20 @@ export function openDatabase(options: DatabaseOptions): Database {
     if (inUse.retired || closed) {
       return;
     }
+    for (const other of pools) {
+      if (other.retired) {
+        destroy(other);
+      }
+    }
     inUse.retired = true;
     current = addPool();
     options.log.warn({ cause }, "database connections are replaced");
   }
 
-  function destroyIfUnused(inUse: PoolInUse): void {
-    if (inUse.retired && inUse.waiting === 0) {
+  /** What still runs on it fails, and some of it may still commit. */
+  function destroy(inUse: PoolInUse): void {
+    if (pools.delete(inUse)) {
       inUse.pool.destroy();
-      pools.delete(inUse);
     }
   }
 
@@ -109,13 +130,16 @@ export function openDatabase(options: DatabaseOptions): Database {
         return await withDeadline(timeoutMs, work);
       } catch (error) {
         const failure = toStoreUnavailableError(error);
-        if (isConnectionFailure(error)) {
+        const isImpatient = error instanceof StoreUnavailableError && timeoutMs < stallTimeoutMs;
+        if (isConnectionFailure(error) && !isImpatient) {
           retire(inUse, failure.message);
         }
         throw failure;
       } finally {
         inUse.waiting -= 1;
-        destroyIfUnused(inUse);
+        if (inUse.retired && inUse.waiting === 0) {
+          destroy(inUse);
+        }
       }
     },
 

@@ -100,7 +100,14 @@ export async function startEmbeddedPostgres(
     url,
     async close() {
       isClosed = true;
-      const { attendance } = await presence;
+      let attendance: Attendance;
+      try {
+        ({ attendance } = await presence);
+      } catch (error) {
+        // It died before and did not come back, so there is nothing to leave.
+        log.warn({ err: error }, "embedded PostgreSQL was lost and is given up");
+        return;
+      }
       try {
         if (await attendance.leave()) {
           await stopPostmaster(context);

@@ -120,23 +120,23 @@ const STALLS = [
   {
     fault: "whose processes are all stopped",
     open: stoppedProcesses,
-    refused: OUT_OF_TIME,
+    refused: [OUT_OF_TIME],
   },
   {
     fault: "that no byte reaches",
     open: behindProxy((proxy) => proxy.stall()),
-    refused: OUT_OF_TIME,
+    refused: [OUT_OF_TIME],
   },
   {
     fault: "whose answers are lost",
     open: behindProxy((proxy) => proxy.loseAnswers()),
-    refused: OUT_OF_TIME,
+    refused: [OUT_OF_TIME],
   },
   {
     fault: "that refuses connections",
     open: behindProxy((proxy) => proxy.refuse()),
-    // Nothing has to be waited for.
-    refused: { status: 503, reason: "STORE_UNAVAILABLE" },
+    // Nothing has to be waited for, unless another batch is just finding that out.
+    refused: [{ status: 503, reason: "STORE_UNAVAILABLE" }, OUT_OF_TIME],
   },
 ] as const;
 
@@ -175,7 +175,7 @@ describe.concurrent("a database", () => {
       // The process itself is well, and must not be restarted for its database's sake.
       expect((await getJson(`${server.url}/api/v1/health`)).status).toBe(200);
       for (const { status, reason, afterMs } of impatient) {
-        expect({ status, reason }).toEqual(refused);
+        expect(refused).toContainEqual({ status, reason });
         expect(afterMs).toBeLessThan(CALLER_TIMEOUT_MS + 2_000);
       }
 
@@ -209,8 +209,14 @@ describe.concurrent("a database", () => {
     await deliver(sent, senders);
     proxy.abandon();
     const inDoubt = senders.map(() => nextSent());
-    for (const { outcome, afterMs } of await sendEach(inDoubt, senders)) {
-      expect(outcome).toEqual({ kind: "refused", reason: "STORE_UNAVAILABLE" });
+    const answers = await sendEach(inDoubt, senders);
+    // Those that came first were on the dead connection; later ones may find the new one.
+    expect(answers.map(({ outcome }) => outcome)).toContainEqual({
+      kind: "refused",
+      reason: "STORE_UNAVAILABLE",
+    });
+    for (const { outcome, afterMs } of answers) {
+      expect(outcome.kind).not.toBe("unanswered");
       expect(afterMs).toBeLessThan(ANSWER_WITHIN_MS);
     }
     const retried = await sendEach(inDoubt, senders);

@@ -87,8 +87,24 @@ it("refuses an unknown field number in protobuf, at every level", async () => {
   expect(await refusalOf(INGEST_PATH, inSignal, "proto")).toEqual(MALFORMED);
   expect(await refusalOf(INGEST_BATCH_PATH, inBatch, "proto")).toEqual(MALFORMED);
   expect(await refusalOf(INGEST_BATCH_PATH, inItem, "proto")).toEqual(MALFORMED);
+  expect(await refusalOf(INGEST_PATH, inPayload(unknownField()), "proto")).toEqual(MALFORMED);
+  const inEntry = delimited(1, unknownField());
+  expect(await refusalOf(INGEST_PATH, inPayload(inEntry), "proto")).toEqual(MALFORMED);
+  const inValue = delimited(1, delimited(2, unknownField()));
+  expect(await refusalOf(INGEST_PATH, inPayload(inValue), "proto")).toEqual(MALFORMED);
   expect(await interop.all()).toHaveLength(storedBefore);
 });
+
+/** An IngestRequest, but for these bytes of its payload valid. */
+function inPayload(bytes: Uint8Array): Uint8Array {
+  const request = toBinary(IngestRequestSchema, validIngestRequest());
+  // A message that comes in two parts is merged.
+  return Buffer.concat([request, delimited(1, delimited(13, bytes))]);
+}
+
+function delimited(field: number, bytes: Uint8Array): Uint8Array {
+  return new BinaryWriter().tag(field, WireType.LengthDelimited).bytes(bytes).finish();
+}
 
 it("refuses an unknown name of a side in JSON", async () => {
   const body = JSON.stringify(withSignalField("side", "SIDE_BUYY"));

@@ -60,7 +60,43 @@ test("a body that does not end in time is refused, and one that breaks off is ab
   expect(await readBody(broken, limits())).toEqual({ kind: "aborted" });
 });
 
+test("a small piece does not keep the slab that it was read into", async () => {
+  const slab = Buffer.alloc(65_536);
+  const small = new PassThrough();
+  small.end(slab.subarray(0, 1));
+  const copied = await readBody(small, limits());
+  expect(copied.kind === "read" && copied.bytes.buffer.byteLength).toBe(1);
+
+  const large = new PassThrough();
+  large.end(slab.subarray(0, 40_000));
+  const kept = await readBody(large, limits({ maxBytes: 65_536 }));
+  expect(kept.kind === "read" && kept.bytes.buffer).toBe(slab.buffer);
+});
+
 describe("a budget", () => {
+  test("is charged for the memory that a body keeps, not for its length", async () => {
+    async function charged(...pieces: readonly Buffer[]): Promise<number> {
+      let total = 0;
+      const reservation = {
+        take: (bytes: number) => {
+          total += bytes;
+          return true;
+        },
+        [Symbol.dispose]: () => undefined,
+      };
+      const stream = new PassThrough();
+      const reading = readBody(stream, limits({ reservation }));
+      for (const piece of pieces) stream.write(piece);
+      stream.end();
+      await reading;
+      return total;
+    }
+    expect(await charged(Buffer.alloc(900).subarray(0, 500))).toBe(900);
+    expect(await charged(Buffer.alloc(900).subarray(0, 400))).toBe(400);
+    expect(await charged(Buffer.alloc(100), Buffer.alloc(1))).toBe(200);
+    expect(await charged(Buffer.alloc(600), Buffer.alloc(1))).toBe(1_000);
+  });
+
   test("is shared, and gets back what was taken", async () => {
     const budget = createBodyBudget(100);
     {

@@ -2,6 +2,7 @@
  * What load balancers and orchestrators ask: alive, ready, which version; over REST and
  * by the standard gRPC service, with a client that is not ours.
  */
+import http2 from "node:http2";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
@@ -19,9 +20,11 @@ import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { type FaultyProxy, startProxy } from "../support/proxy.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 import { eventually } from "./support/eventually.ts";
+import { startRouter } from "./support/routerServer.ts";
 import { connectError, framed, grpcError, http2Post } from "./support/wire.ts";
 
 const CHECK = "/grpc.health.v1.Health/Check";
+const WATCH = "/grpc.health.v1.Health/Watch";
 
 const definition = loadSync(
   join(fileURLToPath(new URL("../../proto", import.meta.url)), "grpc/health/v1/health.proto"),
@@ -132,12 +135,13 @@ describe("the gRPC service", () => {
   test("forgets a watcher that is gone", async () => {
     const { stream, seen } = watch("");
     await expect.poll(() => seen).toEqual(["SERVING"]);
+    const aborted = () =>
+      server.logLines.filter(
+        ({ path, msg }) => path === "/grpc.health.v1.Health/Watch" && msg === "request aborted",
+      ).length;
+    const before = aborted();
     stream.cancel();
-    await eventually("the line of its request", () =>
-      server.logLines.some(
-        ({ path, msg }) => path === "/grpc.health.v1.Health/Watch" && msg !== "",
-      ),
-    );
+    await eventually("the line of its request", () => aborted() === before + 1);
   });
 
   test("takes Connect and gRPC-Web, too", async () => {
@@ -198,6 +202,48 @@ test("REST tells that the server is alive, ready, and which version it is", asyn
   expect(await get("ready")).toEqual({ status: "ready" });
   expect(await get("version")).toEqual({ name: "countersign", version: expect.any(String) });
   expect(await get("health?verbose=1")).toEqual({ status: "ok" });
+});
+
+test("no more than 256 watch at once, all on one poller, and each that leaves makes room", async () => {
+  let asked = 0;
+  const crowded = await startRouter(
+    () => Promise.reject(new Error("nothing is ingested here")),
+    async () => {
+      asked += 1;
+      return true;
+    },
+  );
+  onTestFinished(() => crowded.close());
+  const sessions = [1, 2, 3].map(() => http2.connect(crowded.url));
+  onTestFinished(() => {
+    for (const session of sessions) session.destroy();
+  });
+  let watching = 0;
+  const open = (index: number) => {
+    const session = sessions[index % sessions.length] as http2.ClientHttp2Session;
+    const headers = { "content-type": "application/grpc", te: "trailers" };
+    const stream = session.request({ ":method": "POST", ":path": WATCH, ...headers });
+    stream.on("error", () => undefined);
+    stream.once("data", () => {
+      watching += 1;
+    });
+    stream.end(framed(Buffer.alloc(0)));
+    return stream;
+  };
+  const streams = Array.from({ length: 256 }, (_, index) => open(index));
+  await eventually("256 watches", () => watching === 256);
+
+  const headers = { "content-type": "application/grpc" };
+  const refused = await http2Post(crowded.url, WATCH, headers, framed(Buffer.alloc(0)));
+  expect(grpcError(refused.headers)?.code).toBe("resource_exhausted");
+  const askedBefore = asked;
+  await eventually("three looks", () => asked >= askedBefore + 3);
+  expect(asked).toBeLessThan(askedBefore + 10);
+
+  streams[0]?.close(http2.constants.NGHTTP2_CANCEL);
+  await eventually("room", () => crowded.logLines.length === 2);
+  open(0);
+  await eventually("one more", () => watching === 257);
 });
 
 test("a flood of questions asks the database once a second", async () => {

@@ -7,7 +7,15 @@ import { pino } from "pino";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { StoreUnavailableError } from "../../src/ingest/index.ts";
 import { createLog } from "../../src/server/log.ts";
-import { data, headers, NO_ERROR, opening, post, reset } from "../attacks/support/http2Frames.ts";
+import {
+  data,
+  END_STREAM,
+  headers,
+  NO_ERROR,
+  opening,
+  post,
+  reset,
+} from "../attacks/support/http2Frames.ts";
 import { exchange, type HeaderLines, rawPost, rawRequest } from "../attacks/support/rawHttp1.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import {
@@ -94,6 +102,12 @@ describe("a request has exactly one line", () => {
     // Who it claimed to be is not proven.
     expect(line).not.toHaveProperty("producer_id");
     expect(line).not.toHaveProperty("stored");
+  });
+
+  test("with the count of one that REST alone refuses", async () => {
+    await send(server.url, "REST", bodies({}, { validate_only: "yes" }));
+    const [line] = await newLines(1);
+    expect(line).toMatchObject({ reason: "INVALID_SIGNAL", stored: 0, refused: 1 });
   });
 
   test("with the producer of one whose clock is wrong", async () => {
@@ -214,6 +228,14 @@ describe("what comes from outside", () => {
     await exchange(server.port, [rawRequest(`GET ${path} HTTP/1.1`, [["host", "a"]])]);
     const [line] = await newLines(1);
     expect(line?.path).toBe(path.slice(0, 200));
+  });
+
+  test("is cut also where it is the method, which HTTP/2 lets be of any length", async () => {
+    const fields = [[":method", "M".repeat(12_000)], ...post("/nothing").slice(1)] as const;
+    const bytes = Buffer.concat([opening(), headers(1, fields, END_STREAM)]);
+    await exchange(server.port, [bytes], "closed", 300);
+    const [line] = await newLines(1);
+    expect(line?.method).toBe("M".repeat(20));
   });
 
   test("is not in it: neither a signal nor a header", async () => {

@@ -14,7 +14,7 @@ import {
   post,
   reset,
 } from "../attacks/support/http2Frames.ts";
-import { exchange, rawPost } from "../attacks/support/rawHttp1.ts";
+import { exchange, rawPost, rawRequest } from "../attacks/support/rawHttp1.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 import { restBody, validIngestRequest } from "../support/signals.ts";
@@ -65,6 +65,24 @@ test("takes the producer's word for who it is", async () => {
     expect(row?.producer_id).toBe(stored);
   }
 });
+
+test.each([
+  ["localhost", 200],
+  ["LocalHost:1", 200],
+  ["127.0.0.1:8080", 200],
+  ["127.9.9.9", 200],
+  ["[::1]:8080", 200],
+  ["[::2]", 400],
+  ["192.168.0.1", 400],
+  ["127.evil.example", 400],
+  ["localhost.evil.example:8080", 400],
+])(
+  "serves the host %s with %d, so that no web page can send under its own name",
+  async (host, status) => {
+    const request = rawRequest("GET /api/v1/health HTTP/1.1", [["host", host]]);
+    expect((await exchange(server.port, [request])).status).toBe(status);
+  },
+);
 
 test("takes no producer id that is none", async () => {
   for (const producerId of ["-x", "a b", "a".repeat(65), "\xfc"]) {

@@ -31,6 +31,8 @@ function open(options: Partial<DatabaseOptions> = {}): Database {
     url: testDatabase.url,
     poolSize: 3,
     log: silentLog,
+    // So that the tests of a stall take no seconds.
+    stallTimeoutMs: 100,
     ...options,
   });
   onTestFinished(() => database.close(100));
@@ -39,6 +41,23 @@ function open(options: Partial<DatabaseOptions> = {}): Database {
 
 const ping = (database: Database, timeoutMs = TIMEOUT_MS) =>
   database.query<{ one: number }>(timeoutMs, (sql) => sql`SELECT 1 AS one`);
+
+/** A log, and how often it says that connections are replaced. */
+function countReplacements() {
+  const lines: string[] = [];
+  const stream = new Writable({
+    write(chunk, _, done) {
+      lines.push(String(chunk));
+      done();
+    },
+  });
+  return {
+    log: pino(stream),
+    get replacements() {
+      return lines.filter((line) => line.includes("database connections are replaced")).length;
+    },
+  };
+}
 
 /** How long something took that was meant to fail, and with what. */
 async function measureFailure(work: Promise<unknown>) {
@@ -71,6 +90,28 @@ describe("a statement", () => {
     );
     await measureFailure(database.query(100, (sql) => sql`SELECT pg_sleep(3)`));
     expect(await other).toEqual([{ done: true }]);
+  });
+
+  test("that is impatient fails alone, however many come to a busy server", async () => {
+    const counter = countReplacements();
+    const database = openDatabase({ url: testDatabase.url, poolSize: 3, log: counter.log });
+    onTestFinished(() => database.close(100));
+    const busy = [1, 2, 3].map(() =>
+      database.query<{ done: boolean }>(
+        TIMEOUT_MS,
+        (sql) => sql`SELECT true AS done FROM pg_sleep(0.3)`,
+      ),
+    );
+    await sleep(50);
+    const impatient = await Promise.all(
+      Array.from({ length: 50 }, (_, index) => measureFailure(ping(database, 1 + (index % 5)))),
+    );
+    for (const { error } of impatient) {
+      expect(error).toBeInstanceOf(StoreUnavailableError);
+    }
+    expect(await Promise.all(busy)).toEqual([1, 2, 3].map(() => [{ done: true }]));
+    expect(await ping(database)).toEqual([{ one: 1 }]);
+    expect(counter.replacements).toBe(0);
   });
 
   test("that the server ends for its own timeout leaves the connections alone", async () => {
@@ -153,6 +194,38 @@ describe("a network", () => {
     }
     await sleep(100);
     expect(proxy.openConnections).toBeLessThanOrEqual(1);
+  });
+
+  test("that swallows everything is noticed within the time of a readiness check", async () => {
+    await using proxy = await startFaultyProxy(testDatabase.url);
+    const counter = countReplacements();
+    const database = openDatabase({ url: proxy.url, poolSize: 3, log: counter.log });
+    onTestFinished(() => database.close(100));
+    await ping(database);
+    proxy.stall();
+    await measureFailure(ping(database, 1_000));
+    expect(counter.replacements).toBe(0);
+    await measureFailure(ping(database, 2_000));
+    expect(counter.replacements).toBe(1);
+  });
+
+  test("that swallows everything again and again leaves one retired pool at a time", async () => {
+    await using proxy = await startFaultyProxy(testDatabase.url);
+    const database = open({ url: proxy.url, poolSize: 1 });
+    await ping(database);
+    proxy.stall();
+    const patient: ReturnType<typeof measureFailure>[] = [];
+    for (let round = 0; round < 4; round += 1) {
+      patient.push(measureFailure(ping(database, TIMEOUT_MS)));
+      await measureFailure(ping(database, 100));
+      await sleep(20);
+      expect(proxy.openConnections).toBeLessThanOrEqual(2);
+    }
+    const first = await patient[0];
+    expect(first?.error).toBeInstanceOf(StoreUnavailableError);
+    expect(first?.elapsedMs).toBeLessThan(1_000);
+    await database.close(0);
+    await Promise.all(patient);
   });
 
   test("that cuts connections fails what runs, and service resumes when it heals", async () => {

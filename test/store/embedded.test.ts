@@ -5,6 +5,7 @@ import {
   chmod,
   chown,
   cp,
+  link as linkHard,
   lstat,
   mkdir,
   readdir,
@@ -23,7 +24,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import postgres from "postgres";
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { isAlive } from "../../src/store/embedded/process.ts";
+import { isAlive, servesCluster } from "../../src/store/embedded/process.ts";
 import {
   type EmbeddedPostgres,
   EmbeddedPostgresError,
@@ -414,6 +415,62 @@ describe("a start that cannot succeed", () => {
     const attempt = start(dataDir);
     await expect(attempt).rejects.toThrow(NoEmbeddedPostgresError);
     await expect(attempt).rejects.toThrow(/sunos.*DATABASE_URL/);
+  });
+});
+
+test("closing a server that died and cannot be started again gives it up", async () => {
+  const dataDir = await copyUsedDataDir();
+  const server = await start(dataDir, 1_000);
+  await writeFile(path.join(dataDir, "postgres", "postgresql.conf"), "no_such_setting = 1\n");
+  process.kill((await readPid(dataDir)) ?? 0, "SIGKILL");
+  await sleep(200);
+  await server.close();
+});
+
+describe("a process", () => {
+  test.each([
+    ["with exactly that directory", ["-D", "DIR"], true],
+    ["with that directory in one word", ["-DDIR"], true],
+    ["with a slash at the end", ["-D", "DIR/"], true],
+    ["with a longer directory", ["-D", "DIR2"], false],
+    ["that only reads a file in it", ["DIR/postgres.log"], false],
+    ["with no directory", ["-D"], false],
+  ])("%s is told from others", async (_, args, expected) => {
+    const dir = await realpath(await makeDataDir());
+    const idle = ["-e", "setTimeout(() => {}, 60_000)", "--"];
+    const child = spawn(process.execPath, [...idle, ...args.map((arg) => arg.replace("DIR", dir))]);
+    onTestFinished(() => void child.kill("SIGKILL"));
+    await once(child, "spawn");
+    expect(await servesCluster(child.pid ?? 0, dir)).toBe(expected);
+  });
+});
+
+describe("a link that the server's account put in place of", () => {
+  test("the log is refused, and what it points to stays as it is", async () => {
+    const dataDir = await copyUsedDataDir();
+    const target = path.join(dataDir, "precious");
+    await writeFile(target, "precious", { mode: 0o600 });
+    const before = await stat(target);
+    const log = path.join(dataDir, "postgres", "postgres.log");
+    // A hard link shows only where the directory is another account's than the file.
+    for (const put of isRoot ? [symlink, linkHard] : [symlink]) {
+      await rm(log);
+      await put(target, log);
+      await expect(start(dataDir)).rejects.toThrow(/postgres\.log is a link/);
+      expect(await readFile(target, "utf8")).toBe("precious");
+      const { uid, gid, mode } = await stat(target);
+      expect({ uid, gid, mode }).toEqual({ uid: before.uid, gid: before.gid, mode: before.mode });
+    }
+  });
+
+  test("the password is not read", async () => {
+    const dataDir = await copyUsedDataDir();
+    const password = path.join(dataDir, "postgres", "countersign.password");
+    const target = path.join(dataDir, "precious");
+    await cp(password, target);
+    await rm(password);
+    await symlink(target, password);
+    await expect(start(dataDir)).rejects.toThrow(/countersign\.password is a link/);
   });
 });
 

@@ -3,7 +3,7 @@
  * names, and prepares the database that {@link createTestDatabase} copies.
  */
 import { randomUUID } from "node:crypto";
-import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { TestProject } from "vitest/node";
@@ -30,8 +30,19 @@ export async function setup(project: TestProject): Promise<void> {
   await migrateUp(database, silentLog);
   await database.close();
 
+  project.provide("processCoverageDir", await makeProcessCoverageDir(project));
   project.provide("postgresUrl", serverUrl);
   project.provide("postgresTemplate", template);
+}
+
+/** An empty folder for what started processes cover; `undefined` if nothing is measured. */
+async function makeProcessCoverageDir(project: TestProject): Promise<string | undefined> {
+  const { enabled, reportsDirectory } = project.vitest.config.coverage;
+  if (!enabled) return undefined;
+  const dir = path.resolve(project.config.root, reportsDirectory, "processes");
+  await rm(dir, { recursive: true, force: true });
+  await mkdir(dir, { recursive: true });
+  return dir;
 }
 
 export async function teardown(): Promise<void> {

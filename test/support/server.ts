@@ -9,6 +9,7 @@ import { type Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { serverConfigFromEnv, startServer } from "../../src/server/index.ts";
 import { formatTimestamp, Secret, signatureHeaders } from "../../src/signing/index.ts";
+import { coverageEnv } from "./processCoverage.ts";
 
 /** The producer that every test server knows. */
 export const TEST_PRODUCER_ID = "test-bot";
@@ -96,7 +97,7 @@ export async function spawnServer(
   { hasOwnGroup = false }: { readonly hasOwnGroup?: boolean } = {},
 ): Promise<ServerProcess> {
   const child = spawn(process.execPath, [MAIN, "serve"], {
-    env: { PATH: process.env.PATH, ...env },
+    env: { PATH: process.env.PATH, ...coverageEnv(), ...env },
     stdio: ["ignore", "pipe", "pipe"],
     detached: hasOwnGroup,
   });

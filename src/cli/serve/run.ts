@@ -62,7 +62,7 @@ function isOfOperations({ port, hostname }: ListenError, config: ServerConfig): 
   return hostname === config.opsHost && hostname !== config.host;
 }
 
-/** Resolves at the first SIGINT or SIGTERM; a second one ends the process. */
+/** Resolves at the first signal that asks for an end; a second one ends the process. */
 function awaitStopRequest(): Promise<void> {
   return new Promise((resolve) => {
     let isRequested = false;
@@ -74,6 +74,8 @@ function awaitStopRequest(): Promise<void> {
     }
     process.on("SIGINT", onSignal);
     process.on("SIGTERM", onSignal);
+    // The terminal was closed.
+    process.on("SIGHUP", onSignal);
   });
 }
 

@@ -10,22 +10,20 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import {
   chmod,
-  chown,
   lstat,
   mkdir,
   open,
   readdir,
-  readFile,
   realpath,
   rename,
   rm,
   symlink,
-  writeFile,
 } from "node:fs/promises";
 import path from "node:path";
 import type { Logger } from "pino";
 import { type Account, canReach } from "./account.ts";
 import type { Binaries } from "./binaries.ts";
+import { giveDirectory, readPlainFile } from "./files.ts";
 import { isAlive } from "./process.ts";
 import { EmbeddedPostgresError, runProgram } from "./run.ts";
 
@@ -85,7 +83,7 @@ export async function checkCluster(
       `${clusterDir} belongs to the account with uid ${account?.uid}, which may not pass through the directories above it. Open them to that account (chmod o+x), or move the data.`,
     );
   }
-  const version = await readFile(path.join(clusterDir, "PG_VERSION"), "utf8").catch(ignoreMissing);
+  const version = await readPlainFile(path.join(clusterDir, "PG_VERSION")).catch(ignoreMissing);
   if (version === undefined) {
     throw new EmbeddedPostgresError(`${clusterDir} is not a PostgreSQL data directory.`);
   }
@@ -99,7 +97,7 @@ export async function checkCluster(
 
 /** The password of {@link DATABASE_USER}. */
 export async function readPassword(clusterDir: string): Promise<string> {
-  return (await readFile(path.join(clusterDir, PASSWORD_FILE), "utf8")).trim();
+  return (await readPlainFile(path.join(clusterDir, PASSWORD_FILE))).trim();
 }
 
 /**
@@ -165,10 +163,9 @@ async function initialize(
   // initdb wants its directory empty, so the password waits beside it.
   const passwordFile = `${dir}.password`;
   try {
-    await writeFile(passwordFile, password, { mode: 0o600, flag: "wx" });
+    await writeNewFile(passwordFile, password, account);
     if (account) {
-      await chown(dir, account.uid, account.gid);
-      await chown(passwordFile, account.uid, account.gid);
+      await giveDirectory(dir, account);
     }
     await runProgram(
       binaries.initdb,
@@ -188,8 +185,26 @@ async function initialize(
   } finally {
     await rm(passwordFile, { force: true });
   }
-  await writeFile(path.join(dir, PASSWORD_FILE), password, { mode: 0o600, flush: true });
+  await writeNewFile(path.join(dir, PASSWORD_FILE), password, undefined);
   await syncDirectory(dir);
+}
+
+/** Writes a file to disk that must not be there yet, not even as a link. */
+async function writeNewFile(
+  file: string,
+  content: string,
+  owner: Account | undefined,
+): Promise<void> {
+  const handle = await open(file, "wx", 0o600);
+  try {
+    await handle.writeFile(content);
+    if (owner) {
+      await handle.chown(owner.uid, owner.gid);
+    }
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
 }
 
 /** Gives the finished cluster its name, unless another one has it already. */

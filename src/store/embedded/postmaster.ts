@@ -8,11 +8,12 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { type FileHandle, link, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, link, lstat, rename, rm } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Account } from "./account.ts";
 import type { Binaries } from "./binaries.ts";
+import { appendPlainFile, readPlainFile } from "./files.ts";
 import { createPortChoice } from "./port.ts";
 import { servesCluster } from "./process.ts";
 import { EmbeddedPostgresError, PROGRAM_ENVIRONMENT, runProgram } from "./run.ts";
@@ -57,7 +58,9 @@ const STOP_TIMEOUT_SECONDS = 10;
 const SETTINGS: Readonly<Record<string, string | number>> = {
   listen_addresses: "127.0.0.1",
   unix_socket_directories: "",
-  max_connections: 60,
+  // For the largest DATABASE_POOL_SIZE, 100, twice while a pool is replaced, and for other
+  // servers on the same DATA_DIR. One that is not used costs 50 KB of shared memory.
+  max_connections: 300,
   fsync: "on",
   full_page_writes: "on",
   synchronous_commit: "on",
@@ -157,7 +160,7 @@ interface Lock extends Postmaster {
 
 /** Its lines are listed in PostgreSQL's source, `src/include/utils/pidfile.h`. */
 async function readLock(clusterDir: string): Promise<Lock | undefined> {
-  const text = await readFile(path.join(clusterDir, LOCK_FILE), "utf8").catch(
+  const text = await readPlainFile(path.join(clusterDir, LOCK_FILE)).catch(
     (error: NodeJS.ErrnoException) => {
       if (error.code !== "ENOENT") {
         throw error;
@@ -185,7 +188,7 @@ async function clearLock(clusterDir: string, stale: Lock): Promise<void> {
     return;
   }
   // Meanwhile a new postmaster may have put its own lock there: that one goes back.
-  const taken = await readFile(aside, "utf8");
+  const taken = await readPlainFile(aside);
   if (Number.parseInt(taken, 10) !== stale.pid) {
     await link(aside, lockFile).catch(() => {});
   }
@@ -233,21 +236,17 @@ function hasEnded(child: ChildProcess): boolean {
 
 async function openLog(clusterDir: string, account: Account | undefined): Promise<FileHandle> {
   const file = path.join(clusterDir, LOG_FILE);
-  const size = await stat(file).then(
+  const size = await lstat(file).then(
     (stats) => stats.size,
     () => 0,
   );
   if (size > LOG_MAX_BYTES) {
     await rename(file, `${file}.1`);
   }
-  const log = await open(file, "a", 0o600);
-  if (account) {
-    await log.chown(account.uid, account.gid);
-  }
-  return log;
+  return appendPlainFile(file, account);
 }
 
 async function readLogTail(clusterDir: string): Promise<string> {
-  const log = await readFile(path.join(clusterDir, LOG_FILE), "utf8").catch(() => "");
+  const log = await readPlainFile(path.join(clusterDir, LOG_FILE)).catch(() => "");
   return log.slice(-LOG_TAIL_BYTES).trim() || "(nothing)";
 }

@@ -6,7 +6,7 @@
  * have gone to something else.
  */
 import { execFile } from "node:child_process";
-import { readFile } from "node:fs/promises";
+import { readFile, realpath } from "node:fs/promises";
 import { promisify } from "node:util";
 
 /** Whether the process runs. A zombie does not. */
@@ -31,7 +31,22 @@ export async function servesCluster(pid: number, clusterDir: string): Promise<bo
   if (!(await isAlive(pid))) {
     return false;
   }
-  return process.platform === "win32" || (await readCommandLine(pid)).includes(clusterDir);
+  if (process.platform === "win32") {
+    return true;
+  }
+  if (process.platform === "linux") {
+    const served = findDataDir(await readArguments(pid));
+    // Whoever started it by hand may have come by a symbolic link or with a slash at the end.
+    return served !== undefined && (await realpath(served).catch(() => served)) === clusterDir;
+  }
+  // Here the arguments have spaces between them; the directory ends where an option begins.
+  return `${await readJoinedArguments(pid)} -`.includes(` -D ${clusterDir} -`);
+}
+
+/** PostgreSQL takes its directory as `-D <dir>` or `-D<dir>`. */
+function findDataDir(args: readonly string[]): string | undefined {
+  const index = args.findIndex((arg) => arg.startsWith("-D"));
+  return index < 0 ? undefined : args[index]?.slice("-D".length) || args[index + 1];
 }
 
 /** The third field of `/proc/<pid>/stat` (proc(5)), after a name that may hold anything. */
@@ -40,13 +55,16 @@ async function readLinuxState(pid: number): Promise<string | undefined> {
   return line.slice(line.lastIndexOf(")") + 1).trimStart()[0];
 }
 
-async function readCommandLine(pid: number): Promise<string> {
-  if (process.platform === "linux") {
-    return readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-  }
+/** Each ends with a NUL (proc(5)). */
+async function readArguments(pid: number): Promise<string[]> {
+  const line = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+  return line.split("\0");
+}
+
+async function readJoinedArguments(pid: number): Promise<string> {
   const ps = promisify(execFile)("/bin/ps", ["-ww", "-o", "args=", "-p", String(pid)]);
   return ps.then(
-    ({ stdout }) => stdout,
+    ({ stdout }) => stdout.trimEnd(),
     () => "",
   );
 }

@@ -17,7 +17,7 @@ CREATE TABLE producers (
   -- NULL allows every instrument, an empty array none.
   allowed_instruments text[]
     CHECK (array_position(allowed_instruments, NULL) IS NULL),
-  -- NULL means the server's default.
+  -- NULL means no limit.
   rate_limit_per_second integer CHECK (rate_limit_per_second > 0),
   created_at timestamptz NOT NULL DEFAULT now(),
   updated_at timestamptz NOT NULL DEFAULT now()

@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import { coverageEnv } from "../../support/processCoverage.ts";
 import { TEST_PRODUCER_ID, TEST_SECRET } from "../../support/server.ts";
 
 /** The file that `bin` names, before it is compiled. */
@@ -52,7 +53,7 @@ export function runShell(line: string, options: RunOptions = {}): Promise<RunRes
 
 function spawnProcess(file: string, args: readonly string[], options: RunOptions): ChildProcess {
   return spawn(file, args, {
-    env: { PATH, ...options.env },
+    env: { PATH, ...coverageEnv(), ...options.env },
     cwd: options.cwd ?? tmpdir(),
     stdio: ["pipe", "pipe", "pipe"],
   });

@@ -145,6 +145,7 @@ export async function startRouterServer(): Promise<Compared> {
     authenticate,
     ingest,
     isReady,
+    isLoopbackOnly: false,
     monotonicMs: systemClock.monotonicMs,
     log: createLog({ logLevel: "info", hostname: "test" }, nowhere),
     version: "0.0.0",

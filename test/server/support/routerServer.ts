@@ -16,6 +16,7 @@ import type { TestServer } from "../../support/server.ts";
 export async function startRouter(
   ingest: Ingest,
   isReady: () => Promise<boolean> = async () => true,
+  unaryCutAfterMs?: number,
 ): Promise<TestServer> {
   const logLines: Record<string, unknown>[] = [];
   const log = new Writable({
@@ -37,6 +38,8 @@ export async function startRouter(
     monotonicMs: systemClock.monotonicMs,
     log: createLog({ logLevel: "info", hostname: "test" }, log),
     version: "0.0.0",
+    isLoopbackOnly: false,
+    ...(unaryCutAfterMs !== undefined && { unaryCutAfterMs }),
     shutdownSignal: shutdown.signal,
   });
   const listener = await listen({ host: "127.0.0.1", port: 0, tls: undefined, onRequest });
