@@ -1,0 +1,59 @@
+/**
+ * What an alert is, and where it goes.
+ */
+import type { SignalInput } from "../input.ts";
+
+/** What an alert is about. Alerts of one kind are held back together when there are many. */
+export type AlertKind =
+  /** A signal could not be delivered and will not be tried again. */
+  | "delivery_failed"
+  /** A signal passed its `expire_time` before it could be delivered. It was not sent. */
+  | "signal_expired"
+  /** The outbox is more than 80 % full. */
+  | "outbox_filling"
+  /** The outbox file was damaged, deleted or could not be written. */
+  | "outbox_damaged"
+  /** The server failed so often that no more calls are made for a while. */
+  | "circuit_opened"
+  /** The server answers again. */
+  | "circuit_closed"
+  /** A text of the bot's own. */
+  | "owner";
+
+/** One message to a person. */
+export interface Alert {
+  readonly kind: AlertKind;
+  /** Plain text, of any length and with any characters: a sink escapes and cuts it. */
+  readonly text: string;
+  /** When it happened, by this machine's clock. */
+  readonly time: Date;
+}
+
+/** A channel to a person. */
+export interface AlertSink {
+  /** Names the channel in the log, such as `telegram`. */
+  readonly name: string;
+  /**
+   * Sends one alert.
+   *
+   * @param signal aborts the attempt when it has taken too long.
+   * @throws if it was not sent. The error must not show the channel's token.
+   */
+  send(alert: Alert, signal: AbortSignal): Promise<void>;
+}
+
+/**
+ * Tells people. None of its methods throws, rejects or waits for a channel before it
+ * returns; the promise tells when the alert was sent, held back or given up, and need not
+ * be awaited.
+ */
+export interface Alerts {
+  /** Sends a text of the bot's own. */
+  sendOwnerAlert(text: string): Promise<void>;
+  /** Tells that a signal could not be delivered, and why. */
+  sendSignalDeliveryError(signal: SignalInput, error: Error): Promise<void>;
+  /** Sends an alert of any kind. */
+  send(kind: AlertKind, text: string): Promise<void>;
+  /** Sends what is queued or held back, for a few seconds at most, and takes no more. */
+  close(): Promise<void>;
+}
