@@ -175,6 +175,9 @@ function relationFaults(read: Variables): string[] {
   if ((read.TLS_CERT_FILE === undefined) !== (read.TLS_KEY_FILE === undefined)) {
     faults.push("TLS_CERT_FILE and TLS_KEY_FILE must be set together");
   }
+  if (read.PORT === read.OPS_PORT && read.PORT !== 0) {
+    faults.push("OPS_PORT must be another port than PORT");
+  }
   if ((read.PRODUCER_ID === undefined) !== (read.HMAC_PRODUCER_SECRET === undefined)) {
     faults.push("PRODUCER_ID and HMAC_PRODUCER_SECRET must be set together");
   }

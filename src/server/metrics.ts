@@ -5,6 +5,7 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { type IngestResult, type SignalStore, StoreUnavailableError } from "../ingest/index.ts";
+import type { DatabaseUsage } from "../store/index.ts";
 import type { AuthenticationFailure } from "./authenticate.ts";
 import type { RequestRecord } from "./requestRecord.ts";
 
@@ -23,6 +24,8 @@ export interface ServerMetrics {
   measured(store: SignalStore): SignalStore;
   /** @param count how many signals are queued now. */
   watchQueue(count: () => number): void;
+  /** @param usage how the connections to the database are used now. */
+  watchDatabase(usage: () => DatabaseUsage): void;
   snapshot(): Promise<MetricsSnapshot>;
 }
 
@@ -51,7 +54,7 @@ export function createServerMetrics(monotonicMs: () => number): ServerMetrics {
 
   const requests = new Counter({
     name: "countersign_requests_total",
-    help: "Requests by what they came to: a reason of the API, or ok, aborted, or http_ and a status.",
+    help: "Requests by what they came to: a reason of the API, or ok, aborted, unimplemented, or http_ and a status.",
     labelNames: ["protocol", "endpoint", "outcome"],
     registers,
   });
@@ -92,15 +95,23 @@ export function createServerMetrics(monotonicMs: () => number): ServerMetrics {
     labelNames: ["reason"],
     registers,
   });
+
+  function gauge(name: string, help: string, value: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(value());
+      },
+    });
+  }
   let batchesInFlight = 0;
-  new Gauge({
-    name: "countersign_batches_in_flight",
-    help: "Batches that wait for the database.",
-    registers,
-    collect() {
-      this.set(batchesInFlight);
-    },
-  });
+  gauge(
+    "countersign_batches_in_flight",
+    "Batches that wait for the database.",
+    () => batchesInFlight,
+  );
 
   // prom-client checks labels each time it is asked for a child, so each is asked for once.
   const requestMetrics = new Map<string, Map<string, RequestMetrics>>();
@@ -165,14 +176,20 @@ export function createServerMetrics(monotonicMs: () => number): ServerMetrics {
     }),
 
     watchQueue(count) {
-      new Gauge({
-        name: "countersign_queued_signals",
-        help: "Signals that wait for a batch to take them.",
-        registers,
-        collect() {
-          this.set(count());
-        },
-      });
+      gauge("countersign_queued_signals", "Signals that wait for a batch to take them.", count);
+    },
+
+    watchDatabase(usage) {
+      gauge(
+        "countersign_database_connections",
+        "Connections to the database that are open or being opened.",
+        () => usage().connections,
+      );
+      gauge(
+        "countersign_database_statements",
+        "Statements that wait for the database's answer, or for a connection.",
+        () => usage().statements,
+      );
     },
 
     snapshot: () => registry.getMetricsAsJSON(),
@@ -217,9 +234,14 @@ export function createWorkersMetrics(servingCount: () => number): WorkersMetrics
   };
 }
 
-function requestOutcome({ reason }: RequestRecord, httpStatus: number | undefined): string {
+function requestOutcome(
+  { reason, isUnimplemented }: RequestRecord,
+  httpStatus: number | undefined,
+): string {
   if (httpStatus === undefined) return "aborted";
   if (reason !== undefined) return reason;
+  // Over gRPC such an answer has the HTTP status 200.
+  if (isUnimplemented === true) return "unimplemented";
   return httpStatus < 400 ? "ok" : `http_${httpStatus}`;
 }
 

@@ -22,6 +22,8 @@ export interface RequestRecord {
   refused?: number;
   /** Why the whole request was refused. */
   reason?: Reason;
+  /** Whether it was refused for being compressed, for which no protocol has a reason. */
+  isUnimplemented?: boolean;
 }
 
 /** Notes the signals' outcomes in the record. */

@@ -14,6 +14,7 @@ import type { DestinationStream, Logger } from "pino";
 import { createBatcher, createIngest } from "../ingest/index.ts";
 import {
   assertSafe,
+  connectionLimit,
   createProducerStore,
   createSignalStore,
   type Database,
@@ -56,6 +57,11 @@ export interface RunningServer {
   readonly producerFile: string | undefined;
   /** Takes no more, finishes what is under way, and lets go of everything. */
   close(): Promise<void>;
+}
+
+/** The operations port cannot be had. The cause is the error of the operating system. */
+export class OpsPortError extends Error {
+  override readonly name = "OpsPortError";
 }
 
 /** The longest that a request waits for the store. */
@@ -149,6 +155,7 @@ async function serve(
   const { monotonicMs } = systemClock;
   if (config.workers === 1) {
     const metrics = createServerMetrics(monotonicMs);
+    metrics.watchDatabase(() => database.usage);
     const own = signalServerConfig(config, found, false);
     const address = await serveSignals({ config: own, database, metrics, log, parts });
     return { address, isServing: () => true, snapshots: async () => [await metrics.snapshot()] };
@@ -287,6 +294,8 @@ async function serveOps(
       log,
       version: VERSION,
     }),
+  }).catch((cause: unknown) => {
+    throw new OpsPortError("The operations port cannot be had", { cause });
   });
   parts.defer(() => listener.close(CLOSE_GRACE_MS));
   return urlOf("http", listener.address);
@@ -308,8 +317,24 @@ async function openSafeDatabase(
   const database = openDatabase({ url, poolSize, log });
   parts.defer(() => database.close());
   await assertSafe(database);
+  await warnOfTooManyConnections(config, database, log);
   await migrateUp(database, log);
   return { database, databaseUrl: url };
+}
+
+/** Under load, a connection too many is refused, and signals with it: better told at the start. */
+async function warnOfTooManyConnections(
+  { workers, databasePoolSize }: ServerConfig,
+  database: Database,
+  log: Logger,
+): Promise<void> {
+  const limit = await connectionLimit(database);
+  const most = databasePoolSize * workers + (workers === 1 ? 0 : POOL_SIZE_BESIDE_WORKERS);
+  if (most <= limit) return;
+  log.warn(
+    { connections_max: most, database_takes: limit },
+    "this server may open more connections than the database takes: lower WORKERS or DATABASE_POOL_SIZE, or raise max_connections",
+  );
 }
 
 /** A stranger who starts the server on its embedded database can send a signal at once. */

@@ -2,6 +2,7 @@
  * The program of a worker. It does what the first process tells it, and ends when that
  * process is gone.
  */
+import type { Logger } from "pino";
 import { openDatabase } from "../store/index.ts";
 import { systemClock } from "./clock.ts";
 import type { SignalServerConfig } from "./config.ts";
@@ -13,11 +14,12 @@ import type { FromWorker, StartFailure, ToWorker } from "./workerMessages.ts";
 const metrics = createServerMetrics(systemClock.monotonicMs);
 const parts = new AsyncDisposableStack();
 let starting: Promise<void> | undefined;
+let log: Logger | undefined;
 
-// A shell sends Ctrl-C to the whole process group, and systemd its SIGTERM to the whole
-// service. There must be one that decides: the first process, which then says so.
-process.on("SIGINT", () => undefined);
-process.on("SIGTERM", () => undefined);
+// A shell sends Ctrl-C to the whole process group, a terminal that is closed its SIGHUP,
+// and systemd its SIGTERM to the whole service. There must be one that decides: the first
+// process, which then says so.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => undefined);
 // Without the first process nobody would end this one, and a new server would find the
 // port taken. Nothing that was acknowledged is lost, and what was not is sent again.
 process.on("disconnect", () => process.exit(1));
@@ -28,7 +30,7 @@ process.on("message", (message: ToWorker) => {
       starting = start(message.config).catch(fail);
       break;
     case "report":
-      void report(message.number);
+      report(message.number).catch((error) => log?.error({ err: error }, "no metrics"));
       break;
     case "close":
       void close();
@@ -37,20 +39,19 @@ process.on("message", (message: ToWorker) => {
 });
 
 async function start(config: SignalServerConfig): Promise<void> {
-  const log = createLog(config);
+  log = createLog(config);
   const { databaseUrl, databasePoolSize } = config;
   const database = openDatabase({ url: databaseUrl, poolSize: databasePoolSize, log });
   parts.defer(() => database.close());
+  metrics.watchDatabase(() => database.usage);
   const address = await serveSignals({ config, database, metrics, log, parts });
   log.info("worker is ready");
   tell({ kind: "ready", address });
 }
 
 function fail(error: StartFailure): void {
-  const { message, code, syscall, port, hostname } = error;
-  tell({ kind: "failed", failure: { message, code, syscall, port, hostname } }, () =>
-    process.exit(1),
-  );
+  const { message, code, syscall } = error;
+  tell({ kind: "failed", failure: { message, code, syscall } }, () => process.exit(1));
 }
 
 async function report(number: number): Promise<void> {

@@ -24,6 +24,4 @@ export interface StartFailure {
   /** As in Node's errors of the operating system, where it is one. */
   readonly code?: string | undefined;
   readonly syscall?: string | undefined;
-  readonly port?: number | undefined;
-  readonly hostname?: string | undefined;
 }

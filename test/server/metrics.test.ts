@@ -3,6 +3,8 @@
  * no caller can make up, and a port of their own.
  */
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { REASONS } from "../../src/signal/index.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
@@ -108,6 +110,42 @@ describe("the numbers", () => {
     expect(sum("countersign_requests_total", { outcome: "UNAUTHENTICATED" })).toBe(3);
     expect(sum("countersign_requests_total", { outcome: "CLOCK_SKEW" })).toBe(1);
     expect(sum("countersign_signals_total")).toBe(0);
+  });
+
+  test("tell what waits for the database", async () => {
+    const server = await startServer();
+    const sql = postgres(database.url, { max: 1, onnotice: () => {} });
+    onTestFinished(() => sql.end({ timeout: 1 }));
+    await sql`BEGIN`;
+    await sql`LOCK TABLE signals IN EXCLUSIVE MODE`;
+    const answers = [];
+    for (let i = 0; i < 5; i++) {
+      answers.push(send(server.url, "REST", freshBodies()));
+      // Apart, so that the first ones make two batches and the others wait for their end.
+      await sleep(100);
+    }
+    const { sum } = await scrape(server.opsUrl);
+    expect(sum("countersign_batches_in_flight")).toBe(2);
+    expect(sum("countersign_queued_signals")).toBe(3);
+    expect(sum("countersign_database_statements")).toBeGreaterThanOrEqual(2);
+    expect(sum("countersign_database_connections")).toBeGreaterThanOrEqual(2);
+    await sql`ROLLBACK`;
+    await Promise.all(answers);
+    await eventually("nothing waits", async () => {
+      return (await scrape(server.opsUrl)).sum("countersign_database_statements") === 0;
+    });
+  });
+
+  test("do not count a refusal as a success because gRPC gives it the status 200", async () => {
+    const server = await startServer();
+    await send(server.url, "gRPC", freshBodies(), { headers: { "grpc-encoding": "gzip" } });
+    await send(server.url, "gRPC", freshBodies(), { headers: { "x-signature": "AAAA" } });
+    const { sum, labelValues } = await scrapeAfter(server, 2);
+    expect(sum("countersign_requests_total", { protocol: "grpc" })).toBe(2);
+    expect(labelValues("countersign_requests_total", "outcome").sort()).toEqual([
+      "UNAUTHENTICATED",
+      "unimplemented",
+    ]);
   });
 
   test("tell of a database that is away, as the readiness does", async () => {

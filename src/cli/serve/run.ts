@@ -1,5 +1,10 @@
 /** Starts the server, tells where it is, and closes it when asked to. */
-import { type RunningServer, type ServerConfig, startServer } from "../../server/index.ts";
+import {
+  OpsPortError,
+  type RunningServer,
+  type ServerConfig,
+  startServer,
+} from "../../server/index.ts";
 import { failedError } from "../cliError.ts";
 import { readServerConfig, storeFailure } from "../database.ts";
 import { readEnvironment } from "../environment.ts";
@@ -31,9 +36,10 @@ function greet({ url, opsUrl, producerFile }: RunningServer): void {
 
 /** Explains why a port cannot be had; `undefined` if that is not what failed. */
 function listenFailure(error: unknown, config: ServerConfig): Error | undefined {
-  const failure = error as ListenError;
+  const isOperations = error instanceof OpsPortError;
+  const failure = (isOperations ? error.cause : error) as NodeJS.ErrnoException;
   if (failure.syscall !== "listen" && failure.syscall !== "getaddrinfo") return undefined;
-  const { hostName, host, portName, port } = isOfOperations(failure, config)
+  const { hostName, host, portName, port } = isOperations
     ? { hostName: "OPS_HOST", host: config.opsHost, portName: "OPS_PORT", port: config.opsPort }
     : { hostName: "HOST", host: config.host, portName: "PORT", port: config.port };
   switch (failure.code) {
@@ -52,14 +58,6 @@ function listenFailure(error: unknown, config: ServerConfig): Error | undefined 
         `${hostName} ${host} is not an address of this machine (${failure.code}). Set another.`,
       );
   }
-}
-
-/** What Node.js tells when it cannot listen. */
-type ListenError = NodeJS.ErrnoException & { readonly port?: number; readonly hostname?: string };
-
-function isOfOperations({ port, hostname }: ListenError, config: ServerConfig): boolean {
-  if (port !== undefined) return port === config.opsPort && port !== config.port;
-  return hostname === config.opsHost && hostname !== config.host;
 }
 
 /** Resolves at the first signal that asks for an end; a second one ends the process. */
