@@ -32,7 +32,8 @@ export interface WorkerProcess {
   /**
    * Lets it finish what is under way, and resolves when it has ended.
    *
-   * @throws Error if it did not end in time and had to be killed.
+   * @throws Error if it did not end in time and had to be killed, or ended otherwise than
+   *   well: then what it had under way may not be answered.
    */
   close(): Promise<void>;
 }
@@ -130,9 +131,14 @@ export function startWorkerProcess(config: SignalServerConfig): WorkerProcess {
         isKilled = true;
         child.kill("SIGKILL");
       }, CLOSE_TIMEOUT_MS);
-      await ended.promise;
+      const { exitCode, signal } = await ended.promise;
       clearTimeout(timer);
       if (isKilled) throw new Error(`Worker ${child.pid} did not end in time and was killed`);
+      if (exitCode !== 0) {
+        throw new Error(
+          `Worker ${child.pid} ended with ${signal ?? exitCode} while it was closing`,
+        );
+      }
     },
   };
 }

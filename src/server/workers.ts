@@ -21,6 +21,7 @@ import type { Logger } from "pino";
 import type { SignalServerConfig } from "./config.ts";
 import { createWorkersMetrics, type MetricsSnapshot } from "./metrics.ts";
 import { addEnded } from "./metricsSum.ts";
+import { createReplaceDelays, type ReplaceDelays } from "./replaceDelays.ts";
 import { startWorkerProcess, type WorkerProcess } from "./workerProcess.ts";
 
 /** Workers that serve. */
@@ -30,7 +31,11 @@ export interface Workers {
   readonly servingCount: number;
   /** The metrics of all workers, also of those that have ended, and of how they are kept. */
   snapshots(): Promise<MetricsSnapshot[]>;
-  /** Lets all finish what is under way, and end. @throws Error if one had to be killed. */
+  /**
+   * Lets all finish what is under way, and resolves when all have ended.
+   *
+   * @throws Error then, if one of them had to be killed or died of something else.
+   */
   close(): Promise<void>;
 }
 
@@ -42,13 +47,6 @@ export interface WorkersOptions {
   readonly log: Logger;
   readonly monotonicMs: () => number;
 }
-
-/** The first replacement comes almost at once, since a port that is short of a worker is slower. */
-const REPLACE_DELAY_MIN_MS = 100;
-/** Workers that die one after the other must not keep the machine busy with starting them. */
-const REPLACE_DELAY_MAX_MS = 10_000;
-/** A worker that lived so long did not die of what the one before died of. */
-const STEADY_AFTER_MS = 60_000;
 
 /**
  * Starts the workers. Resolves when all of them listen.
@@ -81,26 +79,55 @@ export async function startWorkers(options: WorkersOptions): Promise<Workers> {
   /** Sees to it that in the place of one worker there is always one, until the end. */
   async function keepServing(first: WorkerProcess, port: number): Promise<void> {
     let worker = first;
-    let delayMs = REPLACE_DELAY_MIN_MS;
+    const replaceDelay = createReplaceDelays();
     for (;;) {
       const startMs = monotonicMs();
       const { exitCode, signal } = await worker.ended;
       if (closing.signal.aborted) return;
       metrics.workerEnded();
-      const facts = { worker_pid: worker.pid, exit_code: exitCode, signal };
+      const delayMs = Math.round(replaceDelay(monotonicMs() - startMs));
+      const facts = {
+        worker_pid: worker.pid,
+        exit_code: exitCode,
+        signal,
+        replaced_in_ms: delayMs,
+      };
       log.error(facts, "a worker has ended, another takes its place");
-      if (monotonicMs() - startMs > STEADY_AFTER_MS) delayMs = REPLACE_DELAY_MIN_MS;
+      const next = await startAfter(delayMs, port, replaceDelay);
+      if (next === undefined) return;
+      worker = next;
+    }
+  }
+
+  /** Starts a worker as soon as it can be. @returns `undefined` if the end came before. */
+  async function startAfter(
+    firstDelayMs: number,
+    port: number,
+    replaceDelay: ReplaceDelays,
+  ): Promise<WorkerProcess | undefined> {
+    let delayMs = firstDelayMs;
+    for (;;) {
       await sleep(delayMs, undefined, { signal: closing.signal }).catch(() => undefined);
-      if (closing.signal.aborted) return;
-      delayMs = Math.min(2 * delayMs, REPLACE_DELAY_MAX_MS);
-      worker = startOne(port);
-      worker.ready.catch((error) => log.error({ err: error }, "a worker cannot start"));
+      if (closing.signal.aborted) return undefined;
+      try {
+        const worker = startOne(port);
+        worker.ready.catch((error) => log.error({ err: error }, "a worker cannot start"));
+        return worker;
+      } catch (error) {
+        // A machine that has no room for a process now may have it later.
+        log.error({ err: error }, "a worker cannot start");
+        delayMs = replaceDelay(0);
+      }
     }
   }
 
   async function close(): Promise<void> {
     closing.abort();
-    await Promise.all([...living].map((worker) => worker.close()));
+    // Whoever waits for this takes the database away then, so one that died is no reason to
+    // leave the others alone.
+    const ends = await Promise.allSettled([...living].map((worker) => worker.close()));
+    const failure = ends.find((end) => end.status === "rejected");
+    if (failure !== undefined) throw failure.reason;
   }
 
   try {
@@ -121,7 +148,8 @@ export async function startWorkers(options: WorkersOptions): Promise<Workers> {
       close,
     };
   } catch (error) {
-    await close();
+    // Why it cannot start is what matters, and not how the one that cannot has ended.
+    await close().catch(() => undefined);
     throw error;
   }
 }

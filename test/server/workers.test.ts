@@ -140,10 +140,13 @@ describe("workers", () => {
 
   test("that all die at once come back at the same port", async () => {
     const server = await startServer();
+    const readiness = async () => (await fetch(`${server.opsUrl}/api/v1/ready`)).status;
     for (const pid of workerPids(server)) process.kill(pid, "SIGKILL");
+    await eventually("it is not ready", async () => (await readiness()) === 503);
+    expect((await scrape(server.opsUrl)).sum("countersign_workers")).toBe(0);
     await untilReplaced(server, 2 * WORKERS);
     expect(await sendSignals(server, 4)).toEqual(Array(4).fill(201));
-    expect((await fetch(`${server.opsUrl}/api/v1/ready`)).status).toBe(200);
+    expect(await readiness()).toBe(200);
   });
 
   test("are waited for longer and longer if they die one after the other", async () => {
@@ -153,15 +156,13 @@ describe("workers", () => {
       process.kill(pids.at(-1) as number, "SIGKILL");
       await untilReplaced(server, WORKERS + ends);
     }
-    const lines = server.logLines();
-    const timesOf = (pattern: RegExp) =>
-      lines.filter(({ msg }) => pattern.test(String(msg))).map(({ time }) => Date.parse(`${time}`));
-    const ends = timesOf(/^a worker has ended/);
-    const starts = timesOf(/^worker is ready/).slice(WORKERS);
-    const pauses = ends.map((end, index) => (starts[index] as number) - end);
-    // 100, 200 and 400 ms, besides the start itself.
-    expect(pauses[2]).toBeGreaterThanOrEqual(400);
-    expect(pauses[0]).toBeLessThan(pauses[2] as number);
+    const ends = server.logLines().filter(({ worker_pid }) => worker_pid !== undefined);
+    const delays = ends.map(({ replaced_in_ms: delay }) => Number(delay));
+    expect(delays).toHaveLength(3);
+    for (const [index, leastMs] of [100, 200, 400].entries()) {
+      expect(delays[index]).toBeGreaterThanOrEqual(leastMs);
+      expect(delays[index]).toBeLessThanOrEqual(1.25 * leastMs);
+    }
   });
 
   test("are not started beside a server that has the port already, though it would share", async () => {
@@ -181,6 +182,15 @@ describe("workers", () => {
     const { code, stderr } = await run(["serve"], { env });
     expect(code).toBe(1);
     expect(stderr).toContain(missing);
+  });
+
+  test("that need more connections than the database takes are warned of", async () => {
+    const server = await startServer({ WORKERS: "3", DATABASE_POOL_SIZE: "100" });
+    expect(server.logLines()).toContainEqual(
+      expect.objectContaining({ level: 40, connections_max: 301 }),
+    );
+    const modest = await startServer();
+    expect(modest.logLines().filter(({ level }) => level === 40)).toEqual([]);
   });
 });
 
@@ -261,19 +271,43 @@ describe("the end", () => {
     return () => sql`ROLLBACK`;
   }
 
-  test("waits for what every worker has under way, and is a success", async () => {
+  // As from a service manager, and from a terminal that is closed.
+  test.each(["SIGTERM", "SIGHUP"] as const)(
+    "by %s to all processes waits for what every worker has under way, and is a success",
+    async (signal) => {
+      const server = await startServer({}, { hasOwnGroup: true });
+      const release = await holdInserts();
+      const statuses = sendSignals(server, CONNECTIONS);
+      await sleep(500);
+      const exit = once(server.child, "exit");
+      process.kill(-(server.child.pid as number), signal);
+      await sleep(300);
+      await release();
+      expect(await statuses).toEqual(Array(CONNECTIONS).fill(201));
+      expect((await exit)[0]).toBe(0);
+      expect(answeringPids(server).size).toBe(WORKERS);
+      expect(server.logLines().at(-1)).toMatchObject({ msg: "closed" });
+      await untilGone(workerPids(server));
+    },
+  );
+
+  test("is no success if a worker dies meanwhile, but the others finish", async () => {
     const server = await startServer();
     const release = await holdInserts();
-    const statuses = sendSignals(server, CONNECTIONS);
+    const answers = Array.from({ length: CONNECTIONS }, () => sendSignal(server));
+    const outcomes = Promise.allSettled(answers);
     await sleep(500);
     const exitCode = server.stop("SIGTERM");
     await sleep(300);
+    const [victim, survivor] = workerPids(server) as [number, number];
+    process.kill(victim, "SIGKILL");
+    await untilGone([victim]);
+    await sleep(300);
     await release();
-    expect(await statuses).toEqual(Array(CONNECTIONS).fill(201));
-    expect(await exitCode).toBe(0);
-    expect(answeringPids(server).size).toBe(WORKERS);
-    expect(server.logLines().at(-1)).toMatchObject({ msg: "closed" });
-    await untilGone(workerPids(server));
+    const stored = (await outcomes).filter(({ status }) => status === "fulfilled");
+    expect(await exitCode).toBe(1);
+    expect(stored.length).toBeGreaterThan(0);
+    expect(answeringPids(server)).toEqual(new Set([survivor]));
   });
 
   test("comes at once when it is asked for a second time", async () => {
