@@ -32,7 +32,7 @@ export function serve(dir: string, env: Readonly<Record<string, string>>): Promi
   return startServerProcess({
     script: MAIN,
     args: ["serve"],
-    env: { PORT: "0", LOG_LEVEL: "info", ...env },
+    env: { PORT: "0", OPS_PORT: "0", LOG_LEVEL: "info", ...env },
     logFile: join(dir, "countersign.log"),
   });
 }

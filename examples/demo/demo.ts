@@ -64,7 +64,7 @@ try {
 async function demo(dataDir: string, interrupted: AbortSignal): Promise<void> {
   say("Starting the server on an embedded PostgreSQL …");
   await using parts = new AsyncDisposableStack();
-  const env = { DATA_DIR: dataDir, PORT: "0", LOG_LEVEL: "silent" };
+  const env = { DATA_DIR: dataDir, PORT: "0", OPS_PORT: "off", LOG_LEVEL: "silent" };
   const server = await startServer(serverConfigFromEnv(env));
   parts.defer(() => server.close());
   say(`It takes signals at ${server.url}.`);

@@ -5,8 +5,11 @@ import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "./exitCodes.
 const NOTES = `Environment:
   HOST                       address to listen on (127.0.0.1)
   PORT                       port for gRPC, gRPC-Web, Connect and REST (8080)
+  WORKERS                    processes that serve the port, 1 to 64 (1)
+  OPS_HOST                   address of the operations port (127.0.0.1)
+  OPS_PORT                   port for metrics and health, or off (9090)
   DATABASE_URL               PostgreSQL to use; unset, an embedded one is started
-  DATABASE_POOL_SIZE         connections to the database (10)
+  DATABASE_POOL_SIZE         connections to the database, of each worker (10)
   DATA_DIR                   embedded database and generated keys (.countersign)
   COUNTERSIGN_MASTER_KEY     32 bytes in base64 that encrypt producer secrets;
                              required with DATABASE_URL

@@ -78,6 +78,8 @@ export interface Timers {
 
 /** Stores signals in batches. */
 export interface Batcher {
+  /** How many signals are queued now. */
+  readonly queuedSignals: number;
   /**
    * Stores the signals of one call.
    *
@@ -198,6 +200,10 @@ export function createBatcher(options: BatcherOptions): Batcher {
   }
 
   return {
+    get queuedSignals() {
+      return queue.signalCount;
+    },
+
     async store(candidates, deadlineMs) {
       if (candidates.length === 0) return [];
       const nowMs = clock.monotonicMs();

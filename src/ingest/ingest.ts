@@ -6,6 +6,7 @@ import type { Instant, SignalStatus } from "../signal/index.ts";
 import { type AcceptOptions, accept, type Origin, type Submission } from "./accept.ts";
 import type { Batcher } from "./batcher.ts";
 import type { BatchOutcome } from "./callQueue.ts";
+import type { Producer } from "./producer.ts";
 import { type Refusal, refuse } from "./refusal.ts";
 import type { SignalCandidate } from "./store.ts";
 
@@ -29,6 +30,8 @@ export type IngestResult =
 /** What {@link createIngest} is made of. */
 export interface IngestDependencies extends AcceptOptions {
   readonly batcher: Pick<Batcher, "store">;
+  /** Told of each result, for metrics. Must not throw. */
+  readonly onResult?: (producer: Producer, result: IngestResult) => void;
 }
 
 /**
@@ -61,7 +64,11 @@ export function createIngest(dependencies: IngestDependencies): Ingest {
         results.set(candidate.requestItem, resultOf(outcomes[index] as BatchOutcome, origin));
       }
     }
-    return submissions.map((_, item) => results.get(item) as IngestResult);
+    return submissions.map((_, item) => {
+      const result = results.get(item) as IngestResult;
+      dependencies.onResult?.(origin.producer, result);
+      return result;
+    });
   };
 }
 

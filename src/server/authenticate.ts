@@ -48,11 +48,21 @@ export type Authentication =
 /** Proves who sent a request, or refuses it. Never throws. */
 export type Authenticate = (request: RequestToAuthenticate) => Promise<Authentication>;
 
+/** Why a request was not authenticated: more than its sender is told. */
+export type AuthenticationFailure =
+  | "malformed_headers"
+  | "unknown_producer"
+  | "wrong_signature"
+  | "clock_skew"
+  | "producer_disabled";
+
 /** What authentication is made of. */
 export interface AuthenticateOptions {
   readonly directory: Pick<ProducerDirectory, "find">;
   readonly rateLimit: RateLimit;
   readonly now: () => Instant;
+  /** Told of each failure, for metrics. */
+  readonly onFailure?: (failure: AuthenticationFailure) => void;
 }
 
 /** Authentication by HMAC signature: signature, freshness, producer enabled, rate limit. */
@@ -60,15 +70,18 @@ export function authenticateBySignature(options: AuthenticateOptions): Authentic
   return async function authenticate(request) {
     const receiveTime = options.now();
     const proof = prove(request, options.directory);
-    if (proof === undefined) return refused(unauthenticated(), undefined);
-
+    if (!proof.proven) {
+      options.onFailure?.(proof.failure);
+      return refused(unauthenticated(), undefined);
+    }
     const { producer, signature, timestamp } = proof;
     const skew = timestamp - receiveTime;
     const tolerance = BigInt(FRESHNESS_SECONDS) * NANOS_PER_SECOND;
     if (skew > tolerance || skew < -tolerance) {
+      options.onFailure?.("clock_skew");
       return refused(clockSkew(receiveTime, skew), producer.producerId);
     }
-    const refusal = await admit(producer, options.rateLimit);
+    const refusal = await admit(producer, options);
     if (refusal !== undefined) return refused(refusal, producer.producerId);
     return { authenticated: true, origin: { producer, requestSignature: signature, receiveTime } };
   };
@@ -83,7 +96,10 @@ export function authenticateNobody(
 ): Authenticate {
   return async function authenticate({ headers }) {
     const producerId = single(headers[HEADER_PRODUCER_ID]) || UNSIGNED_PRODUCER_ID;
-    if (!isProducerId(producerId)) return refused(unauthenticated(), undefined);
+    if (!isProducerId(producerId)) {
+      options.onFailure?.("malformed_headers");
+      return refused(unauthenticated(), undefined);
+    }
     const producer = options.directory.find(producerId) ?? {
       producerId,
       isEnabled: true,
@@ -92,22 +108,32 @@ export function authenticateNobody(
       allowedInstruments: undefined,
       secrets: [],
     };
-    const refusal = await admit(producer, options.rateLimit);
+    const refusal = await admit(producer, options);
     if (refusal !== undefined) return refused(refusal, producerId);
     const receiveTime = options.now();
     return { authenticated: true, origin: { producer, requestSignature: undefined, receiveTime } };
   };
 }
 
+/** Who a request is from, or why that is not known. */
+type Proof =
+  | {
+      readonly proven: true;
+      readonly producer: KnownProducer;
+      readonly signature: Uint8Array;
+      readonly timestamp: Instant;
+    }
+  | { readonly proven: false; readonly failure: AuthenticationFailure };
+
 /**
- * The proof that a request carries, or `undefined`. A missing, repeated or malformed
+ * Looks for the proof that a request carries. A missing, repeated or malformed
  * header and an unknown producer take the same path as a wrong signature, with dummies
  * for what is lacking, so that neither the answer nor its time tells them apart.
  */
 function prove(
   { headers, endpoint, body }: RequestToAuthenticate,
   directory: Pick<ProducerDirectory, "find">,
-): { producer: KnownProducer; signature: Uint8Array; timestamp: Instant } | undefined {
+): Proof {
   // Node joins a repeated header with ", ", which none of the three forms allows.
   const producerId = single(headers[HEADER_PRODUCER_ID]);
   const timestampText = single(headers[HEADER_TIMESTAMP]);
@@ -119,10 +145,12 @@ function prove(
     { method: "POST", endpoint, timestamp: timestampText, producerId, body },
     signature ?? NO_SIGNATURE,
   );
-  if (!isProven || producer === undefined || signature === undefined || timestamp === undefined) {
-    return undefined;
+  if (signature === undefined || timestamp === undefined || !isProducerId(producerId)) {
+    return { proven: false, failure: "malformed_headers" };
   }
-  return { producer, signature, timestamp };
+  if (producer === undefined) return { proven: false, failure: "unknown_producer" };
+  if (!isProven) return { proven: false, failure: "wrong_signature" };
+  return { proven: true, producer, signature, timestamp };
 }
 
 function single(value: string | string[] | undefined): string {
@@ -130,8 +158,12 @@ function single(value: string | string[] | undefined): string {
 }
 
 /** Whether a producer that is proven may send now. */
-async function admit(producer: KnownProducer, rateLimit: RateLimit): Promise<Refusal | undefined> {
+async function admit(
+  producer: KnownProducer,
+  { rateLimit, onFailure }: AuthenticateOptions,
+): Promise<Refusal | undefined> {
   if (!producer.isEnabled) {
+    onFailure?.("producer_disabled");
     return refuse(
       "PRODUCER_DISABLED",
       "This producer is disabled. Ask the operator of the server.",

@@ -16,11 +16,17 @@ export interface ServerConfig {
   readonly host: string;
   /** The port for gRPC, gRPC-Web, Connect and REST. 0 takes any free one. Default 8080. */
   readonly port: number;
+  /** How many processes serve the port, 1 to 64. Default 1. */
+  readonly workers: number;
+  /** The address of the operations port. Default 127.0.0.1: metrics are nobody else's business. */
+  readonly opsHost: string;
+  /** The port for metrics and health. 0 takes any free one; `undefined`: none. Default 9090. */
+  readonly opsPort: number | undefined;
   /** Where the embedded database and generated keys live. Default `.countersign`. */
   readonly dataDir: string;
   /** A PostgreSQL URL; `undefined` starts the embedded database. */
   readonly databaseUrl: string | undefined;
-  /** Connections to the database, 1 to 100. Default 10. */
+  /** Connections to the database of each worker, 1 to 100. Default 10. */
   readonly databasePoolSize: number;
   /** 32 bytes that encrypt producer secrets at rest; `undefined` makes one in `dataDir`. */
   readonly masterKey: Buffer | undefined;
@@ -37,6 +43,29 @@ export interface ServerConfig {
   readonly logLevel: "fatal" | "error" | "warn" | "info" | "debug" | "trace" | "silent";
   /** The name of this machine, for the log. */
   readonly hostname: string;
+}
+
+/**
+ * What the part of the server that takes signals must be told, in each process that has
+ * one: its share of the configuration, and what the start found out.
+ */
+export interface SignalServerConfig
+  extends Pick<
+    ServerConfig,
+    | "host"
+    | "port"
+    | "databasePoolSize"
+    | "isSigningRequired"
+    | "requireApproval"
+    | "payloadMaxBytes"
+    | "tls"
+    | "logLevel"
+    | "hostname"
+  > {
+  readonly databaseUrl: string;
+  readonly masterKey: Buffer;
+  /** Whether other processes listen on the same port. */
+  readonly isPortShared: boolean;
 }
 
 /** At least one environment variable is wrong. The message names each, one a line. */
@@ -56,6 +85,17 @@ function integer(min: number, max: number) {
     .transform(Number)
     .pipe(z.number().gte(min, rule).lte(max, rule));
 }
+
+const PORT_MAX = 65_535;
+
+/** A port, or the word that goes without one. */
+const optionalPort = z
+  .string()
+  .regex(/^(off|\d{1,5})$/, `must be a whole number from 0 to ${PORT_MAX}, or off`)
+  .transform((text) => (text === "off" ? text : Number(text)))
+  .refine((port) => port === "off" || port <= PORT_MAX, {
+    error: `must be a whole number from 0 to ${PORT_MAX}, or off`,
+  });
 
 const masterKey = z
   .string()
@@ -82,7 +122,10 @@ const databaseUrl = z
 
 const variables = z.object({
   HOST: z.string().default("127.0.0.1"),
-  PORT: integer(0, 65_535).default(8080),
+  PORT: integer(0, PORT_MAX).default(8080),
+  WORKERS: integer(1, 64).default(1),
+  OPS_HOST: z.string().default("127.0.0.1"),
+  OPS_PORT: optionalPort.default(9090),
   DATA_DIR: z.string().default(".countersign"),
   DATABASE_URL: databaseUrl.optional(),
   DATABASE_POOL_SIZE: integer(1, 100).default(10),
@@ -132,6 +175,9 @@ function relationFaults(read: Variables): string[] {
   if ((read.TLS_CERT_FILE === undefined) !== (read.TLS_KEY_FILE === undefined)) {
     faults.push("TLS_CERT_FILE and TLS_KEY_FILE must be set together");
   }
+  if (read.PORT === read.OPS_PORT && read.PORT !== 0) {
+    faults.push("OPS_PORT must be another port than PORT");
+  }
   if ((read.PRODUCER_ID === undefined) !== (read.HMAC_PRODUCER_SECRET === undefined)) {
     faults.push("PRODUCER_ID and HMAC_PRODUCER_SECRET must be set together");
   }
@@ -160,6 +206,9 @@ function configOf(read: Variables): ServerConfig {
   return {
     host: read.HOST,
     port: read.PORT,
+    workers: read.WORKERS,
+    opsHost: read.OPS_HOST,
+    opsPort: read.OPS_PORT === "off" ? undefined : read.OPS_PORT,
     dataDir: resolve(read.DATA_DIR),
     databaseUrl: read.DATABASE_URL,
     databasePoolSize: read.DATABASE_POOL_SIZE,

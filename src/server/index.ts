@@ -1,2 +1,2 @@
 export { ConfigError, type ServerConfig, serverConfigFromEnv } from "./config.ts";
-export { type RunningServer, startServer } from "./server.ts";
+export { OpsPortError, type RunningServer, startServer } from "./server.ts";

@@ -44,6 +44,11 @@ export interface ListenerOptions {
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;
+  /**
+   * Whether other processes of this user may listen on the same port, each with its share
+   * of the connections. Default false. Not every operating system can.
+   */
+  readonly isShared?: boolean;
   /** PEM of the certificate chain and the key; `undefined` serves clear text. */
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
   readonly onRequest: RequestListener;
@@ -83,7 +88,8 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
 
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ host: options.host, port: options.port }, () => {
+    const { host, port, isShared = false } = options;
+    server.listen({ host, port, reusePort: isShared }, () => {
       server.off("error", reject);
       resolve();
     });

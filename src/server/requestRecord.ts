@@ -10,6 +10,8 @@ export interface RequestRecord {
   readonly requestId: string;
   /** `grpc`, `grpc-web`, `connect` or `rest`; `http` until it is known. */
   protocol: "http" | "grpc" | "grpc-web" | "connect" | "rest";
+  /** The path that it asked for, if there is something at it. */
+  endpoint?: string;
   /** The producer, once it is proven. */
   producerId?: string;
   /** The id of the signal that was stored or found. */
@@ -20,6 +22,8 @@ export interface RequestRecord {
   refused?: number;
   /** Why the whole request was refused. */
   reason?: Reason;
+  /** Whether it was refused for being compressed, for which no protocol has a reason. */
+  isUnimplemented?: boolean;
 }
 
 /** Notes the signals' outcomes in the record. */

@@ -50,27 +50,44 @@ const UNKNOWN_NAME_MAX_LENGTH = 64;
 
 /** The REST routes by their path. */
 export function restRoutes(dependencies: RestDependencies): ReadonlyMap<string, RestRoute> {
-  const { isReady, version } = dependencies;
-  const routes = new Map<string, RestRoute>();
+  const routes = new Map(statusRoutes(dependencies));
   for (const path of SIGNAL_PATHS) {
     routes.set(path, { method: "POST", handle: postSignal(path, dependencies) });
   }
-  routes.set("/api/v1/health", {
-    method: "GET",
-    handle: async (_, response) => sendJson(response, 200, { status: "ok" }),
-  });
-  routes.set("/api/v1/ready", {
-    method: "GET",
-    handle: async (_, response) => {
-      const ready = await isReady();
-      sendJson(response, ready ? 200 : 503, { status: ready ? "ready" : "not_ready" });
-    },
-  });
-  routes.set("/api/v1/version", {
-    method: "GET",
-    handle: async (_, response) => sendJson(response, 200, { name: "countersign", version }),
-  });
   return routes;
+}
+
+/** The routes that tell how the server is, by their path. */
+export function statusRoutes({
+  isReady,
+  version,
+}: Pick<RestDependencies, "isReady" | "version">): ReadonlyMap<string, RestRoute> {
+  return new Map<string, RestRoute>([
+    [
+      "/api/v1/health",
+      {
+        method: "GET",
+        handle: async (_, response) => sendJson(response, 200, { status: "ok" }),
+      },
+    ],
+    [
+      "/api/v1/ready",
+      {
+        method: "GET",
+        handle: async (_, response) => {
+          const ready = await isReady();
+          sendJson(response, ready ? 200 : 503, { status: ready ? "ready" : "not_ready" });
+        },
+      },
+    ],
+    [
+      "/api/v1/version",
+      {
+        method: "GET",
+        handle: async (_, response) => sendJson(response, 200, { name: "countersign", version }),
+      },
+    ],
+  ]);
 }
 
 function postSignal(

@@ -24,27 +24,42 @@ import { admissionGate, admittedAnswer } from "./rpc.ts";
 import { type SignedMethod, serveSignedRpc } from "./signedRpc.ts";
 import { serveUnsignedRpc, UNSIGNED_MAX_BYTES } from "./unsignedRpc.ts";
 
-/** What the router is made of. */
-export interface RouterOptions {
-  readonly authenticate: Authenticate;
-  readonly ingest: Ingest;
-  readonly isReady: () => Promise<boolean>;
+/** What every router is told. */
+export interface RoutingOptions {
   readonly monotonicMs: () => number;
   readonly log: Logger;
-  readonly version: string;
   /**
    * Whether a request must name this machine as its host. Without signatures, a web page
    * could otherwise send signals: its own name may resolve to this machine (DNS rebinding).
+   * Default false.
    */
-  readonly isLoopbackOnly: boolean;
+  readonly isLoopbackOnly?: boolean;
   /** After this long a unary request is cut, in milliseconds. Default 35 s. */
   readonly unaryCutAfterMs?: number;
+  /**
+   * Told of each request when its answer is done, for metrics.
+   *
+   * @param httpStatus `undefined` if the caller did not get an answer to its end.
+   */
+  readonly onRequestDone?: (
+    record: RequestRecord,
+    httpStatus: number | undefined,
+    durationMs: number,
+  ) => void;
+}
+
+/** What the router of the public port is made of. */
+export interface RouterOptions extends RoutingOptions {
+  readonly authenticate: Authenticate;
+  readonly ingest: Ingest;
+  readonly isReady: () => Promise<boolean>;
+  readonly version: string;
   /** Ends open streams when it is aborted. */
   readonly shutdownSignal: AbortSignal;
 }
 
 /** What stands at one path. */
-interface Endpoint {
+export interface Endpoint {
   readonly method: "GET" | "POST";
   /** Whether its answer may be a stream, which lasts longer. */
   readonly isStream: boolean;
@@ -75,17 +90,29 @@ const UNREAD_BODY_GRACE_MS = 1_000;
 
 /** Makes the listener for all requests of the public port. */
 export function createRouter(options: RouterOptions): RequestListener {
-  const { isLoopbackOnly, unaryCutAfterMs = UNARY_CUT_AFTER_MS } = options;
-  const endpoints = endpointsByPath(options);
+  return routeRequests(endpointsByPath(options), options);
+}
+
+/** Makes the listener for all requests of a port. @param endpoints by their path. */
+export function routeRequests(
+  endpoints: ReadonlyMap<string, Endpoint>,
+  options: RoutingOptions,
+): RequestListener {
+  const { isLoopbackOnly = false, unaryCutAfterMs = UNARY_CUT_AFTER_MS } = options;
   return function onRequest(request, response) {
-    const endpoint = endpoints.get(pathOf(request));
+    const path = pathOf(request);
+    const endpoint = endpoints.get(path);
     cutStuck(response, unaryCutAfterMs, endpoint?.isStream ?? false);
     const startMs = options.monotonicMs();
     const record: RequestRecord = { requestId: requestIdOf(request), protocol: "http" };
+    if (endpoint !== undefined) record.endpoint = path;
     response.setHeader("x-request-id", record.requestId);
     response.once("close", () => {
       const durationMs = options.monotonicMs() - startMs;
-      writeLogLine(options.log, request, response, record, durationMs);
+      const isAnswered =
+        response.headersSent && response.writableEnded && response.writableFinished;
+      writeLogLine(options.log, request, response, record, isAnswered, durationMs);
+      options.onRequestDone?.(record, isAnswered ? response.statusCode : undefined, durationMs);
     });
     // Over HTTP/2, the response itself says "finish" only when the caller is done, too.
     const sending = "stream" in response ? response.stream : response;
@@ -239,6 +266,7 @@ function writeLogLine(
   request: NodeRequest,
   response: NodeResponse,
   record: RequestRecord,
+  isAnswered: boolean,
   durationMs: number,
 ): void {
   const line = {
@@ -257,7 +285,6 @@ function writeLogLine(
     refused: record.refused,
     duration_ms: Math.round(durationMs * 1_000) / 1_000,
   };
-  const isAnswered = response.headersSent && response.writableEnded && response.writableFinished;
   if (record.reason === "INTERNAL") log.error(line, "request");
   else log.info(line, isAnswered ? "request" : "request aborted");
 }

@@ -60,8 +60,9 @@ export function refused(refusal: Refusal, record: RequestRecord): { readonly err
   return { error: connectErrorOf({ ...refusal, message }) };
 }
 
-/** The error for a message that is compressed. */
-export function compressed(): Admission {
+/** The error for a message that is compressed, noted for the metrics. */
+export function compressed(record: RequestRecord): Admission {
+  record.isUnimplemented = true;
   const message = "Compressed requests are not taken: send the body as it is.";
   return { error: new ConnectError(message, Code.Unimplemented) };
 }
@@ -150,7 +151,7 @@ async function admitForm(
   record: RequestRecord,
   admit: (form: WireForm, timeoutMs: number) => Promise<Admission | undefined>,
 ): Promise<Admission | undefined> {
-  if (form.isCompressed) return compressed();
+  if (form.isCompressed) return compressed(record);
   if (timeoutMs === undefined) {
     return refused(refuse("MALFORMED_BODY", "The timeout header is malformed."), record);
   }

@@ -2,6 +2,10 @@
  * The server put together. All concrete parts are made here and nowhere else, so this
  * page shows the whole of it: what a signal passes through, top-down, is the router, the
  * authentication, the main job, and the store.
+ *
+ * What must be made once (the database, its schema, the master key, the first producer)
+ * is made by the first process. The part that takes signals, {@link serveSignals}, is in
+ * that same process, or in several workers on one port and one database.
  */
 import { randomUUIDv7 } from "node:crypto";
 import { readFile } from "node:fs/promises";
@@ -10,6 +14,7 @@ import type { DestinationStream, Logger } from "pino";
 import { createBatcher, createIngest } from "../ingest/index.ts";
 import {
   assertSafe,
+  connectionLimit,
   createProducerStore,
   createSignalStore,
   type Database,
@@ -20,7 +25,7 @@ import {
 } from "../store/index.ts";
 import { type Authenticate, authenticateBySignature, authenticateNobody } from "./authenticate.ts";
 import { systemClock, systemTimers } from "./clock.ts";
-import type { ServerConfig } from "./config.ts";
+import type { ServerConfig, SignalServerConfig } from "./config.ts";
 import {
   ensureProducer,
   localProducer,
@@ -32,20 +37,31 @@ import { cachedReadiness } from "./health.ts";
 import { listen } from "./listener.ts";
 import { createLog } from "./log.ts";
 import { loadMasterKey } from "./masterKey.ts";
+import { createServerMetrics, type MetricsSnapshot, type ServerMetrics } from "./metrics.ts";
+import { metricsText } from "./metricsSum.ts";
+import { createOpsRouter } from "./opsRouter.ts";
 import { openProducerDirectory, type ProducerDirectory } from "./producerDirectory.ts";
 import { createRateLimit } from "./rateLimit.ts";
 import { createRouter } from "./router.ts";
 import { createSecretBox, type SecretBox } from "./secretBox.ts";
 import { VERSION } from "./version.ts";
+import { startWorkers } from "./workers.ts";
 
 /** A server that takes signals. */
 export interface RunningServer {
   /** Where it listens, such as `http://127.0.0.1:8080`. */
   readonly url: string;
+  /** Where its metrics and health are, such as `http://127.0.0.1:9090`, if anywhere. */
+  readonly opsUrl: string | undefined;
   /** The file with a producer's credentials, if the server made a producer of its own. */
   readonly producerFile: string | undefined;
   /** Takes no more, finishes what is under way, and lets go of everything. */
   close(): Promise<void>;
+}
+
+/** The operations port cannot be had. The cause is the error of the operating system. */
+export class OpsPortError extends Error {
+  override readonly name = "OpsPortError";
 }
 
 /** The longest that a request waits for the store. */
@@ -60,11 +76,14 @@ const PRODUCERS_TIMEOUT_MS = 5_000;
 const READINESS_TIMEOUT_MS = 2_000;
 /** How long requests under way may take to finish when the server closes. */
 const CLOSE_GRACE_MS = 10_000;
+/** A first process with workers only prepares the database and asks whether it answers. */
+const POOL_SIZE_BESIDE_WORKERS = 1;
 
 /**
  * Starts the server: database, migrations, producers, port, in this order.
  *
- * @param logDestination where the log goes; standard output by default.
+ * @param logDestination where the log goes; standard output by default. Workers log there
+ *   in any case.
  * @throws Error if any of them cannot be had; what was started before is stopped again.
  */
 export async function startServer(
@@ -76,7 +95,8 @@ export async function startServer(
   const parts = new AsyncDisposableStack();
   try {
     const server = await start(config, log, parts);
-    log.info({ url: server.url, version: VERSION }, "ready");
+    const facts = { url: server.url, ops_url: server.opsUrl, version: VERSION };
+    log.info({ ...facts, workers: config.workers }, "ready");
     return {
       ...server,
       async close() {
@@ -96,15 +116,106 @@ async function start(
   log: Logger,
   parts: AsyncDisposableStack,
 ): Promise<Omit<RunningServer, "close">> {
-  const database = await openSafeDatabase(config, log, parts);
-  const box = createSecretBox(config.masterKey ?? (await loadMasterKey(config.dataDir)));
-  const producers = createProducerStore(database);
+  if (!config.isSigningRequired) {
+    log.warn(
+      "HMAC_PRODUCER_ENABLED is false: unsigned signals are taken from anyone on this machine",
+    );
+  }
+  const { database, databaseUrl } = await openSafeDatabase(config, log, parts);
+  const masterKey = config.masterKey ?? (await loadMasterKey(config.dataDir));
   const ownProducer = needsOwnProducer(config) ? await localProducer(config.dataDir) : undefined;
+  const box = createSecretBox(masterKey);
+  const producers = createProducerStore(database);
   await makeSureOfProducer(config.producer ?? ownProducer, producers, box, log);
 
+  const serving = await serve(config, { databaseUrl, masterKey }, database, log, parts);
+  const url = urlOf(config.tls === undefined ? "http" : "https", serving.address);
+  const opsUrl = await serveOps(config, serving, database, log, parts);
+  if (ownProducer !== undefined) await writeLocalProducer(config.dataDir, ownProducer, url);
+  return { url, opsUrl, producerFile: ownProducer && localProducerFile(config.dataDir) };
+}
+
+/** The part that takes signals, wherever it is. */
+interface Serving {
+  readonly address: AddressInfo;
+  /** Whether any process takes signals. */
+  readonly isServing: () => boolean;
+  /** The metrics of each process. */
+  readonly snapshots: () => Promise<readonly MetricsSnapshot[]>;
+}
+
+/** Takes signals from now on, in this process or in workers. */
+async function serve(
+  config: ServerConfig,
+  found: Pick<SignalServerConfig, "databaseUrl" | "masterKey">,
+  database: Database,
+  log: Logger,
+  parts: AsyncDisposableStack,
+): Promise<Serving> {
+  const { monotonicMs } = systemClock;
+  if (config.workers === 1) {
+    const metrics = createServerMetrics(monotonicMs);
+    metrics.watchDatabase(() => database.usage);
+    const own = signalServerConfig(config, found, false);
+    const address = await serveSignals({ config: own, database, metrics, log, parts });
+    return { address, isServing: () => true, snapshots: async () => [await metrics.snapshot()] };
+  }
+  const workers = await startWorkers({
+    count: config.workers,
+    config: signalServerConfig(config, found, true),
+    log,
+    monotonicMs,
+  });
+  parts.defer(() => workers.close());
+  const { address, snapshots } = workers;
+  return { address, isServing: () => workers.servingCount > 0, snapshots };
+}
+
+/** Of the configuration no more than it needs: it goes to workers by a message. */
+function signalServerConfig(
+  config: ServerConfig,
+  { databaseUrl, masterKey }: Pick<SignalServerConfig, "databaseUrl" | "masterKey">,
+  isPortShared: boolean,
+): SignalServerConfig {
+  return {
+    host: config.host,
+    port: config.port,
+    databasePoolSize: config.databasePoolSize,
+    isSigningRequired: config.isSigningRequired,
+    requireApproval: config.requireApproval,
+    payloadMaxBytes: config.payloadMaxBytes,
+    tls: config.tls,
+    logLevel: config.logLevel,
+    hostname: config.hostname,
+    databaseUrl,
+    masterKey,
+    isPortShared,
+  };
+}
+
+/** What {@link serveSignals} is made of. */
+export interface SignalServerParts {
+  readonly config: SignalServerConfig;
+  /** The database, with every migration. */
+  readonly database: Database;
+  readonly metrics: ServerMetrics;
+  readonly log: Logger;
+  /** What is to be closed in the end is put here. */
+  readonly parts: AsyncDisposableStack;
+}
+
+/** Takes signals from now on, in this process. @returns where. */
+export async function serveSignals({
+  config,
+  database,
+  metrics,
+  log,
+  parts,
+}: SignalServerParts): Promise<AddressInfo> {
+  const producers = createProducerStore(database);
   const directory = await openProducerDirectory({
     load: () => producers.loadProducers(PRODUCERS_TIMEOUT_MS),
-    box,
+    box: createSecretBox(config.masterKey),
     requireApproval: config.requireApproval,
     onFailure: (message, error) => log.error({ err: error }, message),
   });
@@ -113,26 +224,36 @@ async function start(
   const shutdown = new AbortController();
   const { monotonicMs } = systemClock;
   const batcher = createBatcher({
-    store: createSignalStore(database),
+    store: metrics.measured(createSignalStore(database)),
     clock: systemClock,
     timers: systemTimers,
     maxBatchSize: BATCH_MAX_SIZE,
     maxBatchesInFlight: BATCHES_IN_FLIGHT_MAX,
     maxQueued: QUEUED_MAX,
     storeTimeoutMs: STORE_TIMEOUT_MS,
-    onStoreFailure: (error) => log.error({ err: error }, "the store failed"),
+    onStoreFailure(error) {
+      metrics.storeFailed(error);
+      log.error({ err: error }, "the store failed");
+    },
   });
+  metrics.watchQueue(() => batcher.queuedSignals);
   parts.defer(() => batcher.close());
   const router = createRouter({
-    authenticate: authentication(config, directory, log),
+    authenticate: authentication(config, directory, metrics),
     ingest: createIngest({
       batcher,
       newSignalId: randomUUIDv7,
       payloadMaxBytes: config.payloadMaxBytes,
+      onResult({ producerId }, result) {
+        // Without signatures a caller may take any name, and must not make a label of it.
+        const isKnown = directory.find(producerId) !== undefined;
+        metrics.signalDone(isKnown ? producerId : undefined, result);
+      },
     }),
     isReady: cachedReadiness(() => answers(database), monotonicMs),
     monotonicMs,
     log,
+    onRequestDone: metrics.requestDone,
     version: VERSION,
     isLoopbackOnly: !config.isSigningRequired,
     shutdownSignal: shutdown.signal,
@@ -140,6 +261,7 @@ async function start(
   const listener = await listen({
     host: config.host,
     port: config.port,
+    isShared: config.isPortShared,
     tls: config.tls && (await readTls(config.tls)),
     onRequest: router,
   });
@@ -147,10 +269,36 @@ async function start(
     shutdown.abort();
     await listener.close(CLOSE_GRACE_MS);
   });
+  return listener.address;
+}
 
-  const url = urlOf(config, listener.address);
-  if (ownProducer !== undefined) await writeLocalProducer(config.dataDir, ownProducer, url);
-  return { url, producerFile: ownProducer && localProducerFile(config.dataDir) };
+/** Serves metrics and health on their own port, if there is to be one. @returns its URL. */
+async function serveOps(
+  config: ServerConfig,
+  { isServing, snapshots }: Serving,
+  database: Database,
+  log: Logger,
+  parts: AsyncDisposableStack,
+): Promise<string | undefined> {
+  if (config.opsPort === undefined) return undefined;
+  const { monotonicMs } = systemClock;
+  const isReady = cachedReadiness(() => answers(database), monotonicMs);
+  const listener = await listen({
+    host: config.opsHost,
+    port: config.opsPort,
+    tls: undefined,
+    onRequest: createOpsRouter({
+      metricsText: async () => metricsText(await snapshots()),
+      isReady: async () => isServing() && isReady(),
+      monotonicMs,
+      log,
+      version: VERSION,
+    }),
+  }).catch((cause: unknown) => {
+    throw new OpsPortError("The operations port cannot be had", { cause });
+  });
+  parts.defer(() => listener.close(CLOSE_GRACE_MS));
+  return urlOf("http", listener.address);
 }
 
 /** Connects to the database that the configuration names, or starts the embedded one. */
@@ -158,18 +306,35 @@ async function openSafeDatabase(
   config: ServerConfig,
   log: Logger,
   parts: AsyncDisposableStack,
-): Promise<Database> {
+): Promise<{ readonly database: Database; readonly databaseUrl: string }> {
   let url = config.databaseUrl;
   if (url === undefined) {
     const embedded = await startEmbeddedPostgres({ dataDir: config.dataDir, log });
     parts.defer(() => embedded.close());
     url = embedded.url;
   }
-  const database = openDatabase({ url, poolSize: config.databasePoolSize, log });
+  const poolSize = config.workers === 1 ? config.databasePoolSize : POOL_SIZE_BESIDE_WORKERS;
+  const database = openDatabase({ url, poolSize, log });
   parts.defer(() => database.close());
   await assertSafe(database);
+  await warnOfTooManyConnections(config, database, log);
   await migrateUp(database, log);
-  return database;
+  return { database, databaseUrl: url };
+}
+
+/** Under load, a connection too many is refused, and signals with it: better told at the start. */
+async function warnOfTooManyConnections(
+  { workers, databasePoolSize }: ServerConfig,
+  database: Database,
+  log: Logger,
+): Promise<void> {
+  const limit = await connectionLimit(database);
+  const most = databasePoolSize * workers + (workers === 1 ? 0 : POOL_SIZE_BESIDE_WORKERS);
+  if (most <= limit) return;
+  log.warn(
+    { connections_max: most, database_takes: limit },
+    "this server may open more connections than the database takes: lower WORKERS or DATABASE_POOL_SIZE, or raise max_connections",
+  );
 }
 
 /** A stranger who starts the server on its embedded database can send a signal at once. */
@@ -192,16 +357,19 @@ async function makeSureOfProducer(
 }
 
 function authentication(
-  config: ServerConfig,
+  config: SignalServerConfig,
   directory: ProducerDirectory,
-  log: Logger,
+  { authenticationFailed }: ServerMetrics,
 ): Authenticate {
-  const options = { directory, rateLimit: createRateLimit(), now: systemClock.now };
-  if (config.isSigningRequired) return authenticateBySignature(options);
-  log.warn(
-    "HMAC_PRODUCER_ENABLED is false: unsigned signals are taken from anyone on this machine",
-  );
-  return authenticateNobody({ ...options, requireApproval: config.requireApproval });
+  const options = {
+    directory,
+    rateLimit: createRateLimit(),
+    now: systemClock.now,
+    onFailure: authenticationFailed,
+  };
+  return config.isSigningRequired
+    ? authenticateBySignature(options)
+    : authenticateNobody({ ...options, requireApproval: config.requireApproval });
 }
 
 async function answers(database: Database): Promise<boolean> {
@@ -218,7 +386,6 @@ async function readTls({ certFile, keyFile }: NonNullable<ServerConfig["tls"]>) 
   return { cert, key };
 }
 
-function urlOf(config: ServerConfig, { address, family, port }: AddressInfo): string {
-  const host = family === "IPv6" ? `[${address}]` : address;
-  return `${config.tls === undefined ? "http" : "https"}://${host}:${port}`;
+function urlOf(scheme: "http" | "https", { address, family, port }: AddressInfo): string {
+  return `${scheme}://${family === "IPv6" ? `[${address}]` : address}:${port}`;
 }

@@ -65,7 +65,7 @@ async function admit(
     case "aborted":
       return undefined;
     case "compressed":
-      return compressed();
+      return compressed(record);
     case "refused":
       return refused(received.refusal, record);
   }

@@ -34,7 +34,7 @@ async function admit(
   const unwrapped = form.isFramed
     ? unwrapEnvelope(reading.bytes)
     : ({ kind: "message", bytes: reading.bytes } as const);
-  if (unwrapped.kind === "compressed") return compressed();
+  if (unwrapped.kind === "compressed") return compressed(record);
   if (unwrapped.kind === "malformed") return refused(unwrapped.refusal, record);
 
   const decoding = decodeMessage(handler.method.input, form.codec, unwrapped.bytes);

@@ -47,7 +47,17 @@ export interface DatabaseOptions {
   readonly stallTimeoutMs?: number;
 }
 
+/** How the connections are used at a moment. */
+export interface DatabaseUsage {
+  /** Connections that are open or being opened, also those that are about to be dropped. */
+  readonly connections: number;
+  /** Statements that wait for their answer, or for a connection. */
+  readonly statements: number;
+}
+
 export interface Database {
+  readonly usage: DatabaseUsage;
+
   /**
    * Runs one statement, which is one transaction.
    *
@@ -118,6 +128,14 @@ export function openDatabase(options: DatabaseOptions): Database {
   }
 
   return {
+    get usage() {
+      const inUse = [...pools];
+      return {
+        connections: inUse.reduce((sum, { pool }) => sum + pool.connections, 0),
+        statements: inUse.reduce((sum, { waiting }) => sum + waiting, 0),
+      };
+    },
+
     async query(timeoutMs, statement) {
       if (closed) {
         throw new StoreUnavailableError("The database connection is closed");

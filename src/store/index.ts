@@ -1,6 +1,8 @@
+export { connectionLimit } from "./capacity.ts";
 export {
   type Database,
   type DatabaseOptions,
+  type DatabaseUsage,
   openDatabase,
 } from "./database.ts";
 export { NoEmbeddedPostgresError } from "./embedded/binaries.ts";

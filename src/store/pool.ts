@@ -29,6 +29,8 @@ export interface PoolOptions {
 
 export interface Pool {
   readonly sql: Sql;
+  /** How many connections are open or being opened. */
+  readonly connections: number;
   /** Lets running statements finish for at most `timeoutMs`, then destroys the pool. */
   end(timeoutMs: number): Promise<void>;
   /** Drops all connections now. Running statements are rejected; some may still commit. */
@@ -85,7 +87,14 @@ export function createPool(options: PoolOptions): Pool {
     sockets.destroy();
   };
 
-  return { sql, end, destroy };
+  return {
+    sql,
+    get connections() {
+      return sockets.count;
+    },
+    end,
+    destroy,
+  };
 }
 
 /** Where the driver wants to connect: a Unix socket's path, or hosts with their ports. */
@@ -96,6 +105,7 @@ interface ConnectTarget {
 }
 
 interface Sockets {
+  readonly count: number;
   readonly open: (target: ConnectTarget) => net.Socket;
   readonly destroy: () => void;
 }
@@ -134,5 +144,11 @@ function createSockets(): Sockets {
     }
   };
 
-  return { open, destroy };
+  return {
+    get count() {
+      return sockets.size;
+    },
+    open,
+    destroy,
+  };
 }

@@ -70,6 +70,26 @@ describe("countersign serve", () => {
     occupant.close();
   });
 
+  it("ends with 1 if the operations port cannot be had, and names its variables", async () => {
+    const occupant = createServer().listen(0, "127.0.0.1");
+    await once(occupant, "listening");
+    const { port } = occupant.address() as AddressInfo;
+    for (const WORKERS of ["1", "2"]) {
+      const env = testServerEnv(database.url, { OPS_PORT: `${port}`, WORKERS });
+      expect(await refused(env)).toEqual({
+        code: 1,
+        message: `Port ${port} on 127.0.0.1 is in use. Stop the program that has it, or set OPS_PORT to another one.`,
+      });
+    }
+    occupant.close();
+    // An address of nobody (RFC 5737).
+    const OPS_HOST = "192.0.2.1";
+    expect(await refused(testServerEnv(database.url, { OPS_PORT: "0", OPS_HOST }))).toEqual({
+      code: 1,
+      message: `OPS_HOST ${OPS_HOST} is not an address of this machine (EADDRNOTAVAIL). Set another.`,
+    });
+  });
+
   it("ends with 1 if the database would lose signals, and says how to mend it", async () => {
     const unsafe = await createTestDatabase();
     await runOnServer(unsafe.url, `ALTER DATABASE ${unsafe.name} SET synchronous_commit = off`);

@@ -193,7 +193,7 @@ it("works with the credentials that a server writes at its first start", async (
   const dataDir = await mkdtempDisposable(join(tmpdir(), "countersign-examples-"));
   // As root, PostgreSQL runs under another account, which has to get in.
   await chmod(dataDir.path, 0o711);
-  const server = await spawnServer({ PORT: "0", DATA_DIR: dataDir.path });
+  const server = await spawnServer({ PORT: "0", OPS_PORT: "0", DATA_DIR: dataDir.path });
   try {
     const envFile = join(dataDir.path, "producer.env");
     const byNode = await run(process.execPath, [`--env-file=${envFile}`, ...TYPESCRIPT.args]);

@@ -11,6 +11,7 @@ import fc from "fast-check";
 import postgres from "postgres";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { startEmbeddedPostgres } from "../../src/store/index.ts";
+import { eventually } from "../server/support/eventually.ts";
 import { createTestDatabase, silentLog } from "../support/postgres.ts";
 import { type ServerProcess, spawnServer, testServerEnv } from "../support/server.ts";
 import {
@@ -19,6 +20,7 @@ import {
   processTree,
   removeTestDataDir,
   signalIfThere,
+  waitUntilGone,
 } from "./support/embedded.ts";
 import {
   brokenPromises,
@@ -36,6 +38,9 @@ const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 20);
 const SEED = Number(process.env.CRASH_SEED ?? 20_251_025);
 /** Each takes a recovery of PostgreSQL, so there are fewer. */
 const EMBEDDED_ROUNDS = Math.ceil(ROUNDS * 0.3);
+const WORKERS = 2;
+/** Each takes the start of three processes. */
+const WORKERS_ROUNDS = Math.ceil(ROUNDS * 0.4);
 const PROGRESS_EVERY_ROUNDS = 20;
 const LANES_PER_SENDER = 4;
 
@@ -130,6 +135,64 @@ describe(`${ROUNDS} rounds of CRASH_SEED=${SEED}`, () => {
   );
 
   test(
+    "kill -9 of one worker, of all, or of the server with them or without loses and doubles nothing",
+    async () => {
+      const database = await createTestDatabase();
+      onTestFinished(() => database.drop());
+      const reader = openReader(database.url);
+      onTestFinished(() => reader.close());
+      const env = testServerEnv(database.url, {
+        WORKERS: String(WORKERS),
+        DATABASE_POOL_SIZE: "4",
+      });
+      let server = await spawnServer(env);
+      onTestFinished(async () => {
+        await server.stop();
+      });
+
+      const all: Sent[] = [];
+      let lastSequence = 0n;
+      for (const [round, moment] of killMoments(WORKERS_ROUNDS).entries()) {
+        const accident = ACCIDENTS[round % ACCIDENTS.length] as Accident;
+        const when = `${accident.name}, round ${round}`;
+        const { pid } = server.child;
+        const [first, ...workers] = await processTree(pid as number);
+        expect(workers, when).toHaveLength(WORKERS);
+        const victims = accident.victims(first as number, workers);
+        const readyBefore = readyWorkers(server);
+        const sent = await sendUntilKilled(server, moment, async () => {
+          for (const victim of victims) signalIfThere(victim, "SIGKILL");
+          await Promise.all(victims.map(waitUntilGone));
+        });
+        all.push(...sent);
+
+        if (accident.endsServer) {
+          server = await spawnServer(env);
+          // Without the first process, they end by themselves.
+          await Promise.all(workers.map(waitUntilGone));
+        } else {
+          await eventually("every worker is replaced", () => {
+            return readyWorkers(server) === readyBefore + victims.length;
+          });
+        }
+        const kept = await reader.read(lastSequence);
+        expect(brokenPromises(sent, kept), `after ${when}`).toEqual([]);
+
+        await redeliver(sent, server);
+        const rows = await reader.read(lastSequence);
+        expect(brokenPromises(sent, rows), `after the retries of ${when}`).toEqual([]);
+        expect(sortedRowKeys(rows), when).toEqual(sortedKeys(sent));
+        lastSequence = rows.at(-1)?.sequence ?? lastSequence;
+        printProgress("kill of workers", round, WORKERS_ROUNDS, all);
+      }
+      const rows = await reader.read();
+      expect(sortedRowKeys(rows)).toEqual(sortedKeys(all));
+      expect(brokenPromises(all, rows)).toEqual([]);
+    },
+    60_000 + WORKERS_ROUNDS * 10_000,
+  );
+
+  test(
     "kill -9 of the server, its PostgreSQL, or both loses no acknowledged signal",
     async () => {
       const dataDir = await makeTestDataDir();
@@ -171,6 +234,33 @@ describe(`${ROUNDS} rounds of CRASH_SEED=${SEED}`, () => {
     60_000 + EMBEDDED_ROUNDS * 10_000,
   );
 });
+
+/** What may happen to a server with workers. */
+interface Accident {
+  readonly name: string;
+  victims(first: number, workers: readonly number[]): readonly number[];
+  readonly endsServer: boolean;
+}
+
+const ACCIDENTS: readonly Accident[] = [
+  {
+    name: "the kill of one worker",
+    victims: (_, workers) => workers.slice(0, 1),
+    endsServer: false,
+  },
+  { name: "the kill of the first process", victims: (first) => [first], endsServer: true },
+  { name: "the kill of every worker", victims: (_, workers) => workers, endsServer: false },
+  {
+    name: "the kill of every process",
+    victims: (first, workers) => [first, ...workers],
+    endsServer: true,
+  },
+];
+
+/** How many workers of a server could serve so far. */
+function readyWorkers(server: ServerProcess): number {
+  return server.logLines().filter(({ msg }) => msg === "worker is ready").length;
+}
 
 interface Disaster {
   readonly name: string;

@@ -4,7 +4,8 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { Writable } from "node:stream";
+import { createInterface } from "node:readline";
+import { type Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { serverConfigFromEnv, startServer } from "../../src/server/index.ts";
 import { formatTimestamp, Secret, signatureHeaders } from "../../src/signing/index.ts";
@@ -22,6 +23,8 @@ export interface TestServer {
   /** Such as `http://127.0.0.1:43211`. */
   readonly url: string;
   readonly port: number;
+  /** Where its metrics are, if it was given an `OPS_PORT`. */
+  readonly opsUrl: string | undefined;
   /** What it logged so far, one object a line. */
   readonly logLines: readonly Record<string, unknown>[];
   close(): Promise<void>;
@@ -34,6 +37,7 @@ export function testServerEnv(
 ): NodeJS.ProcessEnv {
   return {
     PORT: "0",
+    OPS_PORT: "off",
     DATABASE_URL: databaseUrl,
     COUNTERSIGN_MASTER_KEY: TEST_MASTER_KEY,
     PRODUCER_ID: TEST_PRODUCER_ID,
@@ -60,6 +64,7 @@ export async function startTestServer(
   return {
     url: server.url,
     port: Number(new URL(server.url).port),
+    opsUrl: server.opsUrl,
     logLines,
     close: () => server.close(),
   };
@@ -69,6 +74,10 @@ export async function startTestServer(
 export interface ServerProcess {
   readonly url: string;
   readonly port: number;
+  /** Where its metrics are, if it was given an `OPS_PORT`. */
+  readonly opsUrl: string | undefined;
+  /** What it and its workers logged so far, one object a line. */
+  logLines(): Record<string, unknown>[];
   readonly child: ChildProcess;
   /** Sends the signal and waits for the end. @returns the exit code, `null` if it was killed. */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
@@ -92,10 +101,13 @@ export async function spawnServer(
     stdio: ["ignore", "pipe", "pipe"],
     detached: hasOwnGroup,
   });
-  const url = await readyUrl(child);
+  const lines: string[] = [];
+  const { url, ops_url: opsUrl } = await readyLine(child, lines);
   return {
     url,
     port: Number(new URL(url).port),
+    opsUrl,
+    logLines: () => lines.map((line) => JSON.parse(line)),
     child,
     async stop(signal = "SIGTERM") {
       if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
@@ -106,29 +118,34 @@ export async function spawnServer(
   };
 }
 
-/** Reads the log until the line that says where the server listens. */
-function readyUrl(child: ChildProcess): Promise<string> {
+/** Where a server says that it is. */
+interface ReadyLine {
+  readonly url: string;
+  readonly ops_url?: string;
+}
+
+/** Reads the log, and resolves at the line that says where the server listens. */
+function readyLine(child: ChildProcess, lines: string[]): Promise<ReadyLine> {
   return new Promise((resolve, reject) => {
-    let output = "";
+    let errors = "";
     const fail = (why: string) => {
       clearTimeout(timer);
       child.kill("SIGKILL");
-      reject(new Error(`The server ${why}: ${output}`));
+      reject(new Error(`The server ${why}: ${errors}${lines.join("\n")}`));
     };
     const timer = setTimeout(() => fail("did not start in time"), START_TIMEOUT_MS);
-    child.once("exit", () => fail("ended at its start"));
+    const onEarlyExit = () => fail("ended at its start");
+    child.once("exit", onEarlyExit);
     child.stderr?.on("data", (chunk: Buffer) => {
-      output += chunk.toString("utf8");
+      errors += chunk.toString("utf8");
     });
-    child.stdout?.on("data", (chunk: Buffer) => {
-      output += chunk.toString("utf8");
-      const ready = /"url":"([^"]+)".*"msg":"ready"/.exec(output);
-      if (ready === null) return;
+    // Reading goes on to the end, since a full pipe would stop the server.
+    createInterface({ input: child.stdout as Readable }).on("line", (line) => {
+      lines.push(line);
+      if (!line.includes('"msg":"ready"')) return;
       clearTimeout(timer);
-      child.removeAllListeners("exit");
-      // Reading goes on, since a full pipe would stop the server.
-      child.stdout?.removeAllListeners("data").resume();
-      resolve(ready[1] as string);
+      child.off("exit", onEarlyExit);
+      resolve(JSON.parse(line));
     });
   });
 }

@@ -1,5 +1,10 @@
 /** Starts the server, tells where it is, and closes it when asked to. */
-import { type RunningServer, type ServerConfig, startServer } from "../../server/index.ts";
+import {
+  OpsPortError,
+  type RunningServer,
+  type ServerConfig,
+  startServer,
+} from "../../server/index.ts";
 import { failedError } from "../cliError.ts";
 import { readServerConfig, storeFailure } from "../database.ts";
 import { readEnvironment } from "../environment.ts";
@@ -22,25 +27,36 @@ export async function serve({ envFile }: { readonly envFile?: string }): Promise
 }
 
 /** The log is for machines; a person at the terminal is told what to do next. */
-function greet({ url, producerFile }: RunningServer): void {
+function greet({ url, opsUrl, producerFile }: RunningServer): void {
   const lines = [`Countersign takes signals at ${url}`];
+  if (opsUrl !== undefined) lines.push(`Its metrics are at ${opsUrl}/metrics`);
   if (producerFile !== undefined) lines.push(`A producer's credentials are in ${producerFile}`);
   process.stderr.write(`${lines.join("\n")}\n`);
 }
 
 /** Explains why a port cannot be had; `undefined` if that is not what failed. */
-function listenFailure(error: unknown, { host, port }: ServerConfig): Error | undefined {
-  const { code, syscall } = error as NodeJS.ErrnoException;
-  if (syscall !== "listen" && syscall !== "getaddrinfo") return undefined;
-  switch (code) {
+function listenFailure(error: unknown, config: ServerConfig): Error | undefined {
+  const isOperations = error instanceof OpsPortError;
+  const failure = (isOperations ? error.cause : error) as NodeJS.ErrnoException;
+  if (failure.syscall !== "listen" && failure.syscall !== "getaddrinfo") return undefined;
+  const { hostName, host, portName, port } = isOperations
+    ? { hostName: "OPS_HOST", host: config.opsHost, portName: "OPS_PORT", port: config.opsPort }
+    : { hostName: "HOST", host: config.host, portName: "PORT", port: config.port };
+  switch (failure.code) {
     case "EADDRINUSE":
       return failedError(
-        `Port ${port} on ${host} is in use. Stop the program that has it, or set PORT to another one.`,
+        `Port ${port} on ${host} is in use. Stop the program that has it, or set ${portName} to another one.`,
       );
     case "EACCES":
-      return failedError(`Port ${port} is for privileged programs. Set PORT to one above 1023.`);
+      return failedError(
+        `Port ${port} is for privileged programs. Set ${portName} to one above 1023.`,
+      );
+    case "ENOTSUP":
+      return failedError("This system does not let processes share a port. Set WORKERS to 1.");
     default:
-      return failedError(`HOST ${host} is not an address of this machine (${code}). Set another.`);
+      return failedError(
+        `${hostName} ${host} is not an address of this machine (${failure.code}). Set another.`,
+      );
   }
 }
 

@@ -47,6 +47,7 @@ export async function startRouter(
   return {
     url: `http://127.0.0.1:${port}`,
     port,
+    opsUrl: undefined,
     logLines,
     async close() {
       shutdown.abort();

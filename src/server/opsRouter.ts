@@ -1,0 +1,39 @@
+/**
+ * The operations port: metrics and health, for those who run the server. It is a port of
+ * its own so that no rule of a proxy decides who sees how much is traded.
+ */
+import type { ServerResponse } from "node:http";
+import { METRICS_CONTENT_TYPE } from "./metricsSum.ts";
+import type { RequestListener } from "./nodeHttp.ts";
+import { statusRoutes } from "./rest.ts";
+import { type Endpoint, type RoutingOptions, routeRequests } from "./router.ts";
+
+/** What the operations port is made of. */
+export interface OpsRouterOptions extends RoutingOptions {
+  /** The metrics in the text format of Prometheus. */
+  readonly metricsText: () => Promise<string>;
+  readonly isReady: () => Promise<boolean>;
+  readonly version: string;
+}
+
+/** Makes the listener for all requests of the operations port. */
+export function createOpsRouter(options: OpsRouterOptions): RequestListener {
+  const endpoints = new Map<string, Endpoint>();
+  for (const [path, route] of statusRoutes(options)) {
+    endpoints.set(path, { ...route, isStream: false });
+  }
+  endpoints.set("/metrics", {
+    method: "GET",
+    isStream: false,
+    async handle(_, response) {
+      const body = Buffer.from(await options.metricsText());
+      // Both kinds of response take the same arguments, but their types differ.
+      (response as ServerResponse).writeHead(200, {
+        "content-type": METRICS_CONTENT_TYPE,
+        "content-length": body.length,
+      });
+      response.end(body);
+    },
+  });
+  return routeRequests(endpoints, options);
+}

@@ -1,0 +1,70 @@
+/**
+ * The program of a worker. It does what the first process tells it, and ends when that
+ * process is gone.
+ */
+import type { Logger } from "pino";
+import { openDatabase } from "../store/index.ts";
+import { systemClock } from "./clock.ts";
+import type { SignalServerConfig } from "./config.ts";
+import { createLog } from "./log.ts";
+import { createServerMetrics } from "./metrics.ts";
+import { serveSignals } from "./server.ts";
+import type { FromWorker, StartFailure, ToWorker } from "./workerMessages.ts";
+
+const metrics = createServerMetrics(systemClock.monotonicMs);
+const parts = new AsyncDisposableStack();
+let starting: Promise<void> | undefined;
+let log: Logger | undefined;
+
+// A shell sends Ctrl-C to the whole process group, a terminal that is closed its SIGHUP,
+// and systemd its SIGTERM to the whole service. There must be one that decides: the first
+// process, which then says so.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => undefined);
+// Without the first process nobody would end this one, and a new server would find the
+// port taken. Nothing that was acknowledged is lost, and what was not is sent again.
+process.on("disconnect", () => process.exit(1));
+if (!process.connected) process.exit(1);
+process.on("message", (message: ToWorker) => {
+  switch (message.kind) {
+    case "start":
+      starting = start(message.config).catch(fail);
+      break;
+    case "report":
+      report(message.number).catch((error) => log?.error({ err: error }, "no metrics"));
+      break;
+    case "close":
+      void close();
+      break;
+  }
+});
+
+async function start(config: SignalServerConfig): Promise<void> {
+  log = createLog(config);
+  const { databaseUrl, databasePoolSize } = config;
+  const database = openDatabase({ url: databaseUrl, poolSize: databasePoolSize, log });
+  parts.defer(() => database.close());
+  metrics.watchDatabase(() => database.usage);
+  const address = await serveSignals({ config, database, metrics, log, parts });
+  log.info("worker is ready");
+  tell({ kind: "ready", address });
+}
+
+function fail(error: StartFailure): void {
+  const { message, code, syscall } = error;
+  tell({ kind: "failed", failure: { message, code, syscall } }, () => process.exit(1));
+}
+
+async function report(number: number): Promise<void> {
+  tell({ kind: "report", number, snapshot: await metrics.snapshot() });
+}
+
+async function close(): Promise<void> {
+  await starting;
+  await parts.disposeAsync();
+  process.exit(0);
+}
+
+function tell(message: FromWorker, onTold: () => void = () => undefined): void {
+  // If the first process is gone, "disconnect" ends this one.
+  process.send?.(message, onTold);
+}
