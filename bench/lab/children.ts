@@ -44,6 +44,8 @@ export interface ServerProcess extends AsyncDisposable {
 
 /** How to start a server. */
 export interface ServerCommand {
+  /** Flags of Node.js itself. */
+  readonly nodeFlags?: readonly string[];
   readonly script: string;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
@@ -58,7 +60,7 @@ export interface ServerCommand {
 export async function startServerProcess(command: ServerCommand): Promise<ServerProcess> {
   const log = await open(command.logFile, "a");
   const startMs = performance.now();
-  const child = spawn(process.execPath, [command.script, ...command.args], {
+  const child = spawn(process.execPath, [...(command.nodeFlags ?? []), command.script, ...command.args], {
     cwd: ROOT,
     detached: true,
     env: { PATH: process.env.PATH, ...command.env },

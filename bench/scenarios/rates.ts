@@ -49,6 +49,8 @@ const CONTESTS: readonly {
   { what: "single rows × 64", contender: bareInserts, plan: UNARY },
   { what: "batches of 100 × 4", contender: countersign("grpc"), plan: BATCHES },
   { what: "batches of 32 × 2", contender: storeCall, plan: STORE_CALLS },
+  { what: UNARY_JSON, contender: countersign("json", 2), plan: UNARY },
+  { what: UNARY_GRPC, contender: countersign("grpc", 2), plan: UNARY },
 ];
 
 /** The scenario. */
