@@ -60,12 +60,16 @@ export interface ServerCommand {
 export async function startServerProcess(command: ServerCommand): Promise<ServerProcess> {
   const log = await open(command.logFile, "a");
   const startMs = performance.now();
-  const child = spawn(process.execPath, [...(command.nodeFlags ?? []), command.script, ...command.args], {
-    cwd: ROOT,
-    detached: true,
-    env: { PATH: process.env.PATH, ...command.env },
-    stdio: ["ignore", log.fd, "pipe"],
-  });
+  const child = spawn(
+    process.execPath,
+    [...(command.nodeFlags ?? []), command.script, ...command.args],
+    {
+      cwd: ROOT,
+      detached: true,
+      env: { PATH: process.env.PATH, ...command.env },
+      stdio: ["ignore", log.fd, "pipe"],
+    },
+  );
   await log.close();
   try {
     const url = await readUrl(child);
