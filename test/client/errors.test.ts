@@ -40,6 +40,7 @@ async function failureOf(
     serverUrl: running.url,
     producerId: PRODUCER_ID,
     secret: SECRET,
+    retry: false,
     ...options,
   });
   return thrownBy(client.ingest(signalInput()));
@@ -156,6 +157,7 @@ describe.each(WIRES)("a refusal over $protocol HTTP/$httpVersion", (wire) => {
       serverUrl: server.url,
       producerId: PRODUCER_ID,
       secret: SECRET,
+      retry: false,
       ...wire,
     });
 
@@ -179,6 +181,7 @@ describe.each(WIRES)("a refusal over $protocol HTTP/$httpVersion", (wire) => {
       serverUrl: server.url,
       producerId: PRODUCER_ID,
       secret: SECRET,
+      retry: false,
       ...wire,
     });
     const reason = new Error("The strategy changed its mind.");
@@ -288,6 +291,7 @@ describe("an answer that is not the service's own", () => {
       serverUrl: server.url,
       producerId: PRODUCER_ID,
       secret: SECRET,
+      retry: false,
     });
     const items = [{ signal: signalInput() }, { signal: signalInput() }];
     expect(await thrownBy(client.ingestBatch(items))).toMatchObject({ reason: "INVALID_RESPONSE" });
