@@ -1,4 +1,4 @@
-import type { IncomingMessage, RequestListener } from "node:http";
+import type { RequestListener } from "node:http";
 import { constants, type ServerHttp2Stream } from "node:http2";
 import { Socket } from "node:net";
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -15,6 +15,7 @@ import {
 } from "../../src/client/index.ts";
 import { REASONS, retryFor } from "../../src/signal/index.ts";
 import {
+  breakConnection,
   PRODUCER_ID,
   SECRET,
   startTestServer,
@@ -67,11 +68,6 @@ function refusing(error: ConnectError): TestServerOptions {
 
 /** What a request of HTTP/2 has, though the listener's type does not tell. */
 type Http2Request = { readonly stream: ServerHttp2Stream };
-
-function breakConnection(request: IncomingMessage | Http2Request): void {
-  if ("stream" in request) request.stream.session?.destroy();
-  else request.socket.destroy();
-}
 
 function errorInfo(reason: string, metadata: Record<string, string> = {}, domain = "signals.v1") {
   return { desc: ErrorInfoSchema, value: { reason, domain, metadata } };
