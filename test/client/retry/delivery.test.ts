@@ -255,19 +255,17 @@ describe("a call that waits for its next retry", () => {
 
   it("ends at once when the caller gives up", async () => {
     await using server = await refusing();
-    await using client = clientOf(server);
     const controller = new AbortController();
     const reason = new Error("The strategy changed its mind.");
-    const onRetry = vi.fn();
-    const logger = { info() {}, warn: onRetry, error() {} };
-    await using logging = clientOf(server, { logger });
-    const call = logging.ingest(signalInput(), { signal: controller.signal });
+    const waiting = vi.fn();
+    const logger = { info() {}, warn: waiting, error() {} };
+    await using client = clientOf(server, { logger });
+    const call = client.ingest(signalInput(), { signal: controller.signal });
     const outcome = expect(call).rejects.toMatchObject({ reason: "CANCELLED", cause: reason });
-    await vi.waitFor(() => expect(onRetry).toHaveBeenCalled());
+    await vi.waitFor(() => expect(waiting).toHaveBeenCalled());
     controller.abort(reason);
     await outcome;
     expect(server.requests).toHaveLength(1);
-    await client.close();
   });
 
   it("ends at once with its last error when the client is closed, many of them too", async () => {
