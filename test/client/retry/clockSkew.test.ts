@@ -138,6 +138,15 @@ describe("a server made up", () => {
     expect(server.requests).toHaveLength(2);
   });
 
+  it("is not followed a second time within one call", async () => {
+    const skewed = () => answers("CLOCK_SKEW", SERVER_TIME);
+    const { server } = await start(skewed(), answers("INTERNAL"), skewed(), skewed());
+    await using _ = server;
+    await using client = clientOf(server.url, { retry: { baseDelayMs: 1 } });
+    await expect(client.ingest(gold)).rejects.toMatchObject({ reason: "CLOCK_SKEW" });
+    expect(server.requests).toHaveLength(3);
+  });
+
   it.each([undefined, "soon", "1999-12-31T23:59:59Z", "9999-01-01T00:00:00Z"])(
     "that says it is %s changes nothing",
     async (time) => {

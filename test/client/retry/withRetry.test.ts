@@ -144,6 +144,17 @@ describe("giving up", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
+  it("just before a wait ends it too", async () => {
+    const { operation } = failing(99);
+    const controller = new AbortController();
+    const options = { ...exact, signal: controller.signal, onRetry: () => controller.abort("no") };
+    const outcome = settled(withRetry(operation, options));
+    await vi.advanceTimersByTimeAsync(100);
+    expect(vi.getTimerCount()).toBe(0);
+    expect(await outcome).toEqual({ error: "no" });
+    expect(operation).toHaveBeenCalledTimes(1);
+  });
+
   it("before the first attempt makes none", async () => {
     const { operation } = failing(0);
     const signal = AbortSignal.abort("no");
