@@ -147,8 +147,8 @@ describe("giving up", () => {
   it("just before a wait ends it too", async () => {
     const { operation } = failing(99);
     const controller = new AbortController();
-    const options = { ...exact, signal: controller.signal, onRetry: () => controller.abort("no") };
-    const outcome = settled(withRetry(operation, options));
+    const onRetry = () => void setTimeout(() => controller.abort("no"), 0);
+    const outcome = settled(withRetry(operation, { ...exact, signal: controller.signal, onRetry }));
     await vi.advanceTimersByTimeAsync(100);
     expect(vi.getTimerCount()).toBe(0);
     expect(await outcome).toEqual({ error: "no" });
