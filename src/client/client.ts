@@ -3,13 +3,16 @@
  */
 import { randomUUIDv7 } from "node:crypto";
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
-import { type CallOptions, type Client, createClient } from "@connectrpc/connect";
+import { type Client, createClient } from "@connectrpc/connect";
 import {
   IngestBatchRequestSchema,
   IngestRequestSchema,
   IngestService,
 } from "../../gen/signals/v1/ingest_service_pb.ts";
+
 import { type Connection, createConnection } from "./connection.ts";
+import { CorrectedClock } from "./correctedClock.ts";
+import { type Delivery, type DeliveryOptions, deliver } from "./delivery.ts";
 import type { SignalInput } from "./input.ts";
 import {
   type DisabledClientOptions,
@@ -17,7 +20,7 @@ import {
   resolveClientOptions,
   type SignalClientOptions,
 } from "./options.ts";
-import { type IngestItem, ingestBatchRequest, ingestRequest } from "./request.ts";
+import { type IngestItem, ingestBatchRequest, ingestRequest, withKeys } from "./request.ts";
 import {
   disabledResult,
   type IngestItemResult,
@@ -25,18 +28,33 @@ import {
   ingestBatchResults,
   ingestResult,
 } from "./result.ts";
+import { type Circuit, createCircuit } from "./retry/circuit.ts";
+import { type RetryOptions, retryOfCall } from "./retry/retryOptions.ts";
 import { serialize } from "./serialize.ts";
 import { TIMEOUT_MS_MAX } from "./settings.ts";
 import { SignalError } from "./signalError.ts";
+import { CallReport, type ReportOptions } from "./telemetry/callReport.ts";
+import { CircuitReport } from "./telemetry/circuitReport.ts";
+import { guardedLogger } from "./telemetry/guardedLogger.ts";
+import { createClientMetrics } from "./telemetry/metrics.ts";
 
 /** What a server takes for a batch, in bytes. */
 const BATCH_MAX_BODY_BYTES = 4_194_304;
 
 /** How to make one call. */
 export interface SignalCallOptions {
-  /** How long the call may take, in milliseconds, 1 to 300,000. Defaults to the client's. */
+  /** How long an attempt may take, in milliseconds, 1 to 300,000. Defaults to the client's. */
   readonly timeoutMs?: number | undefined;
-  /** Gives the call up when it is aborted. The signal may have been stored by then. */
+  /**
+   * When a failed attempt is repeated. Each option that is not given is the client's.
+   * `false` makes a single attempt, which `timeoutMs` then bounds; only a wrong clock is
+   * still corrected, and the attempt made again within the same time.
+   */
+  readonly retry?: RetryOptions | false | undefined;
+  /**
+   * Gives the call up when it is aborted, also while it waits for a retry. The signal may
+   * have been stored by then.
+   */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -49,9 +67,14 @@ export interface SignalClient extends AsyncDisposable {
    * Hands over one signal. When this resolves with `stored` or `duplicate`, the signal is on
    * the server's disk.
    *
-   * @throws SignalError if it is refused or if its fate is not known. A signal that breaks a
-   *   rule is refused before anything is sent, with every wrong field named.
+   * An attempt that fails for a passing reason is repeated as `retry` says: the same
+   * message, under the same key, signed anew.
+   *
+   * @throws SignalError if it is refused or if its fate is not known: the last failure. A
+   *   signal that breaks a rule is refused before anything is sent, with every wrong field
+   *   named.
    * @throws RangeError if `timeoutMs` is out of range.
+   * @throws ConfigError naming every wrong option of `retry`.
    */
   ingest(signal: SignalInput, options?: IngestCallOptions): Promise<IngestResult>;
 
@@ -63,6 +86,7 @@ export interface SignalClient extends AsyncDisposable {
    * @throws SignalError if the request as a whole fails, or if any item breaks a rule: then
    *   nothing is sent, and every wrong field of every item is named.
    * @throws RangeError if `timeoutMs` is out of range.
+   * @throws ConfigError naming every wrong option of `retry`.
    */
   ingestBatch(
     items: readonly IngestItem[],
@@ -71,7 +95,8 @@ export interface SignalClient extends AsyncDisposable {
 
   /**
    * Takes no more calls, waits for those in flight, each of which has a deadline, and closes
-   * the connections. `await using` does the same.
+   * the connections. A call that waits for its next retry fails at once with its last error,
+   * and no attempt that fails now is repeated. `await using` does the same.
    */
   close(): Promise<void>;
 }
@@ -93,39 +118,76 @@ export function createSignalClient(
   return resolved.enabled ? new ConnectedClient(resolved) : new DisabledClient();
 }
 
+/** What a call of any kind is made of. */
+interface Call<Message, Result> extends Delivery<Message, readonly Result[]> {
+  readonly keys: readonly string[];
+}
+
 class ConnectedClient implements SignalClient {
   readonly #options: EnabledClientOptions;
+  readonly #clock: CorrectedClock;
   readonly #connection: Connection;
   readonly #service: Client<typeof IngestService>;
+  readonly #circuit: Circuit;
+  readonly #circuitReport: CircuitReport;
+  readonly #report: ReportOptions;
   readonly #inFlight = new Set<Promise<unknown>>();
+  readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
 
   constructor(options: EnabledClientOptions) {
     this.#options = options;
-    this.#connection = createConnection(options);
+    this.#clock = new CorrectedClock(options.clock);
+    this.#connection = createConnection({ ...options, clock: this.#clock });
     this.#service = createClient(IngestService, this.#connection.transport);
+    const { producerId, alerts, baseUrl } = options;
+    const logger = guardedLogger(options.logger);
+    const metrics = createClientMetrics(options.registry, producerId);
+    this.#report = { producerId, logger, metrics };
+    const { host } = new URL(baseUrl);
+    this.#circuitReport = new CircuitReport({ ...this.#report, alerts, host });
+    this.#circuit = createCircuit(options.circuitBreaker, this.#circuitReport);
   }
 
   async ingest(signal: SignalInput, options: IngestCallOptions = {}): Promise<IngestResult> {
-    const { idempotencyKey, validateOnly } = options;
-    const request = ingestRequest({ signal, idempotencyKey, validateOnly }, this.#now());
-    this.#requireFits(IngestRequestSchema, request, this.#options.maxBodyBytes);
-    const response = await this.#call(options, (call) => this.#service.ingest(request, call));
-    return ingestResult(request, response);
+    const { idempotencyKey = randomUUIDv7(), validateOnly } = options;
+    const item = { signal, idempotencyKey, validateOnly };
+    const [result] = await this.#handOver(options, {
+      keys: [idempotencyKey],
+      make: () => {
+        const request = ingestRequest(item, this.#clock.now());
+        return this.#fitting(IngestRequestSchema, request, this.#options.maxBodyBytes);
+      },
+      send: async (request, call) => [
+        ingestResult(request, await this.#service.ingest(request, call)),
+      ],
+    });
+    return result as IngestResult;
   }
 
   async ingestBatch(
     items: readonly IngestItem[],
     options: SignalCallOptions = {},
   ): Promise<IngestItemResult[]> {
-    const request = ingestBatchRequest(items, this.#now());
-    this.#requireFits(IngestBatchRequestSchema, request, BATCH_MAX_BODY_BYTES);
-    const response = await this.#call(options, (call) => this.#service.ingestBatch(request, call));
-    return ingestBatchResults(request, response);
+    const keyed = withKeys(items);
+    const results = await this.#handOver(options, {
+      keys: keyed.map(({ idempotencyKey }) => idempotencyKey),
+      make: () => {
+        const request = ingestBatchRequest(keyed, this.#clock.now());
+        return this.#fitting(IngestBatchRequestSchema, request, BATCH_MAX_BODY_BYTES);
+      },
+      send: async (request, call) =>
+        ingestBatchResults(request, await this.#service.ingestBatch(request, call)),
+    });
+    return [...results];
   }
 
   close(): Promise<void> {
-    this.#closed ??= Promise.allSettled(this.#inFlight).then(() => this.#connection.close());
+    this.#closing.abort();
+    this.#closed ??= Promise.allSettled(this.#inFlight).then(() => {
+      this.#connection.close();
+      this.#circuitReport.end();
+    });
     return this.#closed;
   }
 
@@ -133,64 +195,59 @@ class ConnectedClient implements SignalClient {
     return this.close();
   }
 
-  #now(): bigint {
-    return this.#options.clock.now();
+  /** Hands over what a call is made of, and reports what became of it. */
+  async #handOver<Message, Result extends IngestItemResult>(
+    { timeoutMs = this.#options.timeoutMs, retry: ownRetry, signal }: SignalCallOptions,
+    call: Call<Message, Result>,
+  ): Promise<readonly Result[]> {
+    requireTimeout(timeoutMs);
+    const retry = retryOfCall(ownRetry, this.#options.retry);
+    const report = new CallReport(this.#report, { keys: call.keys, isSingleAttempt: !retry });
+    const delivery = this.#deliver(call, { timeoutMs, retry, signal, observer: report });
+    this.#inFlight.add(delivery);
+    try {
+      const results = await delivery;
+      report.answered(results);
+      return results;
+    } catch (thrown) {
+      if (thrown instanceof SignalError) report.failed(thrown);
+      throw thrown;
+    } finally {
+      this.#inFlight.delete(delivery);
+    }
   }
 
-  #requireFits<Desc extends DescMessage>(
+  async #deliver<Message, Result>(
+    call: Call<Message, Result>,
+    options: Pick<DeliveryOptions, "timeoutMs" | "retry" | "signal" | "observer">,
+  ): Promise<readonly Result[]> {
+    if (this.#closed !== undefined) throw new SignalError("CANCELLED", "The client is closed.");
+    return deliver(call, {
+      ...options,
+      stopSignal: this.#closing.signal,
+      clock: this.#clock,
+      circuit: this.#circuit,
+    });
+  }
+
+  /** @throws SignalError unless the request has at most so many bytes. */
+  #fitting<Desc extends DescMessage>(
     desc: Desc,
     request: MessageShape<Desc>,
     maxBytes: number,
-  ): void {
+  ): MessageShape<Desc> {
     const { byteLength } = serialize(desc, request, this.#options.codec);
-    if (byteLength <= maxBytes) return;
+    if (byteLength <= maxBytes) return request;
     throw new SignalError(
       "BODY_TOO_LARGE",
       `Nothing was sent, because the request has ${byteLength} bytes and may have at most ${maxBytes}.`,
     );
-  }
-
-  /** Makes one attempt. The signing interceptor signs each attempt anew. */
-  async #call<T>(
-    { timeoutMs = this.#options.timeoutMs, signal }: SignalCallOptions,
-    invoke: (options: CallOptions) => Promise<T>,
-  ): Promise<T> {
-    requireTimeout(timeoutMs);
-    if (this.#closed !== undefined) throw new SignalError("CANCELLED", "The client is closed.");
-    if (signal?.aborted) throw cancelled(signal.reason);
-    const attempt = invoke(signal === undefined ? { timeoutMs } : { timeoutMs, signal });
-    this.#inFlight.add(attempt);
-    try {
-      return await attempt;
-    } catch (thrown) {
-      throw failure(thrown, signal);
-    } finally {
-      this.#inFlight.delete(attempt);
-    }
   }
 }
 
 function requireTimeout(timeoutMs: number): void {
   if (Number.isInteger(timeoutMs) && timeoutMs >= 1 && timeoutMs <= TIMEOUT_MS_MAX) return;
   throw new RangeError(`timeoutMs must be a whole number from 1 to ${TIMEOUT_MS_MAX}.`);
-}
-
-/**
- * Tells the caller's own cancellation from one by the other side, which a transport gives
- * the same code: a server that resets a call while it shuts down has not been told to
- * forget the signal.
- */
-function failure(thrown: unknown, signal: AbortSignal | undefined): SignalError {
-  const error = SignalError.from(thrown);
-  // What the service answered just before stays true.
-  if (signal?.aborted && error.requestId === undefined) return cancelled(signal.reason);
-  if (error.reason !== "CANCELLED") return error;
-  const message = "The connection was closed before the answer came.";
-  return new SignalError("UNREACHABLE", message, { code: error.code, cause: thrown });
-}
-
-function cancelled(cause: unknown): SignalError {
-  return new SignalError("CANCELLED", "The caller gave the call up.", { cause });
 }
 
 /** A client that is switched off: it answers at once and sends nothing. */

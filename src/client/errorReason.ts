@@ -11,6 +11,11 @@ const CLIENT_RETRY_BY_REASON = {
   UNREACHABLE: "same_key",
   /** An answer came, but not one of this API. The signal may have been stored. */
   INVALID_RESPONSE: "same_key",
+  /**
+   * Nothing was sent: the server failed so often just before that the client leaves it
+   * alone until `retryAfterMs` have passed.
+   */
+  CIRCUIT_OPEN: "after_delay",
   /** The caller gave the call up. The signal may have been stored. */
   CANCELLED: "never",
   /** Something in between refused the request, or the address is not that of the service. */

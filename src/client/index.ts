@@ -18,6 +18,7 @@ export {
   type SignalCallOptions,
   type SignalClient,
 } from "./client.ts";
+export { type ClientLogger, silentLogger } from "./clientLogger.ts";
 export { type ClientClock, systemClock } from "./clock.ts";
 export { clientOptionsFromEnv } from "./config.ts";
 export { ConfigError, type ConfigProblem } from "./configError.ts";
@@ -41,5 +42,14 @@ export type {
   StoredResult,
   ValidResult,
 } from "./result.ts";
+export { type Backoff, type BackoffOptions, createBackoff } from "./retry/backoff.ts";
+export type { CircuitBreakerOptions } from "./retry/circuitBreakerOptions.ts";
+export type { RetryOptions } from "./retry/retryOptions.ts";
+export {
+  type PlannedRetry,
+  type RetryAttempt,
+  type WithRetryOptions,
+  withRetry,
+} from "./retry/withRetry.ts";
 export { SignalError, type SignalErrorDetails } from "./signalError.ts";
 export { createSigningInterceptor, type SigningInterceptorOptions } from "./signingInterceptor.ts";

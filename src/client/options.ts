@@ -1,7 +1,16 @@
+import type { Registry } from "prom-client";
 import { z } from "zod";
 import type { Secret } from "../signing/index.ts";
+import type { Alerts } from "./alerts/alert.ts";
+import { type ClientLogger, silentLogger } from "./clientLogger.ts";
 import { type ClientClock, systemClock } from "./clock.ts";
 import { ConfigError, type ConfigProblem } from "./configError.ts";
+import {
+  type CircuitBreakerOptions,
+  circuitBreakerOption,
+  type ResolvedCircuitBreakerOptions,
+} from "./retry/circuitBreakerOptions.ts";
+import { type ResolvedRetryOptions, type RetryOptions, retryOption } from "./retry/retryOptions.ts";
 import {
   MAX_BODY_BYTES_DEFAULT,
   MAX_BODY_BYTES_MAX,
@@ -66,11 +75,36 @@ export interface SignalClientOptions {
   readonly httpVersion?: ClientHttpVersion | undefined;
 
   /**
-   * How long a call may take, in milliseconds, from 1 to 300,000; the server is told. A
-   * call may set its own. Defaults to 30,000. `OUTBOUND_TIMEOUT_SECONDS` in the
-   * environment, in seconds.
+   * How long an attempt may take, in milliseconds, from 1 to 300,000; the server is told. A
+   * call may set its own. What all attempts of a call may take together, `retry.budgetMs`
+   * says. Defaults to 30,000. `OUTBOUND_TIMEOUT_SECONDS` in the environment, in seconds.
    */
   readonly timeoutMs?: number | undefined;
+
+  /**
+   * When a failed attempt is repeated, under the same key and signed anew. `false` makes a
+   * single attempt. A call may set its own.
+   */
+  readonly retry?: RetryOptions | false | undefined;
+
+  /**
+   * When to leave a server alone that does not work. `false` never does. All calls of the
+   * client share one circuit.
+   */
+  readonly circuitBreaker?: CircuitBreakerOptions | false | undefined;
+
+  /** Where to write what became of each signal. Defaults to nowhere. */
+  readonly logger?: ClientLogger | undefined;
+
+  /**
+   * Where to count signals: `signals_posted_total`, `signals_posted_duration_seconds`,
+   * `signals_post_retries_total` and `signals_circuit_state`. Several clients may share one.
+   * Defaults to nowhere; the global registry of prom-client is never used unasked.
+   */
+  readonly registry?: Registry | undefined;
+
+  /** Whom to tell when the server stops working and when it works again. Defaults to no one. */
+  readonly alerts?: Alerts | undefined;
 
   /**
    * The greatest body of a request with a single signal, in bytes, from 1 KiB to 10 MiB. A
@@ -87,7 +121,10 @@ export interface SignalClientOptions {
    */
   readonly tlsCa?: string | readonly string[] | undefined;
 
-  /** Defaults to the clock of this machine. */
+  /**
+   * The wall clock, for signatures and for signals without a time. Corrected by the server's
+   * time once it says that this one is wrong. Defaults to the clock of this machine.
+   */
   readonly clock?: ClientClock | undefined;
 }
 
@@ -111,6 +148,11 @@ export type ResolvedClientOptions =
       readonly maxBodyBytes: number;
       readonly tlsCa: readonly string[] | undefined;
       readonly clock: ClientClock;
+      readonly retry: ResolvedRetryOptions | false;
+      readonly circuitBreaker: ResolvedCircuitBreakerOptions | false;
+      readonly logger: ClientLogger;
+      readonly registry: Registry | undefined;
+      readonly alerts: Alerts | undefined;
     };
 
 /** The options of a client that sends. */
@@ -133,17 +175,27 @@ const schema = z.strictObject({
     .union([z.string(), z.array(z.string()).readonly()], "must be certificates in PEM")
     .transform((ca) => [ca].flat())
     .optional(),
-  clock: z
-    .custom<ClientClock>(isClock, "must be an object with a method now()")
-    .default(() => systemClock),
+  clock: objectWith<ClientClock>("now").default(() => systemClock),
+  retry: retryOption,
+  circuitBreaker: circuitBreakerOption,
+  logger: objectWith<ClientLogger>("info", "warn", "error").default(() => silentLogger),
+  registry: objectWith<Registry>("registerMetric", "getSingleMetric").optional(),
+  alerts: objectWith<Alerts>("send").optional(),
 });
 
 /** Without the need to say where to send, but what is said must still be right. */
 const disabledSchema = schema.partial({ serverUrl: true, producerId: true, secret: true });
 
-function isClock(value: unknown): boolean {
-  return (
-    typeof value === "object" && value !== null && "now" in value && typeof value.now === "function"
+/** Somebody else's object, judged by the methods that are called. */
+function objectWith<T extends object>(...methods: readonly (keyof T & string)[]) {
+  const hasMethods = (value: unknown) =>
+    typeof value === "object" &&
+    value !== null &&
+    methods.every((method) => typeof (value as Record<string, unknown>)[method] === "function");
+  const named = methods.map((method) => `${method}()`).join(", ");
+  return z.custom<T>(
+    hasMethods,
+    `must be an object with ${methods.length === 1 ? "a method" : "the methods"} ${named}`,
   );
 }
 
@@ -167,7 +219,8 @@ export function resolveClientOptions(
   }
   const { serverUrl: baseUrl, ...others } = judged.data;
   const httpVersion = others.httpVersion ?? (others.protocol === "grpc" ? "2" : "1.1");
-  return { ...others, enabled: true, baseUrl, httpVersion, tlsCa: others.tlsCa };
+  const { tlsCa, registry, alerts } = others;
+  return { ...others, enabled: true, baseUrl, httpVersion, tlsCa, registry, alerts };
 }
 
 /** What is wrong between two options. Judged although others are wrong, to name all at once. */

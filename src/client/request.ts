@@ -41,12 +41,23 @@ export interface IngestItem {
   readonly validateOnly?: boolean | undefined;
 }
 
+/** An item that has its key for good. */
+export interface KeyedItem extends IngestItem {
+  readonly idempotencyKey: string;
+}
+
+/** Names each item that has no key. What is no list is none, which is refused later. */
+export function withKeys(items: readonly IngestItem[]): readonly KeyedItem[] {
+  if (!Array.isArray(items)) return [];
+  return items.map((item) => ({ ...item, idempotencyKey: item?.idempotencyKey ?? randomUUIDv7() }));
+}
+
 /**
  * Makes the request for one signal.
  *
  * @throws SignalError `INVALID_SIGNAL` or `PAYLOAD_TOO_LARGE`, naming every wrong field.
  */
-export function ingestRequest(item: IngestItem, now: Instant): IngestRequest {
+export function ingestRequest(item: KeyedItem, now: Instant): IngestRequest {
   const judged = judge(item, now);
   if (judged.faults.length > 0) throw invalid([judged]);
   return messageOf(judged);
@@ -58,7 +69,7 @@ export function ingestRequest(item: IngestItem, now: Instant): IngestRequest {
  * @throws SignalError as {@link ingestRequest}, naming every wrong field of every item; also
  *   unless there are 1 to 1,000 items.
  */
-export function ingestBatchRequest(items: readonly IngestItem[], now: Instant): IngestBatchRequest {
+export function ingestBatchRequest(items: readonly KeyedItem[], now: Instant): IngestBatchRequest {
   if (!Array.isArray(items) || items.length < 1 || items.length > BATCH_MAX_ITEMS) {
     const description = `must have 1 to ${BATCH_MAX_ITEMS} items`;
     throw invalid([{ faults: [{ field: "requests", description }], isOnlyTooLarge: false }]);
@@ -84,8 +95,8 @@ interface JudgedItem extends Faults {
   readonly validateOnly: boolean;
 }
 
-function judge(item: IngestItem, now: Instant, path = ""): JudgedItem {
-  const idempotencyKey = item.idempotencyKey ?? randomUUIDv7();
+function judge(item: KeyedItem, now: Instant, path = ""): JudgedItem {
+  const { idempotencyKey } = item;
   const validateOnly = item.validateOnly ?? false;
   const faults: Violation[] = [];
   let isOnlyTooLarge = false;

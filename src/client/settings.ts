@@ -55,13 +55,47 @@ export const secret = z.unknown().transform((value, context) => {
   return z.NEVER;
 });
 
-/** One problem for each setting: the first rule broken is the one to mend first. */
+/** A number in a range, both ends included. */
+export function numberFrom(min: number, max: number) {
+  const rule = `must be a number from ${min} to ${max}`;
+  return z.number(rule).gte(min, rule).lte(max, rule);
+}
+
+/** True or false. */
+export function flag() {
+  return z.boolean("must be true or false");
+}
+
+/** A group of options, each with a default, that `false` switches off as a whole. */
+export function switchable<Group extends z.ZodType>(group: Group) {
+  const judge = (value: unknown, context: z.RefinementCtx): z.output<Group> | false => {
+    if (value === false) return false;
+    const judged = group.safeParse(value);
+    if (judged.success) return judged.data;
+    for (const { name, rule } of problemsOf(judged.error)) {
+      const path = name === "" ? [] : [name];
+      const message = name === "" ? "must be false or an object of options" : rule;
+      context.issues.push({ code: "custom", message, path, input: undefined });
+    }
+    return z.NEVER;
+  };
+  return z.unknown().default({}).transform(judge);
+}
+
+/**
+ * One problem for each setting: the first rule broken is the one to mend first. An option
+ * of a group has the name of the group and a dot before its own.
+ */
 export function problemsOf(error: z.ZodError): ConfigProblem[] {
   const problems = new Map<string, string>();
   for (const issue of error.issues) {
-    const names = issue.code === "unrecognized_keys" ? issue.keys : [String(issue.path[0])];
-    const rule = issue.code === "unrecognized_keys" ? "is not an option" : issue.message;
-    for (const name of names) if (!problems.has(name)) problems.set(name, rule);
+    const isUnknown = issue.code === "unrecognized_keys";
+    const paths = isUnknown ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];
+    const rule = isUnknown ? "is not an option" : issue.message;
+    for (const path of paths) {
+      const name = path.join(".");
+      if (!problems.has(name)) problems.set(name, rule);
+    }
   }
   return [...problems].map(([name, rule]) => ({ name, rule }));
 }
