@@ -14,7 +14,7 @@ export type AlertErrorReason =
   | "REFUSED";
 
 /** The longest pause that a channel may ask for and still be asked again, in milliseconds. */
-export const RETRY_AFTER_MAX_MS = 45_000;
+const RETRY_AFTER_MAX_MS = 45_000;
 
 /**
  * An alert was not sent. It keeps no cause: the errors below it show the channel's URL, and

@@ -73,8 +73,8 @@ function describeTime(time: unknown): string {
 }
 
 function describeViolations(violations: unknown): string[] {
-  const length = Number(readProperty(violations, "length"));
-  if (!(length > 0)) return [];
+  const length = readProperty(violations, "length");
+  if (typeof length !== "number" || !(length > 0)) return [];
   const told = Array.from({ length: Math.min(length, VIOLATIONS_TOLD_MAX) }, (_, index) => {
     const violation = readProperty(violations, String(index));
     const field = describeUnknown(readProperty(violation, "field"));

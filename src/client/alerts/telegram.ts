@@ -16,7 +16,7 @@ import { errorCode } from "./nodeError.ts";
 import { noAnswer, withRetries } from "./retries.ts";
 import { apiRoot, botToken, chatId, host, retries } from "./settings.ts";
 import { type TelegramMessage, telegramMessage } from "./telegramMessage.ts";
-import { describeUnknown } from "./text.ts";
+import { describeUnknown, textOf } from "./text.ts";
 
 /** How to reach a chat of Telegram. */
 export interface TelegramOptions {
@@ -100,8 +100,8 @@ class TelegramSink implements AlertSink {
     signal.throwIfAborted();
     const api = new Api(this.#options.botToken.reveal(), {
       apiRoot: this.#options.apiRoot,
-      // Without an agent, node-fetch uses the process's own, which honours its settings for
-      // proxies and closes idle sockets soon: alerts are rare.
+      // Without an agent of its own, each alert has a connection of its own: alerts are rare,
+      // and a connection that idled for long is likely to be dead.
       baseFetchConfig: { agent: undefined, redirect: "error", size: ANSWER_MAX_BYTES },
     });
     const other = { ...mode, link_preview_options: { is_disabled: true } };
@@ -120,7 +120,7 @@ class TelegramSink implements AlertSink {
   }
 
   #describeRefusal({ error_code, description, parameters }: GrammyError): AlertError {
-    const words = this.#withoutToken(describeUnknown(description));
+    const words = describeUnknown(this.#withoutToken(textOf(description)));
     if (typeof error_code !== "number") return notTelegram();
     if (error_code === 429) {
       const seconds = Number(parameters.retry_after);

@@ -26,7 +26,7 @@ const UNKNOWN_TEXT_MAX_UNITS = 500;
 
 /** Anything as a text on one line. Never throws, whatever the value does. */
 export function describeUnknown(value: unknown): string {
-  return cutText(oneLine(textOf(value)), UNKNOWN_TEXT_MAX_UNITS);
+  return oneLine(cutText(textOf(value), UNKNOWN_TEXT_MAX_UNITS));
 }
 
 /** A property of anything; undefined if there is none or if it cannot be read. */

@@ -45,6 +45,17 @@ export async function eventually(isTrue: () => boolean): Promise<void> {
   }
 }
 
+/** Lets faked time pass, slowly enough that sockets keep up, until something has come true. */
+export async function passTime(isTrue: () => boolean): Promise<void> {
+  const end = performance.now() + 10_000;
+  while (!isTrue()) {
+    if (performance.now() > end) throw new Error(`It never came true: ${isTrue}`);
+    const next = performance.now() + 5;
+    await eventually(() => performance.now() > next);
+    await vi.advanceTimersByTimeAsync(250);
+  }
+}
+
 /** Everything that printing a value could show, as deep as it goes. */
 export function shown(value: unknown): string {
   const options = { depth: Number.POSITIVE_INFINITY, showHidden: true, getters: true };

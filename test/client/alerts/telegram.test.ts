@@ -47,7 +47,7 @@ async function failureOf(sink: AlertSink, signal = never()): Promise<AlertError>
     (thrown: unknown) => thrown,
   );
   expect(error).toBeInstanceOf(AlertError);
-  expect(shown(error)).not.toContain(SECRET_PART);
+  expect(shown(error)).not.toContain(SECRET_PART.slice(0, 8));
   return error as AlertError;
 }
 
@@ -135,6 +135,24 @@ describe("a passing failure", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
+  it("is repeated at another time by each process, so that they do not all come at once", async () => {
+    const pausesMs: number[] = [];
+    for (const random of [0.2, 0.8]) {
+      vi.spyOn(Math, "random").mockReturnValue(random);
+      const calls = telegram.calls;
+      telegram.fail(refusal(500, "Internal Server Error"));
+      const sent = sinkOf().send(alertOf(), never());
+      await eventually(() => telegram.calls === calls + 1 && vi.getTimerCount() === 2);
+      const startMs = Date.now();
+      while (vi.getTimerCount() === 2) await vi.advanceTimersByTimeAsync(10);
+      pausesMs.push(Date.now() - startMs);
+      await sent;
+    }
+    vi.restoreAllMocks();
+    expect(pausesMs[0]).toBeGreaterThan(100);
+    expect(pausesMs[1]).toBeGreaterThan(Number(pausesMs[0]) + 100);
+  });
+
   it("that ends is no failure", async () => {
     telegram.fail(refusal(500, "Internal Server Error"), "reset");
     const sent = sinkOf().send(alertOf(), never());
@@ -217,6 +235,8 @@ describe("a final failure", () => {
   });
 
   it("repeats neither the token nor the lines of an answer that has them", async () => {
+    telegram.fail(refusal(403, `${"x".repeat(480)}${BOT_TOKEN}`));
+    await failureOf(sinkOf());
     telegram.fail(refusal(403, `no bot${BOT_TOKEN}\n\u001b[31m${SECRET_PART}`));
     const { message } = await failureOf(sinkOf());
     expect(message).toContain("403: no bot8012345678:[redacted] [31m[redacted].");
