@@ -12,7 +12,13 @@ import {
   createAlerts,
   SignalError,
 } from "../../../src/client/index.ts";
-import { BOT_TOKEN, CHAT_ID, refusal, startTelegram } from "../../support/telegram.ts";
+import {
+  BOT_TOKEN,
+  CHAT_ID,
+  refusal,
+  startTelegram,
+  tooManyRequests,
+} from "../../support/telegram.ts";
 import { signalInput } from "../support/signals.ts";
 import { eventually, fakeTimers, memoryLogger, shown } from "./support.ts";
 
@@ -348,5 +354,18 @@ describe("a process", () => {
       await alerts.close();`);
     expect({ code, log }).toMatchObject({ code: 0, log: expect.not.stringContaining("could not") });
     expect(telegram.messages.map(({ text }) => text.split("\n")[2])).toEqual(["a", "b"]);
+  });
+
+  it("that is closed does not wait for a pause that Telegram asked for", async () => {
+    await using telegram = await startTelegram();
+    telegram.failAlways(tooManyRequests(40));
+    const options = { botToken: BOT_TOKEN, chatId: CHAT_ID, apiRoot: telegram.url };
+    const { code, log } = await runProgram(`
+      const telegram = ${JSON.stringify(options)};
+      const alerts = createAlerts({ logger, telegram, closeTimeoutMs: 1_000 });
+      alerts.sendOwnerAlert("a");
+      await alerts.close();`);
+    expect(code).toBe(0);
+    expect(log).toContain("The alerts were closed.");
   });
 });

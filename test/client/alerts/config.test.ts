@@ -37,6 +37,7 @@ it("reads every variable", () => {
     webhook: { url: expect.any(HiddenText), host: "host-1" },
   });
   expect(shown(options)).not.toMatch(/planted/);
+  expect(Object.values(new HiddenText("planted"))).toEqual([]);
   expect(alertOptionsFromEnv(complete).telegram?.apiRoot).toBe("https://api.telegram.org");
 });
 

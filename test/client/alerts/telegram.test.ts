@@ -121,7 +121,10 @@ describe("a passing failure", () => {
     ["INVALID_RESPONSE", { status: 200, body: "null" }],
     ["INVALID_RESPONSE", { status: 200, body: {} }],
     ["INVALID_RESPONSE", { status: 200, body: { ok: true } }],
-    ["INVALID_RESPONSE", { status: 200, body: " ".repeat(2_000_000) }],
+    [
+      "INVALID_RESPONSE",
+      { status: 200, body: { ok: true, result: { message_id: 1, text: "x".repeat(2_000_000) } } },
+    ],
     ["UNREACHABLE", "reset"],
   ] as const)("%s is repeated a few times, later and later", async (reason, fault) => {
     telegram.failAlways(fault);
