@@ -5,6 +5,7 @@
  */
 import { CommanderError } from "commander";
 import { VERSION } from "../server/version.ts";
+import { alertCommand } from "./alert.ts";
 import { CliError } from "./cliError.ts";
 import { createCommand } from "./command.ts";
 import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from "./exitCodes.ts";
@@ -23,6 +24,7 @@ const program = createCommand("countersign")
   .addCommand(sendCommand())
   .addCommand(signCommand())
   .addCommand(verifyCommand())
+  .addCommand(alertCommand())
   .addHelpText("after", '\n"countersign <command> --help" shows examples and exit codes.');
 
 surviveClosedPipes();

@@ -4,6 +4,8 @@
  */
 import { hostname } from "node:os";
 import { z } from "zod";
+import type { AlertOptions } from "./alerts/alerts.ts";
+import { apiRoot, botToken, chatId, webhookUrl } from "./alerts/settings.ts";
 import { ConfigError, type ConfigProblem } from "./configError.ts";
 import type { DisabledClientOptions, SignalClientOptions } from "./options.ts";
 import {
@@ -72,7 +74,7 @@ export function clientOptionsFromEnv(
   env: Readonly<Record<string, string | undefined>> = process.env,
   hostName: string = hostname(),
 ): SignalClientOptions | DisabledClientOptions {
-  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
+  const set = withoutEmpty(env);
   if (set.HMAC_PRODUCER_ENABLED === "false") {
     const judged = disabledVariables.safeParse(set);
     if (judged.success) return { enabled: false };
@@ -97,4 +99,64 @@ export function clientOptionsFromEnv(
 function withoutName(problem: ConfigProblem): ConfigProblem {
   if (problem.name !== "PRODUCER_ID") return problem;
   return { ...problem, rule: `is required, since the host's name does not fit: ${problem.rule}` };
+}
+
+const alertVariables = z.object({
+  TELEGRAM_BOT_TOKEN: botToken.optional(),
+  TELEGRAM_CHAT_ID: chatId.optional(),
+  TELEGRAM_API_ROOT: apiRoot,
+  ALERT_WEBHOOK_URL: webhookUrl.optional(),
+});
+
+/**
+ * Reads the channels of alerts from the environment, for `createAlerts`. An empty variable
+ * counts as unset.
+ *
+ * | variable | meaning | default |
+ * |---|---|---|
+ * | `TELEGRAM_BOT_TOKEN` | the token of the bot that writes to Telegram | no Telegram |
+ * | `TELEGRAM_CHAT_ID` | the chat it writes to; with the token, or neither | no Telegram |
+ * | `TELEGRAM_API_ROOT` | a Bot API server of one's own: https, or http to this machine | Telegram's |
+ * | `ALERT_WEBHOOK_URL` | takes alerts as JSON: https, or http to this machine | no webhook |
+ *
+ * @param hostName names this machine in the alerts.
+ * @throws ConfigError naming every wrong variable, but never the value of one.
+ */
+export function alertOptionsFromEnv(
+  env: Readonly<Record<string, string | undefined>> = process.env,
+  hostName: string = hostname(),
+): Pick<AlertOptions, "telegram" | "webhook"> {
+  const set = withoutEmpty(env);
+  const judged = alertVariables.safeParse(set);
+  const problems = [...(judged.error ? problemsOf(judged.error) : []), ...missingHalf(set)];
+  if (!judged.success || problems.length > 0) throw new ConfigError(problems);
+  const { data } = judged;
+  return {
+    ...(data.TELEGRAM_BOT_TOKEN !== undefined &&
+      data.TELEGRAM_CHAT_ID !== undefined && {
+        telegram: {
+          botToken: data.TELEGRAM_BOT_TOKEN,
+          chatId: data.TELEGRAM_CHAT_ID,
+          apiRoot: data.TELEGRAM_API_ROOT,
+          host: hostName,
+        },
+      }),
+    ...(data.ALERT_WEBHOOK_URL !== undefined && {
+      webhook: { url: data.ALERT_WEBHOOK_URL, host: hostName },
+    }),
+  };
+}
+
+/** A token without a chat, or a chat without a token, would be no alerts at all. */
+function missingHalf(set: Readonly<Record<string, string | undefined>>): ConfigProblem[] {
+  const names = ["TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID"] as const;
+  const missing = names.filter((name) => set[name] === undefined);
+  const [name] = missing;
+  if (name === undefined || missing.length === names.length) return [];
+  const other = names.find((each) => each !== name);
+  return [{ name, rule: `is required with ${other}` }];
+}
+
+function withoutEmpty(env: Readonly<Record<string, string | undefined>>) {
+  return Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
 }

@@ -12,15 +12,22 @@ export type {
   SignalStatus,
   Violation,
 } from "../signal/index.ts";
+export type { Alert, AlertKind, AlertSink, Alerts } from "./alerts/alert.ts";
+export { AlertError, type AlertErrorReason } from "./alerts/alertError.ts";
+export { type AlertOptions, createAlerts } from "./alerts/alerts.ts";
+export { HiddenText } from "./alerts/hiddenText.ts";
+export { createTelegramSink, type TelegramOptions } from "./alerts/telegram.ts";
+export { createWebhookSink, type WebhookOptions } from "./alerts/webhook.ts";
 export {
   createSignalClient,
   type IngestCallOptions,
   type SignalCallOptions,
   type SignalClient,
 } from "./client.ts";
+export type { ClientLogger } from "./clientLogger.ts";
 export { type ClientLogger, silentLogger } from "./clientLogger.ts";
 export { type ClientClock, systemClock } from "./clock.ts";
-export { clientOptionsFromEnv } from "./config.ts";
+export { alertOptionsFromEnv, clientOptionsFromEnv } from "./config.ts";
 export { ConfigError, type ConfigProblem } from "./configError.ts";
 export type { ClientReason, SignalErrorReason } from "./errorReason.ts";
 export { createGrpcSigningInterceptor } from "./grpcSigningInterceptor.ts";

@@ -17,23 +17,31 @@ export type ServerUrlVerdict =
  * allowed, for a proxy that takes it off before it passes requests on.
  */
 export function parseServerUrl(text: string): ServerUrlVerdict {
-  const url = URL.parse(text);
-  if (url === null || (url.protocol !== "https:" && url.protocol !== "http:")) {
-    return { valid: false, rule: "must be an https URL" };
-  }
-  if (url.protocol === "http:" && !isLoopback(url.hostname)) {
-    return {
-      valid: false,
-      rule: "must be https, since http is allowed to 127.0.0.0/8, [::1] and localhost only",
-    };
-  }
-  if (url.username !== "" || url.password !== "") {
-    return { valid: false, rule: "must hold no user name and no password" };
-  }
+  const rule = transportRule(text);
+  if (rule !== undefined) return { valid: false, rule };
   if (/[?#]/.test(text)) {
     return { valid: false, rule: "must have no query and no fragment" };
   }
-  return { valid: true, baseUrl: `${url.origin}${url.pathname}` };
+  const { origin, pathname } = new URL(text);
+  return { valid: true, baseUrl: `${origin}${pathname}` };
+}
+
+/**
+ * The rule that a URL breaks by its scheme or by a user name, undefined if it breaks none:
+ * it must be `https`, or `http` to this machine.
+ */
+export function transportRule(text: string): string | undefined {
+  const url = URL.parse(text);
+  if (url === null || (url.protocol !== "https:" && url.protocol !== "http:")) {
+    return "must be an https URL";
+  }
+  if (url.protocol === "http:" && !isLoopback(url.hostname)) {
+    return "must be https, since http is allowed to 127.0.0.0/8, [::1] and localhost only";
+  }
+  if (url.username !== "" || url.password !== "") {
+    return "must hold no user name and no password";
+  }
+  return undefined;
 }
 
 /** @param hostname as `URL` gives it: IPv4 in four decimal parts, IPv6 in brackets. */

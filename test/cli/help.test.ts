@@ -11,6 +11,8 @@ const COMMANDS: readonly (readonly string[])[] = [
   ["send"],
   ["sign"],
   ["verify"],
+  ["alert"],
+  ["alert", "test"],
 ];
 
 describe("help", () => {
@@ -28,7 +30,7 @@ describe("help", () => {
   it("lists all commands", async () => {
     const { code, stdout } = await run(["--help"]);
     expect(code).toBe(0);
-    for (const name of ["serve", "migrate", "send", "sign", "verify"]) {
+    for (const name of ["serve", "migrate", "send", "sign", "verify", "alert"]) {
       expect(stdout).toMatch(new RegExp(`^ {2}${name} `, "m"));
     }
   });

@@ -1,0 +1,97 @@
+/**
+ * The channel to any program that takes JSON over HTTP.
+ */
+import { z } from "zod";
+import { ConfigError } from "../configError.ts";
+import { problemsOf } from "../settings.ts";
+import type { Alert, AlertSink } from "./alert.ts";
+import { AlertError } from "./alertError.ts";
+import type { HiddenText } from "./hiddenText.ts";
+import { errorCode } from "./nodeError.ts";
+import { noAnswer, withRetries } from "./retries.ts";
+import { host, retries, webhookUrl } from "./settings.ts";
+
+/** How to reach a webhook. */
+export interface WebhookOptions {
+  /**
+   * Where to post: `https`, or `http` to this machine, without user name, password and
+   * fragment. It is never shown. `ALERT_WEBHOOK_URL` in the environment.
+   */
+  readonly url: string | HiddenText;
+  /** Names this machine in every alert. */
+  readonly host?: string | undefined;
+  /** How often an attempt that failed for a passing reason is repeated, 0 to 10. Defaults to 3. */
+  readonly retries?: number | undefined;
+}
+
+const schema = z.strictObject({ url: webhookUrl, host, retries });
+
+/**
+ * Makes the channel. It posts `{"kind", "text", "time", "host"}`, the time in RFC 3339, and
+ * takes any status of 200 to 299 for success. Redirects are not followed.
+ *
+ * @throws ConfigError naming every wrong option, but never the URL.
+ */
+export function createWebhookSink(options: WebhookOptions): AlertSink {
+  const judged = schema.safeParse(options);
+  if (!judged.success) throw new ConfigError(problemsOf(judged.error));
+  return new WebhookSink(judged.data);
+}
+
+class WebhookSink implements AlertSink {
+  readonly name = "webhook";
+  readonly #options: z.infer<typeof schema>;
+
+  constructor(options: z.infer<typeof schema>) {
+    this.#options = options;
+  }
+
+  async send(alert: Alert, signal: AbortSignal): Promise<void> {
+    const { kind, text, time } = alert;
+    // JSON.stringify writes a lone surrogate as an escape that strict parsers refuse.
+    const body = JSON.stringify({
+      kind,
+      text: text.toWellFormed(),
+      time,
+      host: this.#options.host,
+    });
+    await withRetries((attempt) => this.#post(body, attempt), this.#options.retries, signal);
+  }
+
+  async #post(body: string, signal: AbortSignal): Promise<void> {
+    const response = await this.#fetch(body, signal);
+    // Nobody reads what it says; left alone, it would hold the connection.
+    await response.body?.cancel().catch(() => {});
+    if (!response.ok) throw describeStatus(response);
+  }
+
+  async #fetch(body: string, signal: AbortSignal): Promise<Response> {
+    try {
+      return await fetch(this.#options.url.reveal(), {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body,
+        signal,
+        redirect: "manual",
+      });
+    } catch (error) {
+      if (signal.aborted) throw noAnswer();
+      const code = errorCode(error) ?? "no code";
+      throw new AlertError("UNREACHABLE", `The webhook cannot be reached (${code}).`);
+    }
+  }
+}
+
+function describeStatus({ status, headers }: Response): AlertError {
+  const told = `The webhook answered ${status}.`;
+  if (status === 429) {
+    return new AlertError("RATE_LIMITED", told, retryAfterMs(headers.get("retry-after")));
+  }
+  if (status >= 500 || status === 408) return new AlertError("UNAVAILABLE", told);
+  return new AlertError("REFUSED", told);
+}
+
+/** Of the two forms of the header, RFC 9110 10.2.3, the one in seconds. */
+function retryAfterMs(header: string | null): number | undefined {
+  return header !== null && /^[0-9]{1,9}$/.test(header) ? Number(header) * 1_000 : undefined;
+}
