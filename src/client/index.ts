@@ -24,7 +24,6 @@ export {
   type SignalCallOptions,
   type SignalClient,
 } from "./client.ts";
-export type { ClientLogger } from "./clientLogger.ts";
 export { type ClientLogger, silentLogger } from "./clientLogger.ts";
 export { type ClientClock, systemClock } from "./clock.ts";
 export { alertOptionsFromEnv, clientOptionsFromEnv } from "./config.ts";
