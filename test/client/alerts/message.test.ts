@@ -44,7 +44,8 @@ describe("a message of Telegram", () => {
         expect(shown).toBe(plain);
         expect(shown.length).toBeLessThanOrEqual(4_096);
         if (text.length <= 3_900) expect(shown).toContain(`\n\n${text.toWellFormed()}\n\n`);
-        else expect(shown).toMatch(/… \[cut\]\n\n2025-10-25 14:30:45 UTC$/);
+        // In between, it depends on the title and the host.
+        if (text.length > 4_096) expect(shown).toMatch(/… \[cut\]\n\n2025-10-25 14:30:45 UTC$/);
       }),
       { numRuns: 300 },
     );
