@@ -22,6 +22,9 @@
  * alone. A signal that fails by a fault of the server again and again, while its neighbours in
  * the same batch are taken, is to blame for it and becomes a dead letter.
  *
+ * That signals were delivered is written for many of them at once, or as soon as nothing else
+ * is to be done, so that it does not slow down those that come meanwhile.
+ *
  * Outcomes that cannot be written, because the disk is full, are remembered, and none of
  * those entries is sent again; they are written with the next ones.
  */
@@ -93,6 +96,11 @@ const ISOLATED_FAILURES_MAX = 5;
 /** How long an attempt that was aborted may take to end. */
 const ABORT_GRACE_MS = 1_000;
 
+/** How many delivered signals are left unwritten at most, */
+const UNWRITTEN_MAX = 64;
+/** and for how long, when there is nothing else to do. */
+const LINGER_MS = 25;
+
 /** How an attempt ended for one signal. */
 type ItemOutcome =
   | { readonly kind: "delivered" }
@@ -120,6 +128,8 @@ export class DeliveryWorker {
   #isStopping = false;
   #running: Promise<void> | undefined;
   #endPause: (() => void) | undefined;
+  /** Ends the pause that only waits for more to write at once. */
+  #endLinger: (() => void) | undefined;
 
   constructor(options: DeliveryOptions) {
     this.#options = options;
@@ -140,6 +150,7 @@ export class DeliveryWorker {
   wake(): void {
     this.#hasWork = true;
     if (this.#isStopping) return;
+    this.#endLinger?.();
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined;
     });
@@ -150,6 +161,7 @@ export class DeliveryWorker {
     this.#isStopping = true;
     this.#endPause?.();
     if (this.#running !== undefined) await this.#endOf(this.#running, drainMs);
+    this.#write();
     this.#state = "closed";
   }
 
@@ -175,7 +187,10 @@ export class DeliveryWorker {
       do {
         this.#state = this.#isHeld ? "held" : "delivering";
         delayMs = await this.#step();
-        if (delayMs !== undefined && delayMs > 0) await this.#pause(delayMs);
+        if (delayMs !== undefined && delayMs > 0) {
+          this.#state = this.#isHeld ? "held" : "waiting";
+          await this.#pause(delayMs);
+        }
       } while (delayMs !== undefined && !this.#isStopping);
     }
     this.#state = "idle";
@@ -184,7 +199,6 @@ export class DeliveryWorker {
   /** Ends early when the worker is stopped. */
   #pause(delayMs: number): Promise<void> {
     if (this.#isStopping) return Promise.resolve();
-    this.#state = this.#isHeld ? "held" : "waiting";
     return new Promise((resolve) => {
       const callOff = this.#options.timers.after(delayMs, () => this.#endPause?.());
       this.#endPause = () => {
@@ -208,17 +222,39 @@ export class DeliveryWorker {
   async #deliverOldest(): Promise<number | undefined> {
     const { queue, clock } = this.#options;
     const entries = queue.pending(this.#unwrittenSequences(), this.#batchSize, BATCH_MAX_BYTES);
-    if (entries.length === 0) return this.#write() ? undefined : STORAGE_RETRY_MS;
+    if (entries.length === 0) return this.#writeWhenIdle();
     const attempt = planAttempt(entries.map(itemOf), clock.now(), this.#options);
     for (const item of attempt.expired) this.#bury(item, expired());
     for (const item of attempt.tooOld) this.#bury(item, this.#givenUp());
-    this.#write();
+    if (this.#unwritten.dead.length > 0) this.#write();
     if (attempt.sent.length === 0) return 0;
     const outcomes = await this.#send(attempt.sent, attempt.timeoutMs);
     const settled = attempt.sent.map((item, index) => {
       return { item, outcome: outcomes[index] ?? UNSENT };
     });
     return this.#conclude(settled);
+  }
+
+  /** @returns how long to wait before the next step; `undefined` if all is done and written. */
+  async #writeWhenIdle(): Promise<number | undefined> {
+    if (this.#unwrittenSequences().length === 0) return undefined;
+    this.#state = "idle";
+    this.#hasWork = false;
+    const isIdle = await this.#linger();
+    if (!isIdle) return 0;
+    return this.#write() ? undefined : STORAGE_RETRY_MS;
+  }
+
+  /** @returns whether nothing came to be delivered. */
+  async #linger(): Promise<boolean> {
+    let isIdle = true;
+    this.#endLinger = () => {
+      isIdle = false;
+      this.#endPause?.();
+    };
+    await this.#pause(LINGER_MS);
+    this.#endLinger = undefined;
+    return isIdle;
   }
 
   /** Makes one attempt. @returns an outcome for each item, in order. */
@@ -252,7 +288,8 @@ export class DeliveryWorker {
     }
     this.#forget(settled);
     this.#unwritten.delivered.push(...delivered.map(({ item }) => item.entry.sequence));
-    this.#write();
+    const { delivered: unwritten, dead } = this.#unwritten;
+    if (unwritten.length >= UNWRITTEN_MAX || dead.length + kept.length > 0) this.#write();
     if (delivered.length > 0) this.#options.observer.delivered(delivered.length);
     const hasProgressed = settled.length > kept.length;
     if (hasProgressed) this.#succeed();

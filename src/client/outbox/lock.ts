@@ -58,7 +58,7 @@ function lock(lockPath: string): OutboxLock {
 
 /** Tells one file from another at the same path; `undefined` if there is none. */
 export function identityOf(path: string): string | undefined {
-  const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
+  const stats = statSync(path, { throwIfNoEntry: false });
   return stats && `${stats.dev}:${stats.ino}`;
 }
 

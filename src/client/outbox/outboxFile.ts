@@ -92,6 +92,7 @@ export class OutboxFile {
   readonly path: string;
   readonly #database: DatabaseSync;
   readonly #dataVersion: StatementSync;
+  readonly #statements = new Map<string, StatementSync>();
   #totals = NOTHING;
   #nextSequence = 1;
   #seenDataVersion: unknown;
@@ -179,7 +180,7 @@ export class OutboxFile {
   /** Takes requests in, in one transaction. @returns what became of each, in order. */
   insert(requests: readonly NewRequest[], nowMs: number, bounds: OutboxBounds): Insertion[] {
     return this.#transaction((change) => {
-      const insert = this.#database.prepare("INSERT INTO pending VALUES (?, ?, ?)");
+      const insert = this.#prepare("INSERT INTO pending VALUES (?, ?, ?)");
       return requests.map((request) => {
         const known = this.#known(request);
         if (known !== undefined) return known;
@@ -204,11 +205,9 @@ export class OutboxFile {
    */
   pending(excluded: readonly number[], maxCount: number, maxBytes: number): Entry[] {
     return this.#guard(() => {
-      const rows = this.#database
-        .prepare(
-          "SELECT sequence, idempotency_key, record FROM pending WHERE sequence NOT IN (SELECT value FROM json_each(?)) ORDER BY sequence LIMIT ?",
-        )
-        .iterate(JSON.stringify(excluded), maxCount);
+      const rows = this.#prepare(
+        "SELECT sequence, idempotency_key, record FROM pending WHERE sequence NOT IN (SELECT value FROM json_each(?)) ORDER BY sequence LIMIT ?",
+      ).iterate(JSON.stringify(excluded), maxCount);
       const entries: Entry[] = [];
       let bytes = 0;
       for (const row of rows) {
@@ -254,7 +253,7 @@ export class OutboxFile {
   /** Makes dead letters entries to deliver again, as new ones. @returns how many. */
   retry(keys: readonly string[] | "all", nowMs: number): number {
     return this.#transaction((change) => {
-      const insert = this.#database.prepare("INSERT INTO pending VALUES (?, ?, ?)");
+      const insert = this.#prepare("INSERT INTO pending VALUES (?, ?, ?)");
       const entries = this.#takeDead(keys, change);
       for (const entry of entries) {
         const sequence = change.nextSequence++;
@@ -285,7 +284,7 @@ export class OutboxFile {
         `SELECT sequence, length(record) AS bytes FROM pending WHERE ${condition}`,
         sequences,
       );
-      this.#database.prepare(`DELETE FROM pending WHERE ${condition}`).run(sequences);
+      this.#prepare(`DELETE FROM pending WHERE ${condition}`).run(sequences);
       change.pendingCount -= rows.length;
       for (const { bytes } of rows) change.bytes -= Number(bytes);
       // What an earlier call has settled already must not be buried twice.
@@ -299,7 +298,7 @@ export class OutboxFile {
   }
 
   #bury(dead: readonly Entry[], change: Change): void {
-    const insert = this.#database.prepare("INSERT INTO dead VALUES (?, ?, ?)");
+    const insert = this.#prepare("INSERT INTO dead VALUES (?, ?, ?)");
     for (const entry of dead) {
       const sequence = change.nextSequence++;
       const record = encodeEntry({ ...entry, sequence });
@@ -315,7 +314,7 @@ export class OutboxFile {
     const values = keys === "all" ? [] : [JSON.stringify(keys)];
     const select = `SELECT sequence, idempotency_key, record FROM dead WHERE ${condition} ORDER BY sequence`;
     const rows = this.#all(select, ...values);
-    this.#database.prepare(`DELETE FROM dead WHERE ${condition}`).run(...values);
+    this.#prepare(`DELETE FROM dead WHERE ${condition}`).run(...values);
     return rows.map((row) => {
       const entry = this.#entryOf(row);
       change.bytes -= (row.record as Uint8Array).length;
@@ -327,9 +326,9 @@ export class OutboxFile {
   #writeProgress({ nextSequence }: Change): void {
     const [row] = this.#all("SELECT min(sequence) AS first FROM pending");
     const pendingFrom = typeof row?.first === "number" ? row.first : nextSequence;
-    this.#database
-      .prepare("REPLACE INTO progress VALUES (1, ?)")
-      .run(encodeProgress({ pendingFrom, nextSequence }));
+    this.#prepare("REPLACE INTO progress VALUES (1, ?)").run(
+      encodeProgress({ pendingFrom, nextSequence }),
+    );
   }
 
   /** Whether a key is in the file already, and with which content. */
@@ -365,7 +364,7 @@ export class OutboxFile {
     const change = { ...NOTHING, nextSequence: 1, deadByReason: new Map<DeathReason, number>() };
     for (const table of ["pending", "dead"] as const) {
       const rows = this.#guard(() =>
-        this.#database.prepare(`SELECT sequence, idempotency_key, record FROM ${table}`).iterate(),
+        this.#prepare(`SELECT sequence, idempotency_key, record FROM ${table}`).iterate(),
       );
       for (const row of this.#guardEach(rows)) {
         const entry = entryIn(row);
@@ -431,8 +430,17 @@ export class OutboxFile {
     return entry;
   }
 
+  /** Statements are few, and each is compiled once. */
+  #prepare(sql: string): StatementSync {
+    const known = this.#statements.get(sql);
+    if (known !== undefined) return known;
+    const statement = this.#database.prepare(sql);
+    this.#statements.set(sql, statement);
+    return statement;
+  }
+
   #all(sql: string, ...values: (string | number)[]): Row[] {
-    return this.#guard(() => this.#database.prepare(sql).all(...values));
+    return this.#guard(() => this.#prepare(sql).all(...values));
   }
 
   *#guardEach(rows: Iterable<Row>): Generator<Row> {
