@@ -9,6 +9,7 @@ import { CliError } from "./cliError.ts";
 import { createCommand } from "./command.ts";
 import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from "./exitCodes.ts";
 import { migrateCommand } from "./migrate.ts";
+import { outboxCommand } from "./outbox.ts";
 import { note, surviveClosedPipes } from "./output.ts";
 import { sendCommand } from "./send.ts";
 import { serveCommand } from "./serve.ts";
@@ -23,6 +24,7 @@ const program = createCommand("countersign")
   .addCommand(sendCommand())
   .addCommand(signCommand())
   .addCommand(verifyCommand())
+  .addCommand(outboxCommand())
   .addHelpText("after", '\n"countersign <command> --help" shows examples and exit codes.');
 
 surviveClosedPipes();

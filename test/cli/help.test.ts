@@ -11,6 +11,12 @@ const COMMANDS: readonly (readonly string[])[] = [
   ["send"],
   ["sign"],
   ["verify"],
+  ["outbox"],
+  ["outbox", "status"],
+  ["outbox", "list"],
+  ["outbox", "retry"],
+  ["outbox", "drop"],
+  ["outbox", "export"],
 ];
 
 describe("help", () => {
@@ -28,7 +34,7 @@ describe("help", () => {
   it("lists all commands", async () => {
     const { code, stdout } = await run(["--help"]);
     expect(code).toBe(0);
-    for (const name of ["serve", "migrate", "send", "sign", "verify"]) {
+    for (const name of ["serve", "migrate", "send", "sign", "verify", "outbox"]) {
       expect(stdout).toMatch(new RegExp(`^ {2}${name} `, "m"));
     }
   });

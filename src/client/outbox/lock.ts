@@ -7,7 +7,7 @@
  */
 import { rmSync, statSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
-import { OutboxError } from "./outboxError.ts";
+import { OutboxDamagedError, OutboxError } from "./outboxError.ts";
 import { storageError } from "./sqliteFault.ts";
 
 const SQLITE_BUSY = 5;
@@ -32,7 +32,7 @@ export function lockOutbox(path: string): OutboxLock {
   } catch (error) {
     if (codeOf(error) === SQLITE_BUSY) throw locked(path, error);
     const failure = storageError(lockPath, error);
-    if (!(failure instanceof OutboxError && failure.reason === "OUTBOX_DAMAGED")) throw failure;
+    if (!(failure instanceof OutboxDamagedError)) throw failure;
     // Somebody wrote into the lock file, which holds nothing. Nobody could lock it so.
     rmSync(lockPath, { force: true });
     return lock(lockPath);

@@ -37,3 +37,15 @@ export class OutboxFullError extends OutboxError {
     );
   }
 }
+
+/** The file is not as an outbox wrote it. */
+export class OutboxDamagedError extends OutboxError {
+  override readonly name = "OutboxDamagedError";
+  /** What is wrong, as a phrase. */
+  readonly fault: string;
+
+  constructor(path: string, fault: string, options?: ErrorOptions) {
+    super("OUTBOX_DAMAGED", `The outbox ${path} is damaged: ${fault}.`, options);
+    this.fault = fault;
+  }
+}

@@ -14,7 +14,7 @@ import { closeSync, fsyncSync, openSync, rmSync } from "node:fs";
 import { DatabaseSync, type SQLOutputValue, type StatementSync } from "node:sqlite";
 import type { FixedRequest } from "./item.ts";
 import { withTimeOf } from "./item.ts";
-import { OutboxError } from "./outboxError.ts";
+import { OutboxDamagedError } from "./outboxError.ts";
 import {
   type DeathReason,
   decodeRecord,
@@ -148,7 +148,7 @@ export class OutboxFile {
     try {
       return this.#structuralFault() ?? this.#recount();
     } catch (error) {
-      if (error instanceof OutboxError && error.reason === "OUTBOX_DAMAGED") return error.message;
+      if (error instanceof OutboxDamagedError) return error.fault;
       throw error;
     }
   }
@@ -250,8 +250,8 @@ export class OutboxFile {
     this.#inParts(dead, (part) => this.#settle([], part));
   }
 
-  /** Makes dead letters entries to deliver again, as new ones. @returns how many. */
-  retry(keys: readonly string[] | "all", nowMs: number): number {
+  /** Makes dead letters entries to deliver again, as new ones. @returns their keys. */
+  retry(keys: readonly string[] | "all", nowMs: number): string[] {
     return this.#transaction((change) => {
       const insert = this.#prepare("INSERT INTO pending VALUES (?, ?, ?)");
       const entries = this.#takeDead(keys, change);
@@ -262,13 +262,15 @@ export class OutboxFile {
         change.bytes += record.length;
         change.pendingCount += 1;
       }
-      return entries.length;
+      return entries.map(({ idempotencyKey }) => idempotencyKey);
     });
   }
 
-  /** Deletes dead letters for good. @returns how many. */
-  drop(keys: readonly string[] | "all"): number {
-    return this.#transaction((change) => this.#takeDead(keys, change).length);
+  /** Deletes dead letters for good. @returns their keys. */
+  drop(keys: readonly string[] | "all"): string[] {
+    return this.#transaction((change) =>
+      this.#takeDead(keys, change).map(({ idempotencyKey }) => idempotencyKey),
+    );
   }
 
   close(): void {
@@ -460,8 +462,8 @@ export class OutboxFile {
     }
   }
 
-  #damaged(fault: string): OutboxError {
-    return new OutboxError("OUTBOX_DAMAGED", `The outbox ${this.path} is damaged: ${fault}.`);
+  #damaged(fault: string): OutboxDamagedError {
+    return new OutboxDamagedError(this.path, fault);
   }
 }
 

@@ -27,7 +27,7 @@ import {
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { identityOf, lockOutbox, type OutboxLock } from "./lock.ts";
-import { OutboxError } from "./outboxError.ts";
+import { OutboxDamagedError, OutboxError } from "./outboxError.ts";
 import {
   type Insertion,
   type NewRequest,
@@ -125,8 +125,8 @@ export class OutboxStore {
     try {
       result = work(this.#fileInPlace());
     } catch (error) {
-      if (!isDamage(error)) throw error;
-      this.#replaceDamaged(error.message);
+      if (!(error instanceof OutboxDamagedError)) throw error;
+      this.#replaceDamaged(error.fault);
       result = work(this.#fileInPlace());
     }
     this.#fileInPlace();
@@ -155,11 +155,11 @@ export class OutboxStore {
       fault = file.check();
       if (fault === undefined) file.requireWritable();
     } catch (error) {
-      if (!isDamage(error)) {
+      if (!(error instanceof OutboxDamagedError)) {
         file?.close();
         throw error;
       }
-      fault = error.message;
+      fault = error.fault;
     }
     if (file !== undefined && fault === undefined) {
       this.#file = file;
@@ -253,10 +253,6 @@ export class OutboxStore {
 
 const FROM_THE_START: Progress = { pendingFrom: 1, nextSequence: 1 };
 const NO_TOTALS: Totals = { pendingCount: 0, bytes: 0, deadByReason: new Map() };
-
-function isDamage(error: unknown): error is OutboxError {
-  return error instanceof OutboxError && error.reason === "OUTBOX_DAMAGED";
-}
 
 function isSoundForeignFile(file: OutboxFile): boolean {
   try {

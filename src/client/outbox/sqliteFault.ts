@@ -1,7 +1,7 @@
 /**
  * What an error of SQLite or of the file system means for the outbox. Pure.
  */
-import { OutboxError } from "./outboxError.ts";
+import { OutboxDamagedError, OutboxError } from "./outboxError.ts";
 
 // Primary result codes of SQLite (https://sqlite.org/rescode.html).
 const SQLITE_ERROR = 1;
@@ -20,8 +20,7 @@ const DAMAGE_CODES: ReadonlySet<number | undefined> = new Set([
 export function storageError(path: string, error: unknown): unknown {
   if (error instanceof OutboxError || !isSystemError(error)) return error;
   if (DAMAGE_CODES.has(primaryCode(error))) {
-    const message = `The outbox ${path} is damaged: ${error.message}.`;
-    return new OutboxError("OUTBOX_DAMAGED", message, { cause: error });
+    return new OutboxDamagedError(path, error.message, { cause: error });
   }
   const why = isDiskFull(error) ? "the disk is full" : error.message;
   const message = `The outbox ${path} cannot be read or written: ${why}. Nothing was changed.`;
