@@ -240,19 +240,20 @@ export class DeliveryWorker {
     if (this.#unwrittenSequences().length === 0) return undefined;
     this.#state = "idle";
     this.#hasWork = false;
-    const isIdle = await this.#linger();
-    if (!isIdle) return 0;
-    return this.#write() ? undefined : STORAGE_RETRY_MS;
+    const isIdle = await this.#linger(LINGER_MS);
+    if (isIdle && this.#write()) return undefined;
+    if (isIdle) await this.#linger(STORAGE_RETRY_MS);
+    return 0;
   }
 
-  /** @returns whether nothing came to be delivered. */
-  async #linger(): Promise<boolean> {
+  /** Waits unless something comes to be delivered. @returns whether nothing came. */
+  async #linger(delayMs: number): Promise<boolean> {
     let isIdle = true;
     this.#endLinger = () => {
       isIdle = false;
       this.#endPause?.();
     };
-    await this.#pause(LINGER_MS);
+    await this.#pause(delayMs);
     this.#endLinger = undefined;
     return isIdle;
   }

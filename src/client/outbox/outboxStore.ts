@@ -286,8 +286,8 @@ function resolvePath(path: string): string {
 function unusedName(path: string, nowMs: number): string {
   const stamp = new Date(nowMs).toISOString().replaceAll(/[-:.]/g, "");
   const name = `${path}.damaged-${stamp}`;
-  for (let number = 2; ; number++) {
-    const candidate = number === 2 ? name : `${name}-${number}`;
+  for (let number = 1; ; number++) {
+    const candidate = number === 1 ? name : `${name}-${number}`;
     if (!existsSync(candidate)) return candidate;
   }
 }

@@ -107,27 +107,41 @@ const LOCAL_MAX = PAGE_BYTES - 35;
 const LOCAL_MIN = Math.floor(((PAGE_BYTES - 12) * 32) / 255) - 23;
 const PAGE_LINK_BYTES = 4;
 const OVERFLOW_BYTES = PAGE_BYTES - PAGE_LINK_BYTES;
-/** What stands before the record in its row: a key of 1 to 128 bytes, and 3 to 9 bytes about columns. */
-const PREFIX_BYTES_MIN = 4;
-const PREFIX_BYTES_MAX = 137;
+/** How much of a record holds its key for certain. */
+const KEY_WITHIN_BYTES = 400;
 
 /**
  * Reads a record that goes on in overflow pages. How much of it lies before them depends on
- * the length of what stands before it, so every possible length is tried; its digest tells
- * the right one.
+ * what stands before it in its row: the lengths of the columns, and the key, which the record
+ * begins with too.
  */
 function decodeInChain(file: RawFile, place: number, length: number): RecordContent | undefined {
-  for (let prefix = PREFIX_BYTES_MIN; prefix <= PREFIX_BYTES_MAX; prefix++) {
-    const payload = prefix + length;
-    if (payload <= LOCAL_MAX) continue;
-    const wanted = LOCAL_MIN + ((payload - LOCAL_MIN) % OVERFLOW_BYTES);
-    const local = (wanted <= LOCAL_MAX ? wanted : LOCAL_MIN) - prefix;
-    if (local < RECORD_HEAD_BYTES) continue;
-    const record = readChain(file, place, local, length);
-    const content = record && decodeRecord(record);
-    if (content !== undefined) return content;
-  }
-  return undefined;
+  const keyLength = keyLengthIn(file.read(place, KEY_WITHIN_BYTES));
+  if (keyLength === undefined) return undefined;
+  const prefix = rowPrefixBytes(keyLength, length);
+  const payload = prefix + length;
+  if (payload <= LOCAL_MAX) return undefined;
+  const wanted = LOCAL_MIN + ((payload - LOCAL_MIN) % OVERFLOW_BYTES);
+  const local = (wanted <= LOCAL_MAX ? wanted : LOCAL_MIN) - prefix;
+  const record = readChain(file, place, local, length);
+  return record && decodeRecord(record);
+}
+
+function keyLengthIn(head: Buffer): number | undefined {
+  const literal = /"idempotencyKey":("(?:[^"\\]|\\.)*")/.exec(head.toString("latin1"))?.[1];
+  return literal?.replaceAll(/\\./g, "x").slice(1, -1).length;
+}
+
+/**
+ * The length of the row's header (its own length, no bytes for the sequence, then key and
+ * record by their types) and of the key.
+ */
+function rowPrefixBytes(keyLength: number, recordBytes: number): number {
+  return 2 + varintBytes(13 + 2 * keyLength) + varintBytes(12 + 2 * recordBytes) + keyLength;
+}
+
+function varintBytes(value: number): number {
+  return value < 128 ? 1 : 1 + varintBytes(Math.floor(value / 128));
 }
 
 /** The bytes of a record whose first part has `local` bytes; `undefined` if the chain breaks. */
