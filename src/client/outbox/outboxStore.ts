@@ -141,6 +141,7 @@ export class OutboxStore {
 
   /** Whoever deletes the outbox deletes its lock too; then another may have taken the place. */
   #lockAgain(): void {
+    this.#system(() => mkdirSync(dirname(this.path), { recursive: true }));
     const lock = lockOutbox(this.path);
     this.#lock.release();
     this.#lock = lock;
@@ -219,8 +220,9 @@ export class OutboxStore {
     return this.#system(() => {
       OutboxFile.create(fresh, entries, progress);
       const setAside = this.#setAside();
+      // Its journal comes along for the room that it has on the disk; it holds no transaction.
+      renameSync(`${fresh}-journal`, `${this.path}-journal`);
       renameSync(fresh, this.path);
-      rmSync(`${fresh}-journal`, { force: true });
       syncDirectory(dirname(this.path));
       return setAside;
     });
