@@ -86,7 +86,8 @@ export interface Outbox extends AsyncDisposable {
    * Waits until nothing is to be delivered. It hurries nothing: a wait for a retry goes on.
    *
    * @param timeoutMs how long to wait at most, in milliseconds.
-   * @returns whether nothing is to be delivered; false if the time was over before.
+   * @returns whether nothing is to be delivered; false if the time was over before, or the
+   *   outbox was closed.
    */
   flush(timeoutMs: number): Promise<boolean>;
 
@@ -146,7 +147,7 @@ class FileOutbox implements Outbox {
   readonly #store: OutboxStore;
   readonly #metrics: OutboxMetrics;
   readonly #worker: DeliveryWorker;
-  readonly #emptied = new Set<() => void>();
+  readonly #flushes = new Set<(isEmpty: boolean) => void>();
   #calls: WaitingCall[] = [];
   #callOffPoll: () => void;
   #closed: Promise<void> | undefined;
@@ -183,17 +184,17 @@ class FileOutbox implements Outbox {
 
   flush(timeoutMs: number): Promise<boolean> {
     this.#storeCalls();
-    if (this.#store.totals.pendingCount === 0) return Promise.resolve(true);
+    const isEmpty = this.#store.totals.pendingCount === 0;
+    if (isEmpty || this.#closed !== undefined) return Promise.resolve(isEmpty);
     return new Promise((resolve) => {
       const end = (isEmpty: boolean) => {
         clearTimeout(timer);
-        this.#emptied.delete(onEmptied);
+        this.#flushes.delete(end);
         resolve(isEmpty);
       };
-      const onEmptied = () => end(true);
       // Unlike the others, this timer keeps the process alive: somebody waits for it.
       const timer = setTimeout(() => end(false), timeoutMs);
-      this.#emptied.add(onEmptied);
+      this.#flushes.add(end);
     });
   }
 
@@ -224,6 +225,7 @@ class FileOutbox implements Outbox {
     this.#storeCalls();
     this.#callOffPoll();
     await this.#worker.stop(drainMs);
+    for (const end of this.#flushes) end(this.#store.totals.pendingCount === 0);
     this.#metrics.close();
     this.#store.close();
   }
@@ -325,7 +327,7 @@ class FileOutbox implements Outbox {
 
   #noteEmptied(): void {
     if (this.#store.totals.pendingCount > 0) return;
-    for (const onEmptied of this.#emptied) onEmptied();
+    for (const end of this.#flushes) end(true);
   }
 
   #reading() {

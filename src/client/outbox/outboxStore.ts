@@ -147,22 +147,11 @@ export class OutboxStore {
     this.#lock = lock;
   }
 
-  #open(): OutboxFile {
+  /** @param isNew whether the file was just made: then damage is no reason to make another. */
+  #open(isNew = false): OutboxFile {
     if (!existsSync(this.path)) this.#place([], FROM_THE_START);
-    let file: OutboxFile | undefined;
-    let fault: string | undefined;
-    try {
-      file = new OutboxFile(this.path);
-      fault = file.check();
-      if (fault === undefined) file.requireWritable();
-    } catch (error) {
-      if (!(error instanceof OutboxDamagedError)) {
-        file?.close();
-        throw error;
-      }
-      fault = error.fault;
-    }
-    if (file !== undefined && fault === undefined) {
+    const { file, fault } = openAndCheck(this.path);
+    if (fault === undefined) {
       this.#file = file;
       this.#identity = identityOf(this.path);
       return file;
@@ -170,7 +159,8 @@ export class OutboxStore {
     const isForeign = file !== undefined && isSoundForeignFile(file);
     file?.close();
     if (isForeign) throw foreignFile(this.path);
-    return this.#replaceDamaged(fault ?? "it cannot be opened");
+    if (isNew) throw new OutboxDamagedError(this.path, fault);
+    return this.#replaceDamaged(fault);
   }
 
   /** Sets a damaged file aside and goes on with what can be read of it. */
@@ -179,7 +169,7 @@ export class OutboxStore {
     this.#file = undefined;
     const { entries, progress, brokenCount } = this.#system(() => salvage(this.path));
     const setAside = this.#place(entries, progress);
-    const file = this.#open();
+    const file = this.#open(true);
     const broken = brokenCount === 0 ? "" : ` At least ${brokenCount} could not be read.`;
     this.#tell(
       `The outbox ${this.path} was damaged (${fault}). It was set aside as ${setAside}. ` +
@@ -193,13 +183,13 @@ export class OutboxStore {
 
   /** Writes anew what was deleted, moved or replaced, from the handle that is still open. */
   #replaceLost(lost: OutboxFile): OutboxFile {
-    // A journal at the path would be taken for that of the lost file, or of the new one.
-    const other = this.#setAside();
+    // Its journal has stayed behind, which keeps SQLite from reading a file that is gone.
+    this.#system(() => rmSync(`${this.path}-journal`, { force: true }));
     const { entries, progress } = lost.everything();
-    this.#place(entries, progress);
+    const other = this.#place(entries, progress);
     lost.close();
     this.#file = undefined;
-    const file = this.#open();
+    const file = this.#open(true);
     const replaced = other === undefined ? "" : ` What lay in its place was set aside as ${other}.`;
     this.#tell(
       `The outbox ${this.path} was deleted, moved or replaced while it was in use. Its ` +
@@ -255,6 +245,27 @@ export class OutboxStore {
 
 const FROM_THE_START: Progress = { pendingFrom: 1, nextSequence: 1 };
 const NO_TOTALS: Totals = { pendingCount: 0, bytes: 0, deadByReason: new Map() };
+
+/** An open file; if something is wrong with it, what that is. */
+type Opening =
+  | { readonly file: OutboxFile; readonly fault: undefined }
+  | { readonly file: OutboxFile | undefined; readonly fault: string };
+
+/** @throws OutboxError if the file cannot be used for another reason than damage. */
+function openAndCheck(path: string): Opening {
+  let file: OutboxFile | undefined;
+  try {
+    file = new OutboxFile(path);
+    const fault = file.check();
+    if (fault !== undefined) return { file, fault };
+    file.requireWritable();
+    return { file, fault };
+  } catch (error) {
+    if (error instanceof OutboxDamagedError) return { file, fault: error.fault };
+    file?.close();
+    throw error;
+  }
+}
 
 function isSoundForeignFile(file: OutboxFile): boolean {
   try {

@@ -3,7 +3,15 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
@@ -253,6 +261,18 @@ describe("enqueue", () => {
   });
 });
 
+describe("flush", () => {
+  it("tells when time is over or the outbox is closed before all is delivered", async () => {
+    const outbox = openOutbox({ path: outboxPath() });
+    expect(await outbox.flush(1)).toBe(true);
+    await outbox.enqueue(SIGNAL);
+    expect(await outbox.flush(30)).toBe(false);
+    const flushed = outbox.flush(60_000);
+    await outbox.close();
+    expect(await flushed).toBe(false);
+  });
+});
+
 describe("the options", () => {
   it("are judged, all at once", () => {
     const options = { path: "", client: {}, maxSignals: 0, retry: { jitter: 2 }, surplus: 1 };
@@ -313,6 +333,8 @@ describe("a file that vanishes while it is in use", () => {
     WAYS[way]?.(path);
     await outbox.enqueue(SIGNAL, { idempotencyKey: "after" });
     expect(alerts.kinds).toEqual(["outbox_damaged"]);
+    const others = readdirSync(dirname(path)).filter((name) => name.includes(".damaged-"));
+    expect(others).toHaveLength(way === "replaced by another" ? 1 : 0);
     const file = new OutboxFile(path);
     onTestFinished(() => file.close());
     expect(file.check()).toBeUndefined();
@@ -328,9 +350,10 @@ describe("a file that vanishes while it is in use", () => {
 function smallDisk(): string | undefined {
   const folder = `${dirname(outboxPath())}-disk`;
   mkdirSync(folder);
-  const { status } = spawnSync("mount", ["-t", "tmpfs", "-o", "size=256k", "none", folder]);
+  const [mount, unmount] = ["mount", "umount"];
+  const { status } = spawnSync(mount, ["-t", "tmpfs", "-o", "size=256k", "none", folder]);
   onTestFinished(() => {
-    if (status === 0) spawnSync("umount", [folder]);
+    if (status === 0) spawnSync(unmount, [folder]);
     rmSync(folder, { recursive: true, force: true });
   });
   return status === 0 ? folder : undefined;
@@ -448,4 +471,18 @@ it("goes on with dead letters that another program gave back", async () => {
   file.close();
   await vi.waitFor(() => expect(sent).toEqual(["key"]), 10_000);
   await vi.waitFor(() => expect(outbox.status()).toMatchObject({ pending: 0, deadLetters: 0 }));
+});
+
+it("takes no more out of the file at once than fits into one request", async () => {
+  const path = outboxPath();
+  const outbox = openOutbox({ path });
+  const big = { ...SIGNAL, payload: { text: "x".repeat(10_000) } };
+  await Promise.all(Array.from({ length: 20 }, () => outbox.enqueue(big)));
+  await outbox.close();
+  const file = new OutboxFile(path);
+  onTestFinished(() => file.close());
+  expect(file.pending([], 1_000, 55_000)).toHaveLength(5);
+  expect(file.pending([], 1_000, 1)).toHaveLength(1);
+  expect(file.pending([], 3, 1_000_000)).toHaveLength(3);
+  expect(file.pending([1, 2], 1, 1_000_000)[0]?.sequence).toBe(3);
 });
