@@ -16,7 +16,13 @@ import { DatabaseSync } from "node:sqlite";
 import { describe, expect, it } from "vitest";
 import { SignalError } from "../../../src/client/index.ts";
 import { OutboxFile } from "../../../src/client/outbox/outboxFile.ts";
-import { decodeRecord, encodeEntry } from "../../../src/client/outbox/record.ts";
+import {
+  type Death,
+  decodeRecord,
+  encodeEntry,
+  encodeProgress,
+} from "../../../src/client/outbox/record.ts";
+import { salvage } from "../../../src/client/outbox/salvage.ts";
 import { openOutbox, outboxPath, RecordingAlerts, SIGNAL } from "./support.ts";
 
 /** An outbox with small signals, some that fill several pages, and a dead letter. */
@@ -215,6 +221,32 @@ it("keeps the damaged file although its name is taken", async () => {
   await outbox.close({ drainMs: 0 });
   expect(readFileSync(name).equals(copied)).toBe(true);
   expect(existsSync(`${name}-2`)).toBe(true);
+});
+
+it("salvages of each key the latest record, and none older than the progress of delivery", () => {
+  const path = outboxPath();
+  const record = (sequence: number, idempotencyKey: string, death?: Death) =>
+    encodeEntry({ sequence, idempotencyKey, enqueuedMs: 0, death, request: Buffer.from("x") });
+  const death = { reason: "REFUSED", message: "", violations: [], diedMs: 0 } as const;
+  const parts = [
+    record(3, "delivered long ago"),
+    record(4, "refused", death),
+    record(9, "waits"),
+    record(8, "retried", death),
+    record(10, "retried"),
+    encodeProgress({ pendingFrom: 9, nextSequence: 9 }),
+    encodeProgress({ pendingFrom: 2, nextSequence: 5 }),
+    record(11, "cut off").subarray(0, -1),
+  ];
+  writeFileSync(path, Buffer.concat(parts));
+  const { entries, progress, brokenCount } = salvage(path);
+  expect(entries.map(({ idempotencyKey }) => idempotencyKey)).toEqual([
+    "refused",
+    "waits",
+    "retried",
+  ]);
+  expect(entries.at(-1)?.death).toBeUndefined();
+  expect([progress, brokenCount]).toEqual([{ pendingFrom: 9, nextSequence: 11 }, 1]);
 });
 
 describe("a record", () => {
