@@ -6,43 +6,19 @@
  * The environment says who the bot is and where the server is: PRODUCER_ID,
  * HMAC_PRODUCER_SECRET and OUTBOUND_SERVER_URL.
  */
-import { randomUUIDv7 } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
 // In a project of your own: from "countersign/client".
-import {
-  clientOptionsFromEnv,
-  createSignalClient,
-  type IngestResult,
-  type SignalClient,
-  SignalError,
-  type SignalInput,
-} from "../src/client/index.ts";
-
-const ATTEMPTS_MAX = 5;
-const FIRST_DELAY_MS = 250;
-
-/**
- * Hands a signal over, and does not give up at the first trouble. The key and the signal
- * are the same in every attempt, so it is stored once however often it arrives; the client
- * signs each attempt anew.
- */
-async function deliver(client: SignalClient, signal: SignalInput): Promise<IngestResult> {
-  const idempotencyKey = randomUUIDv7();
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await client.ingest(signal, { idempotencyKey });
-    } catch (thrown) {
-      const error = SignalError.from(thrown);
-      if (!error.retryable || attempt === ATTEMPTS_MAX) throw error;
-      console.error(`Attempt ${attempt} failed, trying again: ${error.message}`);
-      await sleep(error.retryAfterMs ?? FIRST_DELAY_MS * 2 ** (attempt - 1));
-    }
-  }
-}
+import { clientOptionsFromEnv, createSignalClient } from "../src/client/index.ts";
 
 try {
-  await using client = createSignalClient(clientOptionsFromEnv());
-  const result = await deliver(client, {
+  await using client = createSignalClient({
+    ...clientOptionsFromEnv(),
+    // An attempt that fails for a passing reason is repeated: the same signal under the same
+    // key, so it is stored once however often it arrives, and signed anew each time.
+    retry: { baseDelayMs: 250 },
+    // Any logger that is like pino. This one tells of retries only.
+    logger: { info() {}, warn: (facts, message) => console.error(message, facts), error() {} },
+  });
+  const result = await client.ingest({
     instrument: "GOLD",
     side: "buy",
     entryPrice: 2650.5,
@@ -52,7 +28,6 @@ try {
     riskPercent: 1.5,
     strategyName: "breakout-h1",
     reason: "Close above the range",
-    // Given once, here: a retry must not become another signal by another time.
     signalTime: new Date(),
     payload: { timeframe: "H1", indicators: { rsi: 61.5 } },
   });

@@ -13,6 +13,7 @@ import {
 import { isReason, REASON_DOMAIN, type Violation } from "../signal/index.ts";
 import type { SignalErrorReason } from "./errorReason.ts";
 import { fromGrpcError } from "./grpcError.ts";
+import { parseRetryAfter } from "./retryAfter.ts";
 
 const HEADER_REQUEST_ID = "x-request-id";
 
@@ -57,7 +58,9 @@ function describeConnectError(error: ConnectError): CallFailure {
     reason: info !== undefined && isReason(info.reason) ? info.reason : reasonWithoutInfo(error),
     message: error.rawMessage,
     violations,
-    retryAfterMs: retryInfo?.retryDelay && delayMs(retryInfo.retryDelay),
+    retryAfterMs: retryInfo?.retryDelay
+      ? delayMs(retryInfo.retryDelay)
+      : parseRetryAfter(error.metadata),
     requestId: error.metadata.get(HEADER_REQUEST_ID) ?? undefined,
     code: error.code,
     metadata: { ...info?.metadata },

@@ -9,6 +9,7 @@ import {
   IngestRequestSchema,
   IngestService,
 } from "../../gen/signals/v1/ingest_service_pb.ts";
+
 import { type Connection, createConnection } from "./connection.ts";
 import { CorrectedClock } from "./correctedClock.ts";
 import { type Delivery, type DeliveryOptions, deliver } from "./delivery.ts";
@@ -32,6 +33,10 @@ import { type RetryOptions, retryOfCall } from "./retry/retryOptions.ts";
 import { serialize } from "./serialize.ts";
 import { TIMEOUT_MS_MAX } from "./settings.ts";
 import { SignalError } from "./signalError.ts";
+import { CallReport, type ReportOptions } from "./telemetry/callReport.ts";
+import { CircuitReport } from "./telemetry/circuitReport.ts";
+import { guardedLogger } from "./telemetry/guardedLogger.ts";
+import { createClientMetrics } from "./telemetry/metrics.ts";
 
 /** What a server takes for a batch, in bytes. */
 const BATCH_MAX_BODY_BYTES = 4_194_304;
@@ -124,6 +129,8 @@ class ConnectedClient implements SignalClient {
   readonly #connection: Connection;
   readonly #service: Client<typeof IngestService>;
   readonly #circuit: Circuit;
+  readonly #circuitReport: CircuitReport;
+  readonly #report: ReportOptions;
   readonly #inFlight = new Set<Promise<unknown>>();
   readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
@@ -133,7 +140,13 @@ class ConnectedClient implements SignalClient {
     this.#clock = new CorrectedClock(options.clock);
     this.#connection = createConnection({ ...options, clock: this.#clock });
     this.#service = createClient(IngestService, this.#connection.transport);
-    this.#circuit = createCircuit(options.circuitBreaker, { changed() {} });
+    const { producerId, alerts, baseUrl } = options;
+    const logger = guardedLogger(options.logger);
+    const metrics = createClientMetrics(options.registry, producerId);
+    this.#report = { producerId, logger, metrics };
+    const { host } = new URL(baseUrl);
+    this.#circuitReport = new CircuitReport({ ...this.#report, alerts, host });
+    this.#circuit = createCircuit(options.circuitBreaker, this.#circuitReport);
   }
 
   async ingest(signal: SignalInput, options: IngestCallOptions = {}): Promise<IngestResult> {
@@ -171,7 +184,10 @@ class ConnectedClient implements SignalClient {
 
   close(): Promise<void> {
     this.#closing.abort();
-    this.#closed ??= Promise.allSettled(this.#inFlight).then(() => this.#connection.close());
+    this.#closed ??= Promise.allSettled(this.#inFlight).then(() => {
+      this.#connection.close();
+      this.#circuitReport.end();
+    });
     return this.#closed;
   }
 
@@ -179,28 +195,39 @@ class ConnectedClient implements SignalClient {
     return this.close();
   }
 
-  async #handOver<Message, Result>(
-    { timeoutMs = this.#options.timeoutMs, retry, signal }: SignalCallOptions,
+  /** Hands over what a call is made of, and reports what became of it. */
+  async #handOver<Message, Result extends IngestItemResult>(
+    { timeoutMs = this.#options.timeoutMs, retry: ownRetry, signal }: SignalCallOptions,
     call: Call<Message, Result>,
   ): Promise<readonly Result[]> {
     requireTimeout(timeoutMs);
-    const options: DeliveryOptions = {
-      timeoutMs,
-      retry: retryOfCall(retry, this.#options.retry),
-      signal,
-      stopSignal: this.#closing.signal,
-      clock: this.#clock,
-      circuit: this.#circuit,
-      observer: { retrying() {}, clockCorrected() {} },
-    };
-    if (this.#closed !== undefined) throw new SignalError("CANCELLED", "The client is closed.");
-    const delivery = deliver(call, options);
+    const retry = retryOfCall(ownRetry, this.#options.retry);
+    const report = new CallReport(this.#report, { keys: call.keys, isSingleAttempt: !retry });
+    const delivery = this.#deliver(call, { timeoutMs, retry, signal, observer: report });
     this.#inFlight.add(delivery);
     try {
-      return await delivery;
+      const results = await delivery;
+      report.answered(results);
+      return results;
+    } catch (thrown) {
+      if (thrown instanceof SignalError) report.failed(thrown);
+      throw thrown;
     } finally {
       this.#inFlight.delete(delivery);
     }
+  }
+
+  async #deliver<Message, Result>(
+    call: Call<Message, Result>,
+    options: Pick<DeliveryOptions, "timeoutMs" | "retry" | "signal" | "observer">,
+  ): Promise<readonly Result[]> {
+    if (this.#closed !== undefined) throw new SignalError("CANCELLED", "The client is closed.");
+    return deliver(call, {
+      ...options,
+      stopSignal: this.#closing.signal,
+      clock: this.#clock,
+      circuit: this.#circuit,
+    });
   }
 
   /** @throws SignalError unless the request has at most so many bytes. */

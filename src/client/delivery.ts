@@ -5,7 +5,12 @@ import type { CallOptions } from "@connectrpc/connect";
 import type { CorrectedClock } from "./correctedClock.ts";
 import type { Circuit } from "./retry/circuit.ts";
 import type { ResolvedRetryOptions } from "./retry/retryOptions.ts";
-import { type PlannedRetry, type WithRetryOptions, withRetry } from "./retry/withRetry.ts";
+import {
+  type PlannedRetry,
+  type RetryAttempt,
+  type WithRetryOptions,
+  withRetry,
+} from "./retry/withRetry.ts";
 import { SignalError } from "./signalError.ts";
 
 /** What to hand over. */
@@ -51,33 +56,48 @@ export async function deliver<Message, Result>(
   delivery: Delivery<Message, Result>,
   options: DeliveryOptions,
 ): Promise<Result> {
+  const { clock, circuit, observer, signal } = options;
   let message = delivery.make();
   let mayCorrectClock = true;
 
-  const attempt = (remainingMs: number): Promise<Result> =>
-    options.circuit.run(() =>
-      delivery
-        .send(message, callOptions(remainingMs, options))
-        .catch((thrown: unknown) => Promise.reject(failure(thrown, options.signal))),
-    );
+  function attempt(remainingMs: number): Promise<Result> {
+    return circuit.run(() => sendOnce(delivery, message, remainingMs, options));
+  }
 
-  const call = withRetry(async ({ attempt: number, remainingMs }) => {
+  async function attemptInTime({ attempt: number, remainingMs }: RetryAttempt): Promise<Result> {
     try {
       return await attempt(remainingMs());
     } catch (thrown) {
       const error = SignalError.from(thrown);
       const mayCorrect = mayCorrectClock && error.reason === "CLOCK_SKEW" && remainingMs() > 0;
-      const offsetSeconds = mayCorrect ? options.clock.correctBy(error) : undefined;
+      const offsetSeconds = mayCorrect ? clock.correctBy(error) : undefined;
       if (offsetSeconds === undefined) throw error;
       mayCorrectClock = false;
-      options.observer.clockCorrected(offsetSeconds);
+      observer.clockCorrected(offsetSeconds);
       // The server refused it unread. An earlier attempt may have been stored as it was.
       if (number === 1) message = delivery.make();
       return await attempt(remainingMs());
     }
-  }, retryOptions(options));
+  }
 
-  return call.catch((thrown: unknown) => Promise.reject(failure(thrown, options.signal)));
+  try {
+    return await withRetry(attemptInTime, retryOptions(options));
+  } catch (thrown) {
+    throw failure(thrown, signal);
+  }
+}
+
+async function sendOnce<Message, Result>(
+  delivery: Delivery<Message, Result>,
+  message: Message,
+  remainingMs: number,
+  options: DeliveryOptions,
+): Promise<Result> {
+  try {
+    return await delivery.send(message, callOptions(remainingMs, options));
+  } catch (thrown) {
+    throw failure(thrown, options.signal);
+  }
 }
 
 function callOptions(remainingMs: number, { timeoutMs, signal }: DeliveryOptions): CallOptions {

@@ -97,8 +97,9 @@ export interface SignalClientOptions {
   readonly logger?: ClientLogger | undefined;
 
   /**
-   * Where to count signals, in metrics that `docs/api.md` lists. Several clients may share
-   * one. Defaults to nowhere; the global registry of prom-client is never used unasked.
+   * Where to count signals: `signals_posted_total`, `signals_posted_duration_seconds`,
+   * `signals_post_retries_total` and `signals_circuit_state`. Several clients may share one.
+   * Defaults to nowhere; the global registry of prom-client is never used unasked.
    */
   readonly registry?: Registry | undefined;
 

@@ -49,7 +49,7 @@ export interface KeyedItem extends IngestItem {
 /** Names each item that has no key. What is no list is none, which is refused later. */
 export function withKeys(items: readonly IngestItem[]): readonly KeyedItem[] {
   if (!Array.isArray(items)) return [];
-  return items.map((item) => ({ ...item, idempotencyKey: item.idempotencyKey ?? randomUUIDv7() }));
+  return items.map((item) => ({ ...item, idempotencyKey: item?.idempotencyKey ?? randomUUIDv7() }));
 }
 
 /**

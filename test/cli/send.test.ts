@@ -370,8 +370,9 @@ describe("a signal that is not known to be stored", () => {
       outgoing.writeHead(200, { "content-type": "application/proto" });
       outgoing.end(toBinary(IngestResponseSchema, answer));
     });
-    const { code, stdout } = await send([...GOLD, "--url", flaky.url, "--json"]);
+    const { code, stdout, stderr } = await send([...GOLD, "--url", flaky.url, "--json"]);
     expect(code).toBe(0);
+    expect(stderr).toMatch(/\[UNREACHABLE\].* Trying again in 0\.[45] s\.\n.* Trying again in /);
     expect(jsonLines(stdout)).toMatchObject([{ signal_id: "stored-at-last" }]);
     expect(seen).toHaveLength(3);
     expect(seen[2]?.request).toEqual(seen[0]?.request);

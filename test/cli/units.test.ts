@@ -154,8 +154,9 @@ describe("deliver", () => {
     };
   }
 
-  async function outcomes(client: SignalClient, retries = 0) {
-    const { reports, stop } = await deliver(items, { client, retries, signal: never });
+  async function outcomes(client: SignalClient, retries = 0, waits: unknown[] = []) {
+    const onWait = ({ reason }: SignalError) => waits.push(reason);
+    const { reports, stop } = await deliver(items, { client, retries, signal: never, onWait });
     const byLine = reports.map(({ place, outcome }) => `${place?.number} ${outcome}`).sort();
     return { byLine, stop: stop?.reason };
   }
@@ -200,7 +201,9 @@ describe("deliver", () => {
         return { ...answer, status: "rejected", ...refusal, violations: [] };
       });
     });
-    expect(await outcomes(client, 1)).toMatchObject({ stop: undefined });
+    const waits: unknown[] = [];
+    expect(await outcomes(client, 1, waits)).toMatchObject({ stop: undefined });
+    expect(waits).toEqual(["OVERLOADED"]);
     expect(keys).toEqual([
       ["key-1", "key-2", "key-3", "key-4"],
       ["key-3", "key-4"],

@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { ConfigError, clientOptionsFromEnv, createSignalClient } from "../../src/client/index.ts";
 import { isProducerId, Secret } from "../../src/signing/index.ts";
+import { startTestServer } from "./support/ingestServer.ts";
 
 const complete = {
   HMAC_PRODUCER_SECRET: "0123456789abcdef",
@@ -130,4 +131,23 @@ it("switches off without a secret or an address, but not with wrong ones", async
   const result = await client.ingest({ instrument: "GOLD", side: "buy", entryPrice: 1 });
   expect(result.outcome).toBe("disabled");
   expect(problemsOf({ ...off, HMAC_PRODUCER_SECRET: "short" })).toEqual(["HMAC_PRODUCER_SECRET"]);
+});
+
+it("switched off by the environment, opens no connection, however it is called", async () => {
+  await using server = await startTestServer();
+  await using client = createSignalClient(
+    clientOptionsFromEnv({
+      ...complete,
+      HMAC_PRODUCER_ENABLED: "false",
+      OUTBOUND_SERVER_URL: server.url,
+    }),
+  );
+  const signal = { instrument: "GOLD", side: "buy", entryPrice: 1 } as const;
+
+  const result = await client.ingest(signal, { retry: { retriesMax: 3 }, timeoutMs: 50 });
+  const [item] = await client.ingestBatch([{ signal }], { retry: false });
+
+  expect([result.outcome, item?.outcome]).toEqual(["disabled", "disabled"]);
+  expect(await server.connections()).toBe(0);
+  expect(server.requests).toHaveLength(0);
 });

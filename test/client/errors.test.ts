@@ -1,4 +1,4 @@
-import type { IncomingMessage, RequestListener } from "node:http";
+import type { RequestListener } from "node:http";
 import { constants, type ServerHttp2Stream } from "node:http2";
 import { Socket } from "node:net";
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -15,6 +15,7 @@ import {
 } from "../../src/client/index.ts";
 import { REASONS, retryFor } from "../../src/signal/index.ts";
 import {
+  breakConnection,
   PRODUCER_ID,
   SECRET,
   startTestServer,
@@ -40,6 +41,7 @@ async function failureOf(
     serverUrl: running.url,
     producerId: PRODUCER_ID,
     secret: SECRET,
+    retry: false,
     ...options,
   });
   return thrownBy(client.ingest(signalInput()));
@@ -66,11 +68,6 @@ function refusing(error: ConnectError): TestServerOptions {
 
 /** What a request of HTTP/2 has, though the listener's type does not tell. */
 type Http2Request = { readonly stream: ServerHttp2Stream };
-
-function breakConnection(request: IncomingMessage | Http2Request): void {
-  if ("stream" in request) request.stream.session?.destroy();
-  else request.socket.destroy();
-}
 
 function errorInfo(reason: string, metadata: Record<string, string> = {}, domain = "signals.v1") {
   return { desc: ErrorInfoSchema, value: { reason, domain, metadata } };
@@ -156,6 +153,7 @@ describe.each(WIRES)("a refusal over $protocol HTTP/$httpVersion", (wire) => {
       serverUrl: server.url,
       producerId: PRODUCER_ID,
       secret: SECRET,
+      retry: false,
       ...wire,
     });
 
@@ -179,6 +177,7 @@ describe.each(WIRES)("a refusal over $protocol HTTP/$httpVersion", (wire) => {
       serverUrl: server.url,
       producerId: PRODUCER_ID,
       secret: SECRET,
+      retry: false,
       ...wire,
     });
     const reason = new Error("The strategy changed its mind.");
@@ -288,6 +287,7 @@ describe("an answer that is not the service's own", () => {
       serverUrl: server.url,
       producerId: PRODUCER_ID,
       secret: SECRET,
+      retry: false,
     });
     const items = [{ signal: signalInput() }, { signal: signalInput() }];
     expect(await thrownBy(client.ingestBatch(items))).toMatchObject({ reason: "INVALID_RESPONSE" });

@@ -90,7 +90,8 @@ describe.each(WIRES)("a client over $protocol HTTP/$httpVersion", (wire) => {
     });
     await client.ingest(signalInput());
     await first[Symbol.asyncDispose]();
-    await expect(client.ingest(signalInput())).rejects.toMatchObject({ reason: "UNREACHABLE" });
+    const single = client.ingest(signalInput(), { retry: false });
+    await expect(single).rejects.toMatchObject({ reason: "UNREACHABLE" });
 
     await using _second = await startTestServer({ http: wire.httpVersion, port: first.port });
 

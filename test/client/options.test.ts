@@ -3,6 +3,7 @@ import {
   ConfigError,
   createSignalClient,
   type SignalClientOptions,
+  silentLogger,
   systemClock,
 } from "../../src/client/index.ts";
 import { resolveClientOptions } from "../../src/client/options.ts";
@@ -36,6 +37,19 @@ it("completes the options with their defaults", () => {
     maxBodyBytes: 65_536,
     tlsCa: undefined,
     clock: systemClock,
+    retry: {
+      immediateRetry: true,
+      retriesMax: 5,
+      baseDelayMs: 5_000,
+      factor: 2,
+      delayMaxMs: 80_000,
+      jitter: 0.2,
+      budgetMs: 300_000,
+    },
+    circuitBreaker: { failuresMax: 5, halfOpenAfterMs: 10_000 },
+    logger: silentLogger,
+    registry: undefined,
+    alerts: undefined,
   });
   expect(resolveClientOptions({ ...complete, protocol: "grpc" })).toMatchObject({
     httpVersion: "2",
@@ -55,6 +69,11 @@ it("names every wrong option at once, and no value", () => {
     maxBodyBytes: 1,
     tlsCa: 7,
     clock: {},
+    retry: 3,
+    circuitBreaker: "on",
+    logger: { info() {} },
+    registry: {},
+    alerts: {},
     timeout: 30,
   };
   expect(problemsOf(wrong).sort()).toEqual(Object.keys(wrong).sort());
@@ -64,6 +83,33 @@ it("names every wrong option at once, and no value", () => {
   } catch (error) {
     expect(String(error)).not.toMatch(/too-short|hunter2|-bot/);
   }
+});
+
+it("names the wrong options of a group by the group", () => {
+  const wrong = { retry: { factor: 0, tries: 3 }, circuitBreaker: { failuresMax: 0 } };
+  expect(problemsOf({ ...complete, ...wrong }).sort()).toEqual([
+    "circuitBreaker.failuresMax",
+    "retry.factor",
+    "retry.tries",
+  ]);
+  expect(problemsOf({ ...complete, retry: false, circuitBreaker: false })).toEqual([]);
+});
+
+it.each([
+  ["retry.retriesMax", 0, 1_000, 1],
+  ["retry.baseDelayMs", 1, 3_600_000, 1],
+  ["retry.factor", 1, 10, 0.1],
+  ["retry.delayMaxMs", 1, 3_600_000, 1],
+  ["retry.jitter", 0, 1, 0.1],
+  ["retry.budgetMs", 1, 86_400_000, 1],
+  ["circuitBreaker.failuresMax", 1, 1_000, 1],
+  ["circuitBreaker.halfOpenAfterMs", 1, 3_600_000, 1],
+])("holds %s to its range", (path, min, max, step) => {
+  const [group = "", name = ""] = path.split(".");
+  const judged = (value: unknown) => problemsOf({ ...complete, [group]: { [name]: value } });
+  for (const value of [min, max, undefined]) expect(judged(value)).toEqual([]);
+  const wrong = [min - step, max + step, Number.NaN, Number.POSITIVE_INFINITY, String(min), null];
+  for (const value of wrong) expect(judged(value)).toEqual([path]);
 });
 
 it("names every option that is missing", () => {

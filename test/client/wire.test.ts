@@ -235,7 +235,7 @@ it("gives each item of a batch its key, its flag and its own result", async () =
 it.each(["1.1", "2"] as const)("trusts the certificates it is told to, HTTP/%s", async (http) => {
   await using server = await startTestServer({ http, tls: true });
   await using trusting = clientOf(server, { httpVersion: http, tlsCa: TEST_CERTIFICATE });
-  await using other = clientOf(server, { httpVersion: http });
+  await using other = clientOf(server, { httpVersion: http, retry: false });
 
   await expect(trusting.ingest(signalInput())).resolves.toMatchObject({ outcome: "stored" });
   await expect(other.ingest(signalInput())).rejects.toMatchObject({ reason: "UNREACHABLE" });

@@ -33,6 +33,9 @@ export async function connect(options: SendOptions): Promise<SignalClient> {
       ...configured,
       protocol,
       codec,
+      // The sender repeats by itself, what still waits only, and says what it waits for.
+      retry: false,
+      circuitBreaker: false,
       ...(timeout !== undefined && { timeoutMs: Math.round(timeout * MS_PER_SECOND) }),
     });
   } catch (error) {

@@ -38,7 +38,8 @@ export async function send(options: SendOptions): Promise<void> {
   await using client = await connect(options);
   const interruption = interruptible();
   const printer = new Printer(options.json === true);
-  const sender = { client, retries: options.retries, signal: interruption.signal };
+  const { retries } = options;
+  const sender = { client, retries, signal: interruption.signal, onWait: noteWait };
   const reading = new AbortController();
   const items = readSource(source, AbortSignal.any([interruption.signal, reading.signal]));
   let stop: SignalError | undefined;
@@ -110,6 +111,11 @@ const ADVICE_BY_REASON: Readonly<Partial<Record<SignalErrorReason, string>>> = {
 function advise({ reason }: SignalError): void {
   const advice = ADVICE_BY_REASON[reason];
   if (advice !== undefined) note(advice);
+}
+
+/** Nobody should have to guess why nothing happens. */
+function noteWait({ message }: SignalError, delayMs: number): void {
+  note(`${message} Trying again in ${(delayMs / 1_000).toFixed(1)} s.`);
 }
 
 /** Lets a person stop the run and still learn what became of the signals under way. */

@@ -6,7 +6,13 @@
  * had from the start, so that a repeat of what was stored unseen comes back as a duplicate.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { type SignalClient, SignalError, type Violation } from "../../client/index.ts";
+import {
+  type Backoff,
+  createBackoff,
+  type SignalClient,
+  SignalError,
+  type Violation,
+} from "../../client/index.ts";
 import {
   answeredReport,
   failedReport,
@@ -22,6 +28,8 @@ export interface SenderOptions {
   readonly retries: number;
   /** Gives up when it is aborted. */
   readonly signal: AbortSignal;
+  /** Told of each wait before it. */
+  readonly onWait: (failure: SignalError, delayMs: number) => void;
 }
 
 /** What became of some items. */
@@ -38,8 +46,11 @@ interface Attempt extends Delivery {
   readonly failure: SignalError | undefined;
 }
 
+/** A person waits for it, so the first repeat comes soon. */
 const FIRST_DELAY_MS = 500;
 const MAX_DELAY_MS = 30_000;
+/** How long all repeats of a batch may take. */
+const BUDGET_MS = 600_000;
 
 /** Hands over 1 to 1,000 items, together. */
 export async function deliver(
@@ -48,7 +59,7 @@ export async function deliver(
 ): Promise<Delivery> {
   const reports: Report[] = [];
   let waiting = items;
-  let repeats = 0;
+  const backoff = createSchedule(options);
   for (;;) {
     const attempt = await tryOnce(waiting, options);
     reports.push(...attempt.reports);
@@ -57,18 +68,25 @@ export async function deliver(
     if (stop !== undefined || waiting.length === 0) return { reports, stop };
     // Without a failure, items that were wrong are gone and the others have yet to be sent.
     if (failure === undefined) continue;
-    if (repeats >= options.retries || options.signal.aborted) {
+    const delayMs = options.signal.aborted ? undefined : backoff.next(failure);
+    if (delayMs === undefined) {
       reports.push(...waiting.map((item) => failedReport(item, "unconfirmed", failure)));
       return { reports, stop: failure };
     }
-    await pause(delayMs(repeats, failure), options.signal);
-    repeats += 1;
+    options.onWait(failure, delayMs);
+    await pause(delayMs, options.signal);
   }
 }
 
-/** Twice as long each time, unless the server named a delay. */
-function delayMs(repeats: number, { retryAfterMs }: SignalError): number {
-  return Math.min(retryAfterMs ?? FIRST_DELAY_MS * 2 ** repeats, MAX_DELAY_MS);
+/** Every repeat is counted, so none comes beside the number that was asked for. */
+function createSchedule({ retries }: SenderOptions): Backoff {
+  return createBackoff({
+    immediateRetry: false,
+    retriesMax: retries,
+    baseDelayMs: FIRST_DELAY_MS,
+    delayMaxMs: MAX_DELAY_MS,
+    budgetMs: BUDGET_MS,
+  });
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {

@@ -74,7 +74,7 @@ export function createBackoff({
     const { reason } = SignalError.from(thrown);
     const named = retryAfterMs(thrown);
     const namedMs = named === undefined ? 0 : lengthened(named, options.jitter, random());
-    if (reason === "CIRCUIT_OPEN") return namedMs;
+    if (reason === "CIRCUIT_OPEN" && namedMs > 0) return namedMs;
     if (mayRetryAtOnce && reason === "UNREACHABLE" && named === undefined) {
       mayRetryAtOnce = false;
       return 0;

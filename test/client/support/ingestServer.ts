@@ -64,6 +64,11 @@ export interface TestServerOptions {
   readonly service?: Partial<ServiceImpl<typeof IngestService>>;
   /** Answers in place of the service. */
   readonly listener?: RequestListener;
+  /** Answers some requests in place of the service: those for which it returns true. */
+  readonly intercept?: (
+    request: IncomingMessage | Http2ServerRequest,
+    response: Parameters<RequestListener>[1],
+  ) => boolean;
 }
 
 /** Starts a server that stores everything that it is sent, unless told otherwise. */
@@ -79,7 +84,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     }) as RequestListener);
   const listener: RequestListener = (request, response) => {
     requests.push(capture(request));
-    serve(request, response);
+    if (options.intercept?.(request, response) !== true) serve(request, response);
   };
 
   const sessions = new Set<Http2Session>();
@@ -111,6 +116,12 @@ function listen({ http = "1.1", tls = false }: TestServerOptions, listener: Requ
   if (http === "1.1") return tls ? createHttpsServer(identity, listener) : createServer(listener);
   const listener2 = listener as unknown as Parameters<typeof createHttp2Server>[1];
   return tls ? createSecureServer(identity, listener2 as never) : createHttp2Server(listener2);
+}
+
+/** Breaks the connection that a request came by, in place of an answer. */
+export function breakConnection(request: IncomingMessage | Http2ServerRequest): void {
+  if ("stream" in request) request.stream.session?.destroy();
+  else request.socket.destroy();
 }
 
 /** Answers as a server does that accepts everything. */

@@ -62,6 +62,9 @@ function clientSender(kind: Kind & ClientProtocol, serverUrl: string): Sender {
     secret: TEST_SECRET,
     protocol: kind,
     timeoutMs: TIMEOUT_MS,
+    // Whoever sends tells each attempt apart.
+    retry: false,
+    circuitBreaker: false,
   };
   const client = createSignalClient(options);
   return {

@@ -1,0 +1,318 @@
+/** Retries as a caller sees them, over real sockets. */
+import { Code, ConnectError } from "@connectrpc/connect";
+import { describe, expect, it, vi } from "vitest";
+import { ErrorInfoSchema, RetryInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
+import {
+  ConfigError,
+  createSignalClient,
+  type SignalClientOptions,
+  SignalError,
+} from "../../../src/client/index.ts";
+import type { Reason } from "../../../src/signal/index.ts";
+import {
+  breakConnection,
+  isSigned,
+  PRODUCER_ID,
+  SECRET,
+  startTestServer,
+  storedResponse,
+  type TestServer,
+} from "../support/ingestServer.ts";
+import { signalInput, tickingClock } from "../support/signals.ts";
+
+const WIRES = [
+  { protocol: "connect", codec: "binary", httpVersion: "1.1" },
+  { protocol: "connect", codec: "json", httpVersion: "2" },
+  { protocol: "grpc", codec: "binary", httpVersion: "2" },
+  { protocol: "grpc-web", codec: "binary", httpVersion: "1.1" },
+] as const satisfies Partial<SignalClientOptions>[];
+
+function clientOf(server: TestServer, options: Partial<SignalClientOptions> = {}) {
+  const identity = { serverUrl: server.url, producerId: PRODUCER_ID, secret: SECRET };
+  return createSignalClient({ ...identity, clock: tickingClock(), ...options });
+}
+
+function refusal(reason: Reason, retryDelayMs?: number): ConnectError {
+  const error = new ConnectError("No.", Code.Unavailable, undefined, [
+    { desc: ErrorInfoSchema, value: { reason, domain: "signals.v1" } },
+  ]);
+  if (retryDelayMs !== undefined) {
+    const retryDelay = { seconds: 0n, nanos: retryDelayMs * 1_000_000 };
+    error.details.push({ desc: RetryInfoSchema, value: { retryDelay } });
+  }
+  return error;
+}
+
+/** A service that refuses so many calls before it stores. */
+function refusingFirst(times: number, error: () => ConnectError) {
+  let calls = 0;
+  return {
+    ingest: () => {
+      calls += 1;
+      if (calls <= times) throw error();
+      return storedResponse();
+    },
+  };
+}
+
+describe.each(WIRES)("over $protocol $codec HTTP/$httpVersion", (wire) => {
+  it("tries again at once when the connection breaks: same message and key, signed anew", async () => {
+    let requests = 0;
+    await using server = await startTestServer({
+      http: wire.httpVersion,
+      intercept: (request) => {
+        requests += 1;
+        // Read to its end, so that the bytes of both attempts can be compared.
+        if (requests === 1) request.on("end", () => breakConnection(request)).resume();
+        return requests === 1;
+      },
+    });
+    await using client = clientOf(server, wire);
+    const startMs = performance.now();
+
+    const result = await client.ingest(signalInput(), { idempotencyKey: "key-1" });
+
+    expect(result).toMatchObject({ outcome: "stored", idempotencyKey: "key-1" });
+    expect(performance.now() - startMs).toBeLessThan(2_500);
+    const [first, second] = server.requests;
+    expect(server.requests).toHaveLength(2);
+    expect(second?.message).toEqual(first?.message);
+    expect(second?.message.length).toBeGreaterThan(50);
+    expect(second?.headers["x-timestamp"]).not.toBe(first?.headers["x-timestamp"]);
+    expect(second?.headers["x-signature"]).not.toBe(first?.headers["x-signature"]);
+    expect(server.requests.every((request) => isSigned(request))).toBe(true);
+  });
+
+  it("keeps the keys that it made itself, in a batch too", async () => {
+    let calls = 0;
+    await using server = await startTestServer({
+      http: wire.httpVersion,
+      service: {
+        ingestBatch: ({ requests }) => {
+          calls += 1;
+          if (calls === 1) throw refusal("STORE_UNAVAILABLE");
+          return { responses: requests.map(() => storedResponse()) };
+        },
+      },
+    });
+    await using client = clientOf(server, { ...wire, retry: { baseDelayMs: 1 } });
+
+    const items = [{ signal: signalInput() }, { signal: signalInput() }];
+    const results = await client.ingestBatch(items);
+
+    expect(results.map(({ outcome }) => outcome)).toEqual(["stored", "stored"]);
+    expect(server.requests).toHaveLength(2);
+    expect(server.requests[1]?.message).toEqual(server.requests[0]?.message);
+  });
+
+  it("waits as long as the service says", async () => {
+    await using server = await startTestServer({
+      http: wire.httpVersion,
+      service: refusingFirst(1, () => refusal("OVERLOADED", 300)),
+    });
+    await using client = clientOf(server, { ...wire, retry: { baseDelayMs: 1 } });
+    const startMs = performance.now();
+    await expect(client.ingest(signalInput())).resolves.toMatchObject({ outcome: "stored" });
+    expect(performance.now() - startMs).toBeGreaterThanOrEqual(299);
+  });
+
+  it("ends all attempts together at the budget, and tells the server each time", async () => {
+    await using server = await startTestServer({
+      http: wire.httpVersion,
+      service: { ingest: () => new Promise(() => {}) },
+    });
+    const retry = { baseDelayMs: 10, jitter: 0, factor: 1, budgetMs: 500 };
+    await using client = clientOf(server, { ...wire, timeoutMs: 300, retry });
+    const startMs = performance.now();
+
+    const call = client.ingest(signalInput());
+
+    await expect(call).rejects.toMatchObject({ reason: "DEADLINE_EXCEEDED" });
+    expect(performance.now() - startMs).toBeGreaterThan(450);
+    expect(performance.now() - startMs).toBeLessThan(1_500);
+    const told = server.requests.map(({ headers }) =>
+      Number.parseInt(String(headers["connect-timeout-ms"] ?? headers["grpc-timeout"]), 10),
+    );
+    expect(told).toHaveLength(2);
+    expect(told[0]).toBe(300);
+    expect(told[1]).toBeLessThan(200);
+  });
+});
+
+describe("an answer of a proxy", () => {
+  function proxy(headers: Record<string, string>, failures = 1) {
+    let requests = 0;
+    return startTestServer({
+      intercept: (request, response) => {
+        requests += 1;
+        if (requests > failures) return false;
+        request.resume();
+        response.writeHead(503, headers).end();
+        return true;
+      },
+    });
+  }
+
+  it("with Retry-After is obeyed, without an immediate retry", async () => {
+    await using server = await proxy({ "retry-after": "1" });
+    await using client = clientOf(server, { retry: { baseDelayMs: 1 } });
+    const startMs = performance.now();
+    await expect(client.ingest(signalInput())).resolves.toMatchObject({ outcome: "stored" });
+    expect(performance.now() - startMs).toBeGreaterThanOrEqual(999);
+    expect(server.requests).toHaveLength(2);
+  });
+
+  it("with a Retry-After past the budget ends the call at once", async () => {
+    await using server = await proxy({ "retry-after": "301" });
+    await using client = clientOf(server);
+    const failed = client.ingest(signalInput());
+    await expect(failed).rejects.toMatchObject({ reason: "UNREACHABLE", retryAfterMs: 301_000 });
+    expect(server.requests).toHaveLength(1);
+  });
+
+  it.each([
+    [{ "retry-after": "0" }, 0],
+    [
+      { "retry-after": "Sat, 25 Oct 2025 14:32:15 GMT", date: "Sat, 25 Oct 2025 14:30:45 GMT" },
+      90_000,
+    ],
+    [{ "retry-after": "Sat, 25 Oct 2025 14:30:00 GMT", date: "Sat, 25 Oct 2025 14:30:45 GMT" }, 0],
+    [{ "retry-after": "soon" }, undefined],
+    [{ "retry-after": "-5" }, undefined],
+    [{ "retry-after": "1e3" }, undefined],
+    [{ "retry-after": "12345678901234567890" }, undefined],
+    [{}, undefined],
+  ])("with %o names the delay %s", (headers, retryAfterMs) => {
+    const error = new ConnectError("No.", Code.Unavailable, headers);
+    expect(SignalError.from(error).retryAfterMs).toBe(retryAfterMs);
+  });
+});
+
+describe("how often it is tried", () => {
+  it.each<[string, Partial<SignalClientOptions>, number]>([
+    ["as often as the options say", { retry: { retriesMax: 3, baseDelayMs: 1 } }, 4],
+    ["once if retries are switched off", { retry: false }, 1],
+  ])("%s", async (_, options, requests) => {
+    await using server = await startTestServer({
+      service: refusingFirst(99, () => refusal("INTERNAL")),
+    });
+    await using client = clientOf(server, { ...options, circuitBreaker: false });
+    await expect(client.ingest(signalInput())).rejects.toMatchObject({ reason: "INTERNAL" });
+    expect(server.requests).toHaveLength(requests);
+  });
+
+  it("is for a call to say, as far as it says so", async () => {
+    await using server = await startTestServer({
+      service: refusingFirst(99, () => refusal("INTERNAL")),
+    });
+    const retry = { retriesMax: 5, baseDelayMs: 1 };
+    await using client = clientOf(server, { retry, circuitBreaker: false });
+    const startMs = performance.now();
+    await client.ingest(signalInput(), { retry: { retriesMax: 1 } }).catch(() => {});
+    expect(performance.now() - startMs).toBeLessThan(2_000);
+    expect(server.requests).toHaveLength(2);
+    await client.ingest(signalInput(), { retry: false }).catch(() => {});
+    expect(server.requests).toHaveLength(3);
+  });
+
+  it("is refused if it makes no sense, by every wrong name, before anything is sent", async () => {
+    await using server = await startTestServer();
+    await using client = clientOf(server);
+    const call = client.ingest(signalInput(), {
+      retry: { jitter: 7, tries: 3 } as unknown as { jitter: number },
+    });
+    const error = await call.catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(ConfigError);
+    expect((error as ConfigError).problems.map(({ name }) => name)).toEqual([
+      "retry.jitter",
+      "retry.tries",
+    ]);
+    expect(server.requests).toHaveLength(0);
+  });
+
+  it("is once for a refusal that stays", async () => {
+    await using server = await startTestServer({
+      service: refusingFirst(99, () => refusal("PRODUCER_DISABLED")),
+    });
+    await using client = clientOf(server);
+    const call = client.ingest(signalInput());
+    await expect(call).rejects.toMatchObject({ reason: "PRODUCER_DISABLED" });
+    expect(server.requests).toHaveLength(1);
+  });
+
+  it("is once more for an answer that cannot be read", async () => {
+    let calls = 0;
+    await using server = await startTestServer({
+      service: { ingest: () => (++calls === 1 ? {} : storedResponse()) },
+    });
+    await using client = clientOf(server, { retry: { baseDelayMs: 1 } });
+    await expect(client.ingest(signalInput())).resolves.toMatchObject({ outcome: "stored" });
+    expect(calls).toBe(2);
+  });
+});
+
+describe("a call that waits for its next retry", () => {
+  const refusing = () =>
+    startTestServer({ service: refusingFirst(999, () => refusal("STORE_UNAVAILABLE")) });
+
+  it("ends at once when the caller gives up", async () => {
+    await using server = await refusing();
+    const controller = new AbortController();
+    const reason = new Error("The strategy changed its mind.");
+    const waiting = vi.fn();
+    const logger = { info() {}, warn: waiting, error() {} };
+    await using client = clientOf(server, { logger });
+    const call = client.ingest(signalInput(), { signal: controller.signal });
+    const outcome = expect(call).rejects.toMatchObject({ reason: "CANCELLED", cause: reason });
+    await vi.waitFor(() => expect(waiting).toHaveBeenCalled());
+    const startMs = performance.now();
+    controller.abort(reason);
+    await outcome;
+    expect(performance.now() - startMs).toBeLessThan(1_000);
+    expect(server.requests).toHaveLength(1);
+  });
+
+  it("ends at once with its last error when the client is closed, many of them too", async () => {
+    await using server = await refusing();
+    const warned = vi.fn();
+    process.on("warning", warned);
+    const waiting = vi.fn();
+    const client = clientOf(server, {
+      circuitBreaker: false,
+      logger: { info() {}, warn: waiting, error() {} },
+    });
+    const calls = Array.from({ length: 40 }, () =>
+      client.ingest(signalInput()).catch((error: SignalError) => error.reason),
+    );
+    await vi.waitFor(() => expect(waiting).toHaveBeenCalledTimes(40));
+    const startMs = performance.now();
+
+    await client.close();
+
+    expect(new Set(await Promise.all(calls))).toEqual(new Set(["STORE_UNAVAILABLE"]));
+    expect(performance.now() - startMs).toBeLessThan(1_000);
+    expect(server.requests).toHaveLength(40);
+    process.off("warning", warned);
+    expect(warned).not.toHaveBeenCalled();
+  });
+});
+
+it("makes no further attempt after one that fails while the client is closed", async () => {
+  const gate = Promise.withResolvers<void>();
+  await using server = await startTestServer({
+    service: {
+      ingest: async () => {
+        await gate.promise;
+        throw refusal("STORE_UNAVAILABLE");
+      },
+    },
+  });
+  const client = clientOf(server, { retry: { baseDelayMs: 1 } });
+  const call = client.ingest(signalInput()).catch((error: SignalError) => error.reason);
+  await vi.waitFor(() => expect(server.requests).toHaveLength(1));
+  const closed = client.close();
+  gate.resolve();
+  await closed;
+  expect(await call).toBe("STORE_UNAVAILABLE");
+  expect(server.requests).toHaveLength(1);
+});
