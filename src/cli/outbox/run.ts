@@ -38,10 +38,10 @@ const NANOS_PER_MILLISECOND = 1_000_000n;
 
 /** `countersign outbox status`. */
 export async function showStatus({ file, json }: FileOptions): Promise<void> {
-  const { totals, oldest } = withFile(file, (outbox) => ({
-    totals: outbox.totals,
-    oldest: outbox.oldest(),
-  }));
+  const { totals, oldest } = withFile(file, (outbox) => {
+    outbox.refresh();
+    return { totals: outbox.totals, oldest: outbox.oldest() };
+  });
   const ageMs = oldest === undefined ? undefined : Math.max(0, nowMs() - oldest.enqueuedMs);
   const deadByReason = Object.fromEntries(totals.deadByReason);
   if (json === true) {
@@ -94,7 +94,10 @@ export async function retry(keys: readonly string[], options: ChangeOptions): Pr
 export async function drop(keys: readonly string[], options: ChangeOptions): Promise<void> {
   const chosen = chosenKeys(keys, options);
   if (chosen === "all" && options.yes !== true) {
-    const count = withFile(options.file, ({ totals }) => deadCount(totals));
+    const count = withFile(options.file, (outbox) => {
+      outbox.refresh();
+      return deadCount(outbox.totals);
+    });
     throw usageError(`This would delete ${count} dead letters for good. Add --yes to do it.`);
   }
   const changed = withFile(options.file, (outbox) => outbox.drop(chosen));
@@ -130,9 +133,7 @@ function* entriesOf(path: string, table: EntryTable, limit: number): Generator<E
   let after = 0;
   for (let count = 0; count < limit; ) {
     const size = Math.min(PAGE_SIZE, limit - count);
-    const page = withFile(path, (outbox) => outbox.entries(table, after, size), {
-      isChecked: count === 0,
-    });
+    const page = withFile(path, (outbox) => outbox.entries(table, after, size));
     yield* page;
     if (page.length < size) return;
     count += page.length;
@@ -141,21 +142,17 @@ function* entriesOf(path: string, table: EntryTable, limit: number): Generator<E
 }
 
 /**
- * Opens the outbox for one piece of work.
+ * Opens the outbox for one piece of work, a short one: its producer waits meanwhile. So only
+ * what is read is judged, each record by its own checksum; the whole file is judged at the
+ * start of its producer.
  *
  * @throws CliError that says what to do.
  */
-function withFile<T>(
-  path: string,
-  work: (outbox: OutboxFile) => T,
-  { isChecked = true }: { readonly isChecked?: boolean } = {},
-): T {
+function withFile<T>(path: string, work: (outbox: OutboxFile) => T): T {
   if (!existsSync(path)) throw usageError(`There is no outbox at --file ${path}.`);
   let outbox: OutboxFile | undefined;
   try {
     outbox = new OutboxFile(path);
-    const fault = isChecked ? outbox.check() : undefined;
-    if (fault !== undefined) throw damaged(path, fault);
     return work(outbox);
   } catch (error) {
     throw terminalError(path, error);

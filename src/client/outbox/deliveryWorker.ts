@@ -15,7 +15,7 @@
  * The worker is *idle* when nothing is pending, and *delivering* while a request is under way
  * or about to be. After a failure that passes it is *waiting*, as long as the retry schedule
  * says and the server asked for. After one that only a person can mend it is *held*: it tries
- * once a minute. Both waits end when the time is over; new entries queue behind. It is
+ * about once a minute. Both waits end when the time is over; new entries queue behind. It is
  * *closed* when it was told to stop and the request under way has ended.
  *
  * A whole batch that is refused for good is halved until the signal that is to blame stands
@@ -77,6 +77,8 @@ export interface DeliveryOptions extends AttemptLimits {
   readonly timers: OutboxTimers;
   /** Makes the schedule of waits, which never ends. */
   readonly newBackoff: () => Backoff;
+  /** How long to wait while only a person can mend the cause, in milliseconds; asked each time. */
+  readonly holdDelayMs: () => number;
   readonly observer: DeliveryObserver;
   /** The most signals in one request, 1 to 1,000. */
   readonly maxBatchSize: number;
@@ -85,8 +87,6 @@ export interface DeliveryOptions extends AttemptLimits {
 /** Where a worker stands. */
 export type DeliveryState = "idle" | "delivering" | "waiting" | "held" | "closed";
 
-/** How often an attempt is made while only a person can mend the cause. */
-export const HOLD_DELAY_MS = 60_000;
 /** How soon the file is tried again after it could not be read or written. */
 const STORAGE_RETRY_MS = 5_000;
 /** Below what a server takes for a batch, with room for what stands around the messages. */
@@ -319,11 +319,11 @@ export class DeliveryWorker {
       this.#lastError = holding;
       if (!this.#isHeld) observer.held(holding);
       this.#isHeld = true;
-      return HOLD_DELAY_MS;
+      return this.#options.holdDelayMs();
     }
     const [error] = errors as readonly [SignalError];
     this.#lastError = error;
-    const delayMs = this.#backoff.next(error) ?? HOLD_DELAY_MS;
+    const delayMs = this.#backoff.next(error) ?? this.#options.holdDelayMs();
     observer.waiting(error, delayMs);
     return delayMs;
   }

@@ -108,6 +108,10 @@ export interface Outbox extends AsyncDisposable {
 /** How often to look whether another process changed the file, or somebody deleted it. */
 const POLL_MS = 2_000;
 const DRAIN_MS_DEFAULT = 5_000;
+/** How often an attempt is made while only a person can mend the cause: */
+const HOLD_DELAY_MS = 60_000;
+/** and how much longer it may be by chance, so that many producers do not come together. */
+const HOLD_JITTER = 0.2;
 const NANOS_PER_MILLISECOND = 1_000_000n;
 
 /**
@@ -276,6 +280,7 @@ class FileOutbox implements Outbox {
       timeoutMs,
       maxBatchSize,
       newBackoff: () => createBackoff({ ...retry, ...endless, isRetryable: () => true }),
+      holdDelayMs: () => HOLD_DELAY_MS * (1 + HOLD_JITTER * Math.random()),
       queue: {
         pending: (...bounds) => this.#store.pending(...bounds),
         settle: (delivered, dead) => this.#settle(delivered, dead),

@@ -17,7 +17,6 @@ import {
 import {
   type DeliveryOptions,
   DeliveryWorker,
-  HOLD_DELAY_MS,
   type OutboxTimers,
 } from "../../../src/client/outbox/deliveryWorker.ts";
 import { fixRequest } from "../../../src/client/outbox/item.ts";
@@ -27,6 +26,7 @@ import { REASONS } from "../../../src/signal/index.ts";
 
 const START_MS = 1_761_402_645_000;
 const MS = 1_000_000n;
+const HOLD_DELAY_MS = 60_000;
 
 class ManualTime implements OutboxTimers {
   nowMs = START_MS;
@@ -162,6 +162,7 @@ class Bench {
           budgetMs: Number.POSITIVE_INFINITY,
           isRetryable: () => true,
         }),
+      holdDelayMs: () => HOLD_DELAY_MS,
       observer: {
         delivered: (count) => this.events.push(["delivered", count]),
         died: ({ entry }, { reason }: Death) => {
