@@ -84,8 +84,8 @@ export interface OutboxOptions {
 
 const MS_PER_DAY = 86_400_000;
 
-/** A bigger one than that is a thing with methods, which the compiler judges. */
-function thing<T>(...methods: readonly string[]) {
+/** An object with these methods: all that can be judged of what a caller implements. */
+function objectWith<T>(...methods: readonly string[]) {
   const rule = `must be an object with ${methods.map((name) => `${name}()`).join(", ")}`;
   return z.custom<T>((value) => {
     if (typeof value !== "object" || value === null) return false;
@@ -95,7 +95,7 @@ function thing<T>(...methods: readonly string[]) {
 
 const schema = z.strictObject({
   path: z.string("must be the path of a file").min(1, "must be the path of a file"),
-  client: thing<OutboxOptions["client"]>("ingest", "ingestBatch"),
+  client: objectWith<OutboxOptions["client"]>("ingest", "ingestBatch"),
   maxSignals: wholeNumber(1, 10_000_000).default(100_000),
   maxBytes: wholeNumber(65_536, 17_179_869_184).default(268_435_456),
   giveUpAfterMs: wholeNumber(1_000, 365 * MS_PER_DAY).default(MS_PER_DAY),
@@ -103,10 +103,10 @@ const schema = z.strictObject({
   timeoutMs: wholeNumber(1, TIMEOUT_MS_MAX).default(TIMEOUT_MS_DEFAULT),
   retry: z.unknown().optional(),
   maxBodyBytes: wholeNumber(MAX_BODY_BYTES_MIN, MAX_BODY_BYTES_MAX).default(MAX_BODY_BYTES_DEFAULT),
-  alerts: thing<Alerts>("send", "sendOwnerAlert", "sendSignalDeliveryError").optional(),
-  logger: thing<ClientLogger>("info", "warn", "error").optional(),
-  registry: thing<Registry>("registerMetric", "getSingleMetric").optional(),
-  clock: thing<ClientClock>("now").default(() => systemClock),
+  alerts: objectWith<Alerts>("send", "sendOwnerAlert", "sendSignalDeliveryError").optional(),
+  logger: objectWith<ClientLogger>("info", "warn", "error").optional(),
+  registry: objectWith<Registry>("registerMetric", "getSingleMetric").optional(),
+  clock: objectWith<ClientClock>("now").default(() => systemClock),
 });
 
 /** Options that are complete and hold every rule. */

@@ -130,6 +130,7 @@ const NANOS_PER_MILLISECOND = 1_000_000n;
  * A damaged file is set aside and reported, and what can be read of it is delivered.
  *
  * @throws ConfigError naming every wrong option.
+ * @throws Error of prom-client if the registry has metrics of the same names.
  * @throws OutboxError `OUTBOX_LOCKED` if the file is in use, `OUTBOX_FOREIGN_FILE` if it is
  *   another program's, `OUTBOX_STORAGE` if it cannot be read or written.
  */
@@ -167,7 +168,13 @@ class FileOutbox implements Outbox {
       nowMs: () => this.#nowMs(),
       onIncident: (incident) => this.#notices.incident(incident),
     });
-    this.#metrics = outboxMetrics(options.registry, () => this.#reading());
+    try {
+      this.#metrics = outboxMetrics(options.registry, () => this.#reading());
+    } catch (error) {
+      // The registry has metrics of these names already. The file must not stay locked.
+      this.#store.close();
+      throw error;
+    }
     this.#worker = this.#createWorker();
     this.#callOffPoll = this.#schedulePoll();
     this.#noteFill();

@@ -16,7 +16,7 @@ import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import { create, fromBinary } from "@bufbuild/protobuf";
-import { Registry } from "prom-client";
+import { Gauge, Registry } from "prom-client";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import {
   IngestBatchRequestSchema,
@@ -441,6 +441,41 @@ it("is readable by its owner only, and starts without a word", async () => {
   expect([child.status, child.stdout, child.stderr]).toEqual([0, "", ""]);
   expect(statSync(path).mode & 0o777).toBe(0o600);
   expect(existsSync(`${path}.new`)).toBe(false);
+});
+
+it("is never silent about losses, though it was given no logger", () => {
+  const path = outboxPath();
+  writeFileSync(path, "damaged");
+  const program = `
+    import { createOutbox } from ${JSON.stringify(INDEX)};
+    const client = { ingest: async () => ({ outcome: "stored" }), ingestBatch: async () => [] };
+    await using outbox = createOutbox({ path: ${JSON.stringify(path)}, client });`;
+  const child = spawnSync(process.execPath, ["--input-type=module-typescript", "-e", program], {
+    encoding: "utf8",
+    timeout: 20_000,
+  });
+  expect([child.status, child.stdout]).toEqual([0, ""]);
+  expect(JSON.parse(child.stderr)).toMatchObject({
+    level: 50,
+    outbox: path,
+    keptCount: 0,
+    setAside: expect.stringContaining(".damaged-"),
+  });
+});
+
+it("shares a registry with others, and leaves no lock when it cannot", async () => {
+  const registry = new Registry();
+  const one = openOutbox({ path: outboxPath(), registry });
+  const other = openOutbox({ path: outboxPath(), registry });
+  await Promise.all([one.enqueue(SIGNAL), other.enqueue(SIGNAL)]);
+  expect(await registry.metrics()).toMatch(/^signals_outbox_depth 2$/m);
+  await one.close();
+  expect(await registry.metrics()).toMatch(/^signals_outbox_depth 1$/m);
+  const taken = new Registry();
+  new Gauge({ name: "signals_outbox_bytes", help: "another's", registers: [taken] });
+  const path = outboxPath();
+  expect(() => openOutbox({ path, registry: taken })).toThrow("signals_outbox_bytes");
+  openOutbox({ path });
 });
 
 it("goes on with dead letters that another program gave back", async () => {
