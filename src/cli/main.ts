@@ -10,6 +10,7 @@ import { CliError } from "./cliError.ts";
 import { createCommand } from "./command.ts";
 import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from "./exitCodes.ts";
 import { migrateCommand } from "./migrate.ts";
+import { outboxCommand } from "./outbox.ts";
 import { note, surviveClosedPipes } from "./output.ts";
 import { sendCommand } from "./send.ts";
 import { serveCommand } from "./serve.ts";
@@ -25,6 +26,7 @@ const program = createCommand("countersign")
   .addCommand(signCommand())
   .addCommand(verifyCommand())
   .addCommand(alertCommand())
+  .addCommand(outboxCommand())
   .addHelpText("after", '\n"countersign <command> --help" shows examples and exit codes.');
 
 surviveClosedPipes();

@@ -38,6 +38,15 @@ export type {
   DisabledClientOptions,
   SignalClientOptions,
 } from "./options.ts";
+export type { OutboxOptions, OutboxRetryOptions } from "./outbox/options.ts";
+export {
+  createOutbox,
+  type EnqueueOptions,
+  type EnqueueResult,
+  type Outbox,
+  type OutboxStatus,
+} from "./outbox/outbox.ts";
+export { OutboxError, type OutboxErrorReason, OutboxFullError } from "./outbox/outboxError.ts";
 export type { IngestItem } from "./request.ts";
 export type { SignerOptions } from "./requestSigner.ts";
 export type {

@@ -13,6 +13,12 @@ const COMMANDS: readonly (readonly string[])[] = [
   ["verify"],
   ["alert"],
   ["alert", "test"],
+  ["outbox"],
+  ["outbox", "status"],
+  ["outbox", "list"],
+  ["outbox", "retry"],
+  ["outbox", "drop"],
+  ["outbox", "export"],
 ];
 
 describe("help", () => {
@@ -30,7 +36,7 @@ describe("help", () => {
   it("lists all commands", async () => {
     const { code, stdout } = await run(["--help"]);
     expect(code).toBe(0);
-    for (const name of ["serve", "migrate", "send", "sign", "verify", "alert"]) {
+    for (const name of ["serve", "migrate", "send", "sign", "verify", "alert", "outbox"]) {
       expect(stdout).toMatch(new RegExp(`^ {2}${name} `, "m"));
     }
   });

@@ -1,0 +1,81 @@
+/**
+ * An entry of an outbox for people and for programs. Pure.
+ */
+import { itemOf } from "../../client/outbox/item.ts";
+import type { Entry } from "../../client/outbox/record.ts";
+import { formatTimestamp } from "../../signing/index.ts";
+import type { Column } from "../table.ts";
+
+/** The columns of `outbox list`. */
+export const LIST_COLUMNS: readonly Column[] = [
+  { title: "ENQUEUED" },
+  { title: "INSTRUMENT" },
+  { title: "SIDE" },
+  { title: "ENTRY" },
+  { title: "EXPIRES" },
+  { title: "REASON" },
+  { title: "IDEMPOTENCY KEY" },
+];
+
+/** An entry as a row of `outbox list`. */
+export function entryRow(entry: Entry): string[] {
+  const { signal, expireTime } = itemOf(entry);
+  return [
+    isoTime(entry.enqueuedMs),
+    signal.instrument,
+    signal.side,
+    String(signal.entryPrice),
+    expireTime === undefined ? "-" : formatTimestamp(expireTime),
+    entry.death?.reason ?? "-",
+    entry.idempotencyKey,
+  ];
+}
+
+/** An entry as an object for JSON: when it came, why it is dead, and the signal. */
+export function entryJson(entry: Entry): Record<string, unknown> {
+  const { enqueuedMs, death } = entry;
+  return {
+    enqueue_time: isoTime(enqueuedMs),
+    ...(death !== undefined && {
+      dead_time: isoTime(death.diedMs),
+      reason: death.reason,
+      message: death.message,
+      errors: death.violations,
+    }),
+    signal: signalJson(entry),
+  };
+}
+
+/** The signal in the names of REST, ready to be sent again under its key. */
+export function signalJson(entry: Entry): Record<string, unknown> {
+  const { signal, expireTime } = itemOf(entry);
+  const { signalTime } = signal;
+  return {
+    idempotency_key: entry.idempotencyKey,
+    instrument: signal.instrument,
+    side: signal.side,
+    entry_price: signal.entryPrice,
+    stop_loss: signal.stopLoss,
+    take_profit: signal.takeProfit,
+    confidence: signal.confidence,
+    risk_percent: signal.riskPercent,
+    strategy_name: signal.strategyName || undefined,
+    reason: signal.reason || undefined,
+    comment: signal.comment || undefined,
+    signal_time: typeof signalTime === "bigint" ? formatTimestamp(signalTime) : undefined,
+    expire_time: expireTime === undefined ? undefined : formatTimestamp(expireTime),
+    payload: signal.payload,
+  };
+}
+
+/** Such as `3 min`, in the biggest unit of which there is one. */
+export function ageText(ageMs: number): string {
+  const seconds = Math.floor(ageMs / 1_000);
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3_600) return `${Math.floor(seconds / 60)} min`;
+  return `${(seconds / 3_600).toFixed(1)} h`;
+}
+
+function isoTime(ms: number): string {
+  return new Date(ms).toISOString();
+}

@@ -1,0 +1,463 @@
+/**
+ * Delivers what is in the outbox: in order, one request at a time.
+ *
+ * An entry is *pending* from the moment that it is on disk. The worker takes the oldest
+ * pending entries, leaves out those that came too late, and hands the others to the client in
+ * one request: one alone if nothing else waits, many if there is a backlog. Each is then
+ * - *delivered*, and removed, if the server has it, now or since an earlier attempt;
+ * - a *dead letter*, and reported, if it can never be delivered: it is refused for good,
+ *   its `expire_time` has passed, or it is too old;
+ * - still pending otherwise, and first in line for the next attempt.
+ * What the policy table says of a failure decides between the last two. A crash between the
+ * server's answer and the removal only means that the same signal is sent again under the same
+ * key, which the server answers with the first result.
+ *
+ * The worker is *idle* when nothing is pending, and *delivering* while a request is under way
+ * or about to be. After a failure that passes it is *waiting*, as long as the retry schedule
+ * says and the server asked for. After one that only a person can mend it is *held*: it tries
+ * about once a minute. Both waits end when the time is over; new entries queue behind. It is
+ * *closed* when it was told to stop and the request under way has ended.
+ *
+ * A whole batch that is refused for good is halved until the signal that is to blame stands
+ * alone. A signal that fails by a fault of the server again and again, while its neighbours in
+ * the same batch are taken, is to blame for it and becomes a dead letter.
+ *
+ * That signals were delivered is written for many of them at once, or as soon as nothing else
+ * is to be done, so that it does not slow down those that come meanwhile.
+ *
+ * Outcomes that cannot be written, because the disk is full, are remembered, and none of
+ * those entries is sent again; they are written with the next ones.
+ */
+
+import type { SignalClient } from "../client.ts";
+import type { ClientClock } from "../clock.ts";
+import type { IngestItemResult } from "../result.ts";
+import type { Backoff } from "../retry/backoff.ts";
+import { SignalError } from "../signalError.ts";
+import { type AttemptLimits, planAttempt } from "./attempt.ts";
+import { itemOf, type OutboxItem } from "./item.ts";
+import { OutboxError } from "./outboxError.ts";
+import { dispositionOf } from "./policy.ts";
+import type { Death, Entry } from "./record.ts";
+
+/** The entries to deliver, on disk. */
+export interface DeliveryQueue {
+  /** The oldest ones but those excluded, as many as fit, at least one if there is any. */
+  pending(excluded: readonly number[], maxCount: number, maxBytes: number): Entry[];
+  /** Removes what is delivered, and makes dead letters of the entries with a death. */
+  settle(delivered: readonly number[], dead: readonly Entry[]): void;
+}
+
+/** Where waiting comes from; tests bring their own. */
+export interface OutboxTimers {
+  /** Calls back once after so many milliseconds. @returns how to call it off. */
+  after(milliseconds: number, callback: () => void): () => void;
+}
+
+/** Told of what happens. Nothing of it may throw. */
+export interface DeliveryObserver {
+  delivered(count: number): void;
+  /** A signal became a dead letter, for the reason of the error. */
+  died(item: OutboxItem, death: Death, error: Error): void;
+  /** An attempt failed and is repeated. */
+  waiting(error: SignalError, delayMs: number): void;
+  /** Nothing can be delivered until a person mends it; told once. */
+  held(error: SignalError): void;
+  /** After `held`: something was delivered or refused by itself again. */
+  released(): void;
+  /** The file could not be read or written, or something unforeseen happened. */
+  failed(error: unknown): void;
+}
+
+/** What a worker needs. */
+export interface DeliveryOptions extends AttemptLimits {
+  readonly queue: DeliveryQueue;
+  readonly client: Pick<SignalClient, "ingest" | "ingestBatch">;
+  readonly clock: ClientClock;
+  readonly timers: OutboxTimers;
+  /** Makes the schedule of waits, which never ends. */
+  readonly newBackoff: () => Backoff;
+  /** How long to wait while only a person can mend the cause, in milliseconds; asked each time. */
+  readonly holdDelayMs: () => number;
+  readonly observer: DeliveryObserver;
+  /** The most signals in one request, 1 to 1,000. */
+  readonly maxBatchSize: number;
+}
+
+/** Where a worker stands. */
+export type DeliveryState = "idle" | "delivering" | "waiting" | "held" | "closed";
+
+/** How soon the file is tried again after it could not be read or written. */
+const STORAGE_RETRY_MS = 5_000;
+/** Below what a server takes for a batch, with room for what stands around the messages. */
+const BATCH_MAX_BYTES = 3_500_000;
+/** How often a signal may fail while its neighbours are taken: by then it is the signal. */
+const ISOLATED_FAILURES_MAX = 5;
+/** How long an attempt that was aborted may take to end. */
+const ABORT_GRACE_MS = 1_000;
+
+/** How many delivered signals are left unwritten at most, */
+const UNWRITTEN_MAX = 64;
+/** and for how long, when there is nothing else to do. */
+const LINGER_MS = 25;
+
+/** How an attempt ended for one signal. */
+type ItemOutcome =
+  | { readonly kind: "delivered" }
+  | { readonly kind: "failed"; readonly error: SignalError }
+  /** It was not sent, because a neighbour was wrong. */
+  | { readonly kind: "unsent" };
+
+const UNSENT: ItemOutcome = { kind: "unsent" };
+
+/** An item and how its attempt ended. */
+type SettledItem = { readonly item: OutboxItem; readonly outcome: ItemOutcome };
+
+export class DeliveryWorker {
+  readonly #options: DeliveryOptions;
+  readonly #abort = new AbortController();
+  readonly #isolatedFailures = new Map<number, number>();
+  /** Outcomes that are not on disk yet. */
+  #unwritten: { delivered: number[]; dead: Entry[] } = { delivered: [], dead: [] };
+  #state: DeliveryState = "idle";
+  #lastError: SignalError | undefined;
+  #backoff: Backoff;
+  #batchSize: number;
+  #hasWork = false;
+  #isHeld = false;
+  #isStopping = false;
+  #running: Promise<void> | undefined;
+  #endPause: (() => void) | undefined;
+  /** Ends the pause that only waits for more to write at once. */
+  #endLinger: (() => void) | undefined;
+
+  constructor(options: DeliveryOptions) {
+    this.#options = options;
+    this.#backoff = options.newBackoff();
+    this.#batchSize = options.maxBatchSize;
+  }
+
+  get state(): DeliveryState {
+    return this.#state;
+  }
+
+  /** The failure of the last attempt, if it failed and is to be repeated. */
+  get lastError(): SignalError | undefined {
+    return this.#lastError;
+  }
+
+  /** Says that there may be something to deliver. Cuts no wait short. */
+  wake(): void {
+    this.#hasWork = true;
+    if (this.#isStopping) return;
+    this.#endLinger?.();
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+    });
+  }
+
+  /** Starts no more requests. Resolves when the one under way has ended, at the latest in time. */
+  async stop(drainMs: number): Promise<void> {
+    this.#isStopping = true;
+    this.#endPause?.();
+    if (this.#running !== undefined) await this.#endOf(this.#running, drainMs);
+    this.#write();
+    this.#state = "closed";
+  }
+
+  /** Gives the request under way up when its time is over, and then does not wait for long. */
+  #endOf(running: Promise<void>, drainMs: number): Promise<void> {
+    const { timers } = this.#options;
+    return new Promise((resolve) => {
+      let callOff = timers.after(drainMs, () => {
+        this.#abort.abort();
+        callOff = timers.after(ABORT_GRACE_MS, resolve);
+      });
+      void running.then(() => {
+        callOff();
+        resolve();
+      });
+    });
+  }
+
+  async #run(): Promise<void> {
+    while (this.#hasWork && !this.#isStopping) {
+      this.#hasWork = false;
+      let delayMs: number | undefined;
+      do {
+        this.#state = this.#isHeld ? "held" : "delivering";
+        delayMs = await this.#step();
+        if (delayMs !== undefined && delayMs > 0) {
+          this.#state = this.#isHeld ? "held" : "waiting";
+          await this.#pause(delayMs);
+        }
+      } while (delayMs !== undefined && !this.#isStopping);
+    }
+    this.#state = "idle";
+  }
+
+  /** Ends early when the worker is stopped. */
+  #pause(delayMs: number): Promise<void> {
+    if (this.#isStopping) return Promise.resolve();
+    return new Promise((resolve) => {
+      const callOff = this.#options.timers.after(delayMs, () => this.#endPause?.());
+      this.#endPause = () => {
+        callOff();
+        this.#endPause = undefined;
+        resolve();
+      };
+    });
+  }
+
+  /** @returns how long to wait before the next step; `undefined` if there is nothing to do. */
+  async #step(): Promise<number | undefined> {
+    try {
+      return await this.#deliverOldest();
+    } catch (error) {
+      this.#options.observer.failed(error);
+      return STORAGE_RETRY_MS;
+    }
+  }
+
+  async #deliverOldest(): Promise<number | undefined> {
+    const { queue, clock } = this.#options;
+    const entries = queue.pending(this.#unwrittenSequences(), this.#batchSize, BATCH_MAX_BYTES);
+    if (entries.length === 0) return this.#writeWhenIdle();
+    const attempt = planAttempt(entries.map(itemOf), clock.now(), this.#options);
+    for (const item of attempt.expired) this.#bury(item, expired());
+    for (const item of attempt.tooOld) this.#bury(item, this.#givenUp());
+    if (this.#unwritten.dead.length > 0) this.#write();
+    if (attempt.sent.length === 0) return 0;
+    const outcomes = await this.#send(attempt.sent, attempt.timeoutMs);
+    const settled = attempt.sent.map((item, index) => {
+      return { item, outcome: outcomes[index] ?? UNSENT };
+    });
+    return this.#conclude(settled);
+  }
+
+  /** @returns how long to wait before the next step; `undefined` if all is done and written. */
+  async #writeWhenIdle(): Promise<number | undefined> {
+    if (this.#unwrittenSequences().length === 0) return undefined;
+    this.#state = "idle";
+    this.#hasWork = false;
+    const isIdle = await this.#linger(LINGER_MS);
+    if (isIdle && this.#write()) return undefined;
+    if (isIdle) await this.#linger(STORAGE_RETRY_MS);
+    return 0;
+  }
+
+  /** Waits unless something comes to be delivered. @returns whether nothing came. */
+  async #linger(delayMs: number): Promise<boolean> {
+    let isIdle = true;
+    this.#endLinger = () => {
+      isIdle = false;
+      this.#endPause?.();
+    };
+    await this.#pause(delayMs);
+    this.#endLinger = undefined;
+    return isIdle;
+  }
+
+  /** Makes one attempt. @returns an outcome for each item, in order. */
+  async #send(items: readonly OutboxItem[], timeoutMs: number): Promise<ItemOutcome[]> {
+    const { client } = this.#options;
+    const options = { timeoutMs, retry: false, signal: this.#abort.signal } as const;
+    const [first] = items;
+    try {
+      if (items.length > 1 || first === undefined) {
+        const results = await client.ingestBatch(items.map(toIngestItem), options);
+        return results.map(outcomeOf);
+      }
+      const { idempotencyKey } = first.entry;
+      return [outcomeOf(await client.ingest(first.signal, { ...options, idempotencyKey }))];
+    } catch (thrown) {
+      return outcomesOfFailure(items.length, SignalError.from(thrown));
+    }
+  }
+
+  /** Acts on the outcomes of an attempt. @returns how long to wait before the next. */
+  #conclude(settled: readonly SettledItem[]): number {
+    const kept: SignalError[] = [];
+    const delivered = settled.filter(({ outcome }) => outcome.kind === "delivered");
+    const isWholeRefused = settled.length > 1 && settled.every(isRefused) && isOneError(settled);
+    if (isWholeRefused) return this.#halve(settled.length);
+    for (const { item, outcome } of settled) {
+      if (outcome.kind !== "failed") continue;
+      const { error } = outcome;
+      if (isFinal(error) || this.#isToBlame(item, error, settled)) this.#bury(item, error);
+      else kept.push(error);
+    }
+    this.#forget(settled);
+    this.#unwritten.delivered.push(...delivered.map(({ item }) => item.entry.sequence));
+    const { delivered: unwritten, dead } = this.#unwritten;
+    if (unwritten.length >= UNWRITTEN_MAX || dead.length + kept.length > 0) this.#write();
+    if (delivered.length > 0) this.#options.observer.delivered(delivered.length);
+    const hasProgressed = settled.length > kept.length;
+    if (hasProgressed) this.#succeed();
+    return kept[0] === undefined ? 0 : this.#delayAfter(kept);
+  }
+
+  #halve(size: number): number {
+    this.#batchSize = Math.ceil(size / 2);
+    return 0;
+  }
+
+  /** The way is open: the schedule starts anew, and batches grow again. */
+  #succeed(): void {
+    this.#lastError = undefined;
+    this.#backoff = this.#options.newBackoff();
+    this.#batchSize = Math.min(this.#options.maxBatchSize, this.#batchSize * 2);
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    this.#options.observer.released();
+  }
+
+  #delayAfter(errors: readonly SignalError[]): number {
+    const { observer } = this.#options;
+    const holding = errors.find(({ reason }) => dispositionOf(reason) === "hold");
+    if (holding !== undefined) {
+      this.#lastError = holding;
+      if (!this.#isHeld) observer.held(holding);
+      this.#isHeld = true;
+      return this.#options.holdDelayMs();
+    }
+    const [error] = errors as readonly [SignalError];
+    this.#lastError = error;
+    const delayMs = this.#backoff.next(error) ?? this.#options.holdDelayMs();
+    observer.waiting(error, delayMs);
+    return delayMs;
+  }
+
+  /** Whether a signal failed so often while its neighbours were taken that it is to blame. */
+  #isToBlame(item: OutboxItem, error: SignalError, settled: readonly SettledItem[]): boolean {
+    if (error.reason !== "INTERNAL" || settled.every(({ outcome }) => outcome.kind === "failed")) {
+      return false;
+    }
+    const failures = (this.#isolatedFailures.get(item.entry.sequence) ?? 0) + 1;
+    this.#isolatedFailures.set(item.entry.sequence, failures);
+    return failures >= ISOLATED_FAILURES_MAX;
+  }
+
+  /** Forgets the failures of what is no longer pending, so that they take no room for ever. */
+  #forget(settled: readonly SettledItem[]): void {
+    const first = settled[0]?.item.entry.sequence ?? 0;
+    for (const sequence of this.#isolatedFailures.keys()) {
+      if (sequence < first) this.#isolatedFailures.delete(sequence);
+    }
+  }
+
+  #bury(item: OutboxItem, error: Error): void {
+    const death = deathBy(error, Number(this.#options.clock.now() / NANOS_PER_MILLISECOND));
+    this.#unwritten.dead.push({ ...item.entry, death });
+    this.#options.observer.died(item, death, error);
+  }
+
+  #givenUp(): OutboxError {
+    const { giveUpAfterMs } = this.#options;
+    const last =
+      this.#lastError === undefined ? "" : ` The last failure: ${this.#lastError.message}`;
+    return new OutboxError(
+      "GIVEN_UP",
+      `The signal could not be delivered within ${giveUpAfterMs} ms and is not sent any more.${last}`,
+      { cause: this.#lastError },
+    );
+  }
+
+  #unwrittenSequences(): number[] {
+    const { delivered, dead } = this.#unwritten;
+    return [...delivered, ...dead.map(({ sequence }) => sequence)];
+  }
+
+  /** Writes outcomes. @returns whether all of them are on disk. */
+  #write(): boolean {
+    const { delivered, dead } = this.#unwritten;
+    if (delivered.length + dead.length === 0) return true;
+    try {
+      this.#options.queue.settle(delivered, dead);
+      this.#unwritten = { delivered: [], dead: [] };
+      return true;
+    } catch (error) {
+      this.#options.observer.failed(error);
+      return false;
+    }
+  }
+}
+
+const NANOS_PER_MILLISECOND = 1_000_000n;
+
+function toIngestItem({ entry, signal }: OutboxItem) {
+  return { signal, idempotencyKey: entry.idempotencyKey };
+}
+
+/** What the client's result for one signal means. */
+function outcomeOf(result: IngestItemResult): ItemOutcome {
+  if (result.outcome === "stored" || result.outcome === "duplicate") return { kind: "delivered" };
+  if (result.outcome === "refused") {
+    const violations = result.violations.map(withoutPlace);
+    return {
+      kind: "failed",
+      error: new SignalError(result.reason, result.message, { violations }),
+    };
+  }
+  // The client is switched off. Nothing is lost: it stays here until it is switched on.
+  return { kind: "failed", error: new SignalError("UNKNOWN", SWITCHED_OFF) };
+}
+
+const SWITCHED_OFF =
+  "The client is switched off (HMAC_PRODUCER_ENABLED=false). The signals stay in the outbox.";
+
+/**
+ * A request that failed as a whole fails for each signal in it; but if the client or the server
+ * names the places that are wrong, only for those.
+ */
+function outcomesOfFailure(count: number, error: SignalError): ItemOutcome[] {
+  const outcomes = new Array<ItemOutcome>(count).fill({ kind: "failed", error });
+  if (count === 1) return outcomes;
+  const wrong = Map.groupBy(error.violations, ({ field }) => placeOf(field));
+  if (wrong.size === 0 || wrong.has(undefined)) return outcomes;
+  return outcomes.map((_, index) => {
+    const violations = wrong.get(index)?.map(withoutPlace);
+    if (violations === undefined) return UNSENT;
+    const listed = violations.map(({ field, description }) => `${field} ${description}`).join("; ");
+    return { kind: "failed", error: new SignalError(error.reason, `${listed}.`, { violations }) };
+  });
+}
+
+const PLACE = /^requests\[(\d+)\]\.?/;
+
+function placeOf(field: string): number | undefined {
+  const place = PLACE.exec(field)?.[1];
+  return place === undefined ? undefined : Number(place);
+}
+
+function withoutPlace<T extends { readonly field: string }>(violation: T): T {
+  return { ...violation, field: violation.field.replace(PLACE, "") };
+}
+
+function isFinal({ reason }: SignalError): boolean {
+  const disposition = dispositionOf(reason);
+  return disposition === "dead_letter" || disposition === "expired";
+}
+
+function isRefused({ outcome }: SettledItem): boolean {
+  return outcome.kind === "failed" && isFinal(outcome.error);
+}
+
+/** Whether the request failed as a whole, rather than each signal by itself. */
+function isOneError(settled: readonly SettledItem[]): boolean {
+  const errors = new Set(settled.map(({ outcome }) => outcome.kind === "failed" && outcome.error));
+  return errors.size === 1;
+}
+
+function expired(): SignalError {
+  return new SignalError(
+    "SIGNAL_EXPIRED",
+    "The signal passed its expire_time before it was known to be delivered, so it is not sent any more.",
+  );
+}
+
+function deathBy(error: Error, diedMs: number): Death {
+  const reason = error instanceof SignalError ? error.reason : "GIVEN_UP";
+  const violations = error instanceof SignalError ? error.violations : [];
+  return { reason, message: error.message, violations, diedMs };
+}

@@ -1,0 +1,132 @@
+/**
+ * Tells the log and people what becomes of the outbox. Nothing in it throws: neither a log
+ * nor an alert that fails may end delivery.
+ */
+import { pino } from "pino";
+import { formatTimestamp } from "../../signing/index.ts";
+import type { AlertKind, Alerts } from "../alerts/alert.ts";
+import type { ClientLogger } from "../clientLogger.ts";
+import type { SignalError } from "../signalError.ts";
+import type { OutboxItem } from "./item.ts";
+import type { FileIncident } from "./outboxStore.ts";
+import type { Death } from "./record.ts";
+
+/** From which share of its bounds on the outbox counts as filling, */
+const FILLING_FROM = 0.8;
+/** and below which it no longer does, so that one signal to and fro makes no second alert. */
+const FILLING_UNTIL = 0.7;
+
+/** The log of an outbox that was given none: losses are never silent. */
+export function defaultOutboxLogger(): ClientLogger {
+  return pino(
+    { name: "countersign-outbox", level: "warn" },
+    pino.destination({ fd: 2, sync: true }),
+  );
+}
+
+/** Where notices of one outbox go. */
+export class OutboxNotices {
+  readonly #path: string;
+  readonly #logger: ClientLogger;
+  readonly #alerts: Alerts | undefined;
+  #isFilling = false;
+  #isStorageFailing = false;
+
+  constructor(path: string, logger: ClientLogger, alerts: Alerts | undefined) {
+    this.#path = path;
+    this.#logger = logger;
+    this.#alerts = alerts;
+  }
+
+  delivered(count: number): void {
+    this.#log("info", { count }, "outbox: signals delivered");
+  }
+
+  died({ entry, signal, expireTime }: OutboxItem, death: Death, error: Error): void {
+    const { idempotencyKey } = entry;
+    const { reason, violations, message } = death;
+    this.#log("error", { idempotencyKey, reason, violations, err: message }, "outbox: dead letter");
+    if (reason !== "SIGNAL_EXPIRED") {
+      this.#quietly(() => this.#alerts?.sendSignalDeliveryError(signal, error));
+      return;
+    }
+    const when = expireTime === undefined ? "" : ` at ${formatTimestamp(expireTime)}`;
+    this.#alert(
+      "signal_expired",
+      `The signal ${signal.side} ${signal.instrument} (key ${idempotencyKey}) expired${when} before ` +
+        "it was known to be delivered. It is not sent any more. It is kept as a dead letter.",
+    );
+  }
+
+  waiting({ reason, message }: SignalError, delayMs: number): void {
+    this.#log(
+      "warn",
+      { reason, err: message, delayMs },
+      "outbox: attempt failed, will be repeated",
+    );
+  }
+
+  held({ reason, message }: SignalError): void {
+    this.#log("error", { reason, err: message }, "outbox: held until a person mends the cause");
+    this.#quietly(() =>
+      this.#alerts?.sendOwnerAlert(
+        `The outbox ${this.#path} cannot deliver anything until you mend the cause: ${message} ` +
+          "All signals are kept, and it tries once a minute.",
+      ),
+    );
+  }
+
+  released(): void {
+    this.#log("warn", {}, "outbox: delivers again");
+  }
+
+  /** The file could not be read or written; told to people once until it can be. */
+  failed(error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    this.#log("error", { err: message }, "outbox: the file cannot be used for now");
+    if (this.#isStorageFailing) return;
+    this.#isStorageFailing = true;
+    this.#alert("outbox_damaged", message);
+  }
+
+  /** The file could be written. */
+  wrote(): void {
+    this.#isStorageFailing = false;
+  }
+
+  incident({ message, setAside, keptCount }: FileIncident): void {
+    this.#log("error", { setAside, keptCount, err: message }, "outbox: the file was replaced");
+    this.#alert("outbox_damaged", message);
+  }
+
+  /** @param share of the bounds that is used, 0 to 1. */
+  filled(share: number): void {
+    if (share < FILLING_UNTIL) this.#isFilling = false;
+    if (share < FILLING_FROM || this.#isFilling) return;
+    this.#isFilling = true;
+    const percent = Math.floor(share * 100);
+    this.#log("warn", { percent }, "outbox: filling");
+    this.#alert(
+      "outbox_filling",
+      `The outbox ${this.#path} is ${percent} % full. When it is full, it takes no more signals. ` +
+        "See why they are not delivered, and retry or drop dead letters.",
+    );
+  }
+
+  #alert(kind: AlertKind, text: string): void {
+    this.#quietly(() => this.#alerts?.send(kind, text));
+  }
+
+  #log(level: keyof ClientLogger, facts: object, message: string): void {
+    this.#quietly(() => this.#logger[level]({ outbox: this.#path, ...facts }, message));
+  }
+
+  /** The last resort is to go on: there is nobody left to tell. */
+  #quietly(tell: () => unknown): void {
+    try {
+      const told = tell();
+      if (told instanceof Promise)
+        told.catch((error) => this.#log("error", { err: String(error) }, "outbox: alert failed"));
+    } catch {}
+  }
+}

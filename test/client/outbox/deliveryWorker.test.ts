@@ -1,0 +1,522 @@
+/**
+ * The worker with a clock and timers that the test moves, a client that answers what the test
+ * says, and a queue in memory. Nothing here waits for real.
+ */
+import { describe, expect, it } from "vitest";
+import {
+  createBackoff,
+  type IngestCallOptions,
+  type IngestItem,
+  type IngestItemResult,
+  type IngestResult,
+  type SignalCallOptions,
+  SignalError,
+  type SignalErrorReason,
+  type SignalInput,
+} from "../../../src/client/index.ts";
+import {
+  type DeliveryOptions,
+  DeliveryWorker,
+  type OutboxTimers,
+} from "../../../src/client/outbox/deliveryWorker.ts";
+import { fixRequest } from "../../../src/client/outbox/item.ts";
+import { dispositionOf } from "../../../src/client/outbox/policy.ts";
+import type { Death, Entry } from "../../../src/client/outbox/record.ts";
+import { REASONS } from "../../../src/signal/index.ts";
+
+const START_MS = 1_761_402_645_000;
+const MS = 1_000_000n;
+const HOLD_DELAY_MS = 60_000;
+
+class ManualTime implements OutboxTimers {
+  nowMs = START_MS;
+  readonly #waiting = new Set<{ dueMs: number; callback: () => void }>();
+
+  readonly clock = { now: () => BigInt(this.nowMs) * MS };
+
+  after(milliseconds: number, callback: () => void): () => void {
+    const timer = { dueMs: this.nowMs + milliseconds, callback };
+    this.#waiting.add(timer);
+    return () => void this.#waiting.delete(timer);
+  }
+
+  /** Lets time pass; each timer fires at its own time. */
+  async advance(milliseconds: number): Promise<void> {
+    const endMs = this.nowMs + milliseconds;
+    for (;;) {
+      await settled();
+      const [next] = [...this.#waiting].sort((one, other) => one.dueMs - other.dueMs);
+      if (next === undefined || next.dueMs > endMs) break;
+      this.#waiting.delete(next);
+      this.nowMs = next.dueMs;
+      next.callback();
+    }
+    this.nowMs = endMs;
+    await settled();
+  }
+}
+
+function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+class MemoryQueue {
+  readonly entries: Entry[] = [];
+  readonly dead: Entry[] = [];
+  settleFailure: Error | undefined;
+  settleCount = 0;
+  #sequence = 0;
+
+  add(keys: readonly string[], signal: Partial<SignalInput> = {}, enqueuedMs = START_MS): void {
+    for (const idempotencyKey of keys) {
+      const input: SignalInput = { instrument: "GOLD", side: "buy", entryPrice: 4_000, ...signal };
+      const { bytes } = fixRequest(
+        { signal: input, idempotencyKey },
+        BigInt(START_MS) * MS,
+        65_536,
+      );
+      this.#sequence += 1;
+      const sequence = this.#sequence;
+      this.entries.push({ sequence, idempotencyKey, enqueuedMs, death: undefined, request: bytes });
+    }
+  }
+
+  pending(excluded: readonly number[], maxCount: number): Entry[] {
+    return this.entries.filter(({ sequence }) => !excluded.includes(sequence)).slice(0, maxCount);
+  }
+
+  settle(delivered: readonly number[], dead: readonly Entry[]): void {
+    this.settleCount += 1;
+    if (this.settleFailure !== undefined) throw this.settleFailure;
+    const removed = new Set([...delivered, ...dead.map(({ sequence }) => sequence)]);
+    const kept = this.entries.filter(({ sequence }) => !removed.has(sequence));
+    this.entries.splice(0, this.entries.length, ...kept);
+    this.dead.push(...dead);
+  }
+}
+
+/** An attempt that a client was asked for. */
+interface Call {
+  readonly keys: readonly (string | undefined)[];
+  readonly signals: readonly SignalInput[];
+  readonly isBatch: boolean;
+  readonly options: SignalCallOptions;
+  readonly atMs: number;
+}
+
+type Answer = (call: Call) => Promise<readonly IngestItemResult[]> | readonly IngestItemResult[];
+
+const stored = (idempotencyKey: string | undefined): IngestItemResult => ({
+  outcome: "stored",
+  idempotencyKey: idempotencyKey ?? "",
+  signalId: "0193d5e8-6f1a-7c3e-9b52-3d8f0a6b1c2d",
+  status: "received",
+  message: "stored",
+  serverTime: undefined,
+  serverTimestamp: undefined,
+});
+
+const refused = (key: string | undefined, reason: SignalErrorReason): IngestItemResult =>
+  ({
+    outcome: "refused",
+    idempotencyKey: key ?? "",
+    reason,
+    message: `[${reason}] no`,
+    violations: [{ field: "requests[0].signal.entry_price", description: "is wrong" }],
+    retry: "never",
+    retryable: false,
+  }) as unknown as IngestItemResult;
+
+const storeAll: Answer = ({ keys }) => keys.map(stored);
+const failWith = (reason: SignalErrorReason, details = {}): Answer => {
+  return () => Promise.reject(new SignalError(reason, "for a test", details));
+};
+
+class Bench {
+  readonly time = new ManualTime();
+  readonly queue = new MemoryQueue();
+  readonly calls: Call[] = [];
+  readonly events: unknown[][] = [];
+  readonly worker: DeliveryWorker;
+  answer: Answer = storeAll;
+
+  constructor(overrides: Partial<DeliveryOptions> = {}) {
+    this.worker = new DeliveryWorker({
+      queue: this.queue,
+      client: {
+        ingest: async (signal: SignalInput, options: IngestCallOptions = {}) => {
+          const items = [{ signal, idempotencyKey: options.idempotencyKey }];
+          const [result] = await this.#call(items, false, options);
+          return result as IngestResult;
+        },
+        ingestBatch: async (items: readonly IngestItem[], options: SignalCallOptions = {}) => {
+          return [...(await this.#call(items, true, options))];
+        },
+      },
+      clock: this.time.clock,
+      timers: this.time,
+      newBackoff: () =>
+        createBackoff({
+          jitter: 0,
+          retriesMax: Number.POSITIVE_INFINITY,
+          budgetMs: Number.POSITIVE_INFINITY,
+          isRetryable: () => true,
+        }),
+      holdDelayMs: () => HOLD_DELAY_MS,
+      observer: {
+        delivered: (count) => this.events.push(["delivered", count]),
+        died: ({ entry }, { reason }: Death) => {
+          this.events.push(["died", entry.idempotencyKey, reason]);
+        },
+        waiting: ({ reason }, delayMs) => this.events.push(["waiting", reason, delayMs]),
+        held: ({ reason }) => this.events.push(["held", reason]),
+        released: () => this.events.push(["released"]),
+        failed: (error) => this.events.push(["failed", String(error)]),
+      },
+      maxBatchSize: 100,
+      giveUpAfterMs: 86_400_000,
+      timeoutMs: 30_000,
+      ...overrides,
+    });
+  }
+
+  #call(items: readonly IngestItem[], isBatch: boolean, options: SignalCallOptions) {
+    const keys = items.map(({ idempotencyKey }) => idempotencyKey);
+    const signals = items.map(({ signal }) => signal);
+    const call = { keys, signals, isBatch, options, atMs: this.time.nowMs - START_MS };
+    this.calls.push(call);
+    return this.answer(call);
+  }
+
+  async deliver(keys: readonly string[], signal: Partial<SignalInput> = {}): Promise<void> {
+    this.queue.add(keys, signal);
+    this.worker.wake();
+    await settled();
+  }
+
+  get deadKeys(): string[] {
+    return this.queue.dead.map(({ idempotencyKey }) => idempotencyKey);
+  }
+
+  get sentKeys() {
+    return this.calls.map(({ keys }) => keys.join());
+  }
+}
+
+const keys = (count: number) => Array.from({ length: count }, (_, index) => `k${index}`);
+
+describe("a worker with nothing in the way", () => {
+  it("sends a lone signal at once, by itself, in one attempt", async () => {
+    const bench = new Bench();
+    await bench.deliver(["a"]);
+    expect(bench.calls).toMatchObject([
+      { keys: ["a"], isBatch: false, options: { retry: false, timeoutMs: 30_000 }, atMs: 0 },
+    ]);
+    await bench.time.advance(100);
+    expect(bench.queue.entries).toEqual([]);
+    expect(bench.worker.state).toBe("idle");
+  });
+
+  it("sends a backlog in order and in batches, one request at a time", async () => {
+    const bench = new Bench({ maxBatchSize: 4 });
+    let inFlight = 0;
+    bench.answer = async (call) => {
+      inFlight += 1;
+      expect(inFlight).toBe(1);
+      await settled();
+      inFlight -= 1;
+      return storeAll(call);
+    };
+    await bench.deliver(keys(10));
+    for (let turn = 0; turn < 20; turn++) await bench.time.advance(100);
+    expect(bench.sentKeys).toEqual(["k0,k1,k2,k3", "k4,k5,k6,k7", "k8,k9"]);
+    expect(bench.queue.entries).toEqual([]);
+  });
+
+  it("writes down many deliveries at once while more come", async () => {
+    const bench = new Bench();
+    for (let n = 0; n < 50; n++) {
+      await bench.deliver([`k${n}`]);
+      await bench.time.advance(1);
+    }
+    expect(bench.calls).toHaveLength(50);
+    expect(bench.queue.settleCount).toBeLessThan(5);
+    await bench.time.advance(100);
+    expect(bench.queue.entries).toEqual([]);
+  });
+});
+
+describe("a failure that passes", () => {
+  it("is waited for by the schedule, and order is kept", async () => {
+    const bench = new Bench();
+    bench.answer = failWith("STORE_UNAVAILABLE");
+    await bench.deliver(["a"]);
+    await bench.deliver(["b"]);
+    await bench.time.advance(200_000);
+    expect(bench.calls.map(({ atMs }) => atMs)).toEqual([
+      0, 5_000, 15_000, 35_000, 75_000, 155_000,
+    ]);
+    expect(bench.sentKeys).toEqual(["a", "a,b", "a,b", "a,b", "a,b", "a,b"]);
+    expect(bench.worker.state).toBe("waiting");
+    bench.answer = storeAll;
+    await bench.time.advance(80_000);
+    expect(bench.sentKeys.at(-1)).toBe("a,b");
+    expect(bench.queue.entries).toEqual([]);
+    expect(bench.worker.lastError).toBeUndefined();
+  });
+
+  it("is never hurried by new signals, nor repeated before the server allows it", async () => {
+    const bench = new Bench();
+    bench.answer = failWith("RATE_LIMITED", { retryAfterMs: 60_000 });
+    await bench.deliver(["a"]);
+    for (let n = 0; n < 59; n++) {
+      await bench.deliver([`b${n}`]);
+      await bench.time.advance(1_000);
+    }
+    expect(bench.calls).toHaveLength(1);
+    await bench.time.advance(1_001);
+    expect(bench.calls).toHaveLength(2);
+  });
+
+  it("ends after giveUpAfterMs in a dead letter", async () => {
+    const bench = new Bench({ giveUpAfterMs: 60_000 });
+    bench.answer = failWith("OVERLOADED");
+    await bench.deliver(["a"]);
+    await bench.time.advance(74_999);
+    expect(bench.deadKeys).toEqual([]);
+    await bench.time.advance(1);
+    expect(bench.events.at(-1)).toEqual(["died", "a", "GIVEN_UP"]);
+    expect(bench.queue.dead[0]?.death?.message).toContain("OVERLOADED");
+    expect(bench.worker.state).toBe("idle");
+  });
+});
+
+describe("a failure that only a person can mend", () => {
+  it("holds everything, sets nothing aside, and is told once", async () => {
+    const bench = new Bench();
+    bench.answer = failWith("UNAUTHENTICATED");
+    await bench.deliver(keys(500));
+    await bench.time.advance(600_000);
+    expect(bench.calls.map(({ atMs }) => atMs)).toEqual(
+      Array.from({ length: 11 }, (_, n) => n * HOLD_DELAY_MS),
+    );
+    expect(bench.queue.dead).toEqual([]);
+    expect(bench.queue.entries).toHaveLength(500);
+    expect(bench.events).toEqual([["held", "UNAUTHENTICATED"]]);
+    expect(bench.worker.state).toBe("held");
+
+    bench.answer = storeAll;
+    await bench.time.advance(HOLD_DELAY_MS);
+    expect(bench.queue.entries).toEqual([]);
+    expect(bench.events).toContainEqual(["released"]);
+    expect(bench.worker.state).toBe("idle");
+  });
+
+  it("is what a client that is switched off is like: all signals stay", async () => {
+    const bench = new Bench();
+    bench.answer = ({ keys }) =>
+      keys.map((key) => ({ ...stored(key), outcome: "disabled" }) as unknown as IngestItemResult);
+    await bench.deliver(["a"]);
+    await bench.deliver(["b"]);
+    await bench.time.advance(120_000);
+    expect(bench.queue.entries).toHaveLength(2);
+    expect(bench.worker.state).toBe("held");
+    expect(bench.worker.lastError?.message).toContain("switched off");
+  });
+});
+
+describe("a refusal for good", () => {
+  it("of one signal in a batch concerns that one only", async () => {
+    const bench = new Bench();
+    bench.answer = ({ keys }) =>
+      keys.map((key) => (key === "k1" ? refused(key, "INSTRUMENT_NOT_ALLOWED") : stored(key)));
+    await bench.deliver(keys(3));
+    await bench.time.advance(100);
+    expect(bench.deadKeys).toEqual(["k1"]);
+    expect(bench.queue.dead[0]?.death).toMatchObject({
+      reason: "INSTRUMENT_NOT_ALLOWED",
+      violations: [{ field: "signal.entry_price", description: "is wrong" }],
+    });
+    expect(bench.queue.entries).toEqual([]);
+    expect(bench.calls).toHaveLength(1);
+  });
+
+  it("of a whole batch is narrowed down to the signal that is to blame", async () => {
+    const bench = new Bench();
+    bench.answer = (call) =>
+      call.keys.includes("k5") ? failWith("BODY_TOO_LARGE")(call) : storeAll(call);
+    await bench.deliver(keys(16));
+    await bench.time.advance(100);
+    expect(bench.deadKeys).toEqual(["k5"]);
+    expect(bench.queue.entries).toEqual([]);
+    expect(bench.calls.length).toBeLessThan(16);
+  });
+
+  it("that names places concerns those only, and the others go at once", async () => {
+    const bench = new Bench();
+    const violations = [{ field: "requests[2].signal.signal_time", description: "is ahead" }];
+    bench.answer = (call) =>
+      call.keys.includes("k2") ? failWith("INVALID_SIGNAL", { violations })(call) : storeAll(call);
+    await bench.deliver(keys(4));
+    await bench.time.advance(100);
+    expect(bench.sentKeys).toEqual(["k0,k1,k2,k3", "k0,k1,k3"]);
+    expect(bench.queue.dead[0]?.death?.violations).toEqual([
+      { field: "signal.signal_time", description: "is ahead" },
+    ]);
+    expect(bench.calls.at(-1)?.atMs).toBe(0);
+  });
+
+  it("is what a fault of the server becomes that hits one signal again and again", async () => {
+    const bench = new Bench();
+    bench.answer = ({ keys }) =>
+      keys.map((key) => (key === "bad" ? refused(key, "INTERNAL") : stored(key)));
+    await bench.deliver(["bad"]);
+    for (let n = 0; n < 10; n++) {
+      await bench.deliver([`k${n}`]);
+      await bench.time.advance(300_000);
+    }
+    expect(bench.deadKeys).toEqual(["bad"]);
+    expect(bench.queue.entries).toEqual([]);
+  });
+});
+
+describe("a signal that expires", () => {
+  const at = (ms: number) => new Date(START_MS + ms);
+
+  it("is never sent late, and is told as expired", async () => {
+    const bench = new Bench();
+    bench.answer = failWith("UNREACHABLE");
+    await bench.deliver(["a"], { expireTime: at(4_000) });
+    await bench.deliver(["b"], { expireTime: at(86_000_000) });
+    bench.answer = storeAll;
+    await bench.time.advance(60_000);
+    expect(bench.events).toContainEqual(["died", "a", "SIGNAL_EXPIRED"]);
+    for (const { keys, atMs } of bench.calls)
+      if (keys.includes("a")) expect(atMs).toBeLessThan(4_000);
+    expect(bench.sentKeys.at(-1)).toBe("b");
+  });
+
+  it("bounds the time of its attempt, alone if it is soon", async () => {
+    const bench = new Bench();
+    bench.queue.add(["later"], { expireTime: at(20_000) });
+    bench.queue.add(["soon"], { expireTime: at(1_234) });
+    bench.queue.add(["never"]);
+    bench.worker.wake();
+    await settled();
+    expect(bench.calls.map(({ keys, options }) => [keys.join(), options.timeoutMs])).toEqual([
+      ["later", 20_000],
+      ["soon", 1_234],
+      ["never", 30_000],
+    ]);
+  });
+});
+
+describe("a disk that cannot be written", () => {
+  it("does not stop delivery, and nothing is sent twice", async () => {
+    const bench = new Bench();
+    bench.queue.settleFailure = new Error("the disk is full");
+    await bench.deliver(["a"]);
+    await bench.deliver(["b"]);
+    await bench.time.advance(60_000);
+    await bench.deliver(["c"]);
+    expect(bench.sentKeys).toEqual(["a", "b", "c"]);
+    bench.queue.settleFailure = undefined;
+    await bench.time.advance(60_000);
+    expect(bench.queue.entries).toEqual([]);
+    expect(bench.sentKeys).toEqual(["a", "b", "c"]);
+    expect(bench.worker.state).toBe("idle");
+  });
+});
+
+describe("stopping", () => {
+  it("lets the attempt under way end, and starts no other", async () => {
+    const bench = new Bench();
+    const gate = Promise.withResolvers<void>();
+    bench.answer = (call) => gate.promise.then(() => storeAll(call));
+    await bench.deliver(["a"]);
+    await bench.deliver(["b"]);
+    const stopped = bench.worker.stop(5_000);
+    await bench.time.advance(1_000);
+    gate.resolve();
+    await stopped;
+    expect(bench.sentKeys).toEqual(["a"]);
+    expect(bench.queue.entries.map(({ idempotencyKey }) => idempotencyKey)).toEqual(["b"]);
+    expect(bench.worker.state).toBe("closed");
+  });
+
+  it("aborts the attempt when its time is over, and does not wait for one that hangs", async () => {
+    const bench = new Bench();
+    bench.answer = () => new Promise(() => {});
+    await bench.deliver(["a"]);
+    let isStopped = false;
+    const stopped = bench.worker.stop(5_000).then(() => {
+      isStopped = true;
+    });
+    await bench.time.advance(4_999);
+    expect(bench.calls[0]?.options.signal?.aborted).toBe(false);
+    await bench.time.advance(1);
+    expect([bench.calls[0]?.options.signal?.aborted, isStopped]).toEqual([true, false]);
+    await bench.time.advance(1_000);
+    await stopped;
+    expect(bench.queue.entries).toHaveLength(1);
+  });
+
+  it("ends a wait at once", async () => {
+    const bench = new Bench();
+    bench.answer = failWith("OVERLOADED");
+    await bench.deliver(["a"]);
+    await bench.worker.stop(5_000);
+    await bench.time.advance(600_000);
+    expect(bench.calls).toHaveLength(1);
+  });
+});
+
+describe("the policy", () => {
+  const CLIENT_REASONS = [
+    "UNREACHABLE",
+    "INVALID_RESPONSE",
+    "CIRCUIT_OPEN",
+    "CANCELLED",
+    "REFUSED",
+    "UNKNOWN",
+  ] as const;
+
+  it.each([...REASONS, ...CLIENT_REASONS])("acts on %s as it says", async (reason) => {
+    const bench = new Bench();
+    bench.answer = failWith(reason, { retryAfterMs: 1_000 });
+    await bench.deliver(["a"]);
+    await bench.time.advance(100);
+    const isDead = bench.queue.dead.length === 1;
+    const actual = isDead ? "dead" : bench.worker.state;
+    const expected = {
+      dead_letter: "dead",
+      expired: "dead",
+      wait: "waiting",
+      hold: "held",
+    }[dispositionOf(reason)];
+    expect(actual).toBe(expected);
+    expect(bench.queue.entries).toHaveLength(isDead ? 0 : 1);
+  });
+
+  it("holds for what all signals have in common, and waits for what passes", () => {
+    for (const reason of ["UNAUTHENTICATED", "PRODUCER_DISABLED", "REFUSED"] as const) {
+      expect(dispositionOf(reason)).toBe("hold");
+    }
+    for (const reason of ["CLOCK_SKEW", "CIRCUIT_OPEN", "INTERNAL", "UNREACHABLE"] as const) {
+      expect(dispositionOf(reason)).toBe("wait");
+    }
+  });
+});
+
+it("sends a signal as it was taken, to the nanosecond", async () => {
+  const bench = new Bench();
+  await bench.deliver(["a"], {
+    signalTime: "2025-10-25T14:30:44.123456789Z",
+    payload: { b: [1, { c: null }], a: "x" },
+    stopLoss: 3_990,
+  });
+  const [taken] = bench.queue.entries;
+  const signal = bench.calls[0]?.signals[0] as SignalInput;
+  const sent = fixRequest({ signal, idempotencyKey: "a" }, bench.time.clock.now(), 65_536);
+  expect(Buffer.from(sent.bytes)).toEqual(Buffer.from(taken?.request ?? []));
+});
