@@ -2,6 +2,7 @@
  * Reads JSON text more strictly than `JSON.parse`, which keeps the last of two members
  * with the same name: with two stop losses, nobody knows which one is meant.
  */
+import { isUtf8 } from "node:buffer";
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;
@@ -11,20 +12,13 @@ const CLOSE_ARRAY = 0x5d;
 const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
 
-/** Keeps no state between texts, so one serves them all. */
-const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
 /**
  * @throws SyntaxError if the bytes are not UTF-8, the text is not JSON, or an object in
  *   it, at any depth, has two members with the same name.
  */
 export function parseJsonStrictly(bytes: Uint8Array): unknown {
-  let text: string;
-  try {
-    text = UTF8.decode(bytes);
-  } catch {
-    throw new SyntaxError("it is not valid UTF-8");
-  }
+  if (!isUtf8(bytes)) throw new SyntaxError("it is not valid UTF-8");
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
   const value: unknown = JSON.parse(text);
   if (hasRepeatedName(text)) throw new SyntaxError("an object in it has the same name twice");
   return value;

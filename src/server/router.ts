@@ -155,8 +155,12 @@ async function serve(
 /** The one host that a request names: with two, nobody knows which is meant (RFC 9112, section 3.2). */
 function hostOf(request: NodeRequest): string | undefined {
   if ("authority" in request) return request.authority;
-  const hosts = request.headersDistinct.host ?? [];
-  return hosts.length === 1 ? hosts[0] : undefined;
+  const { rawHeaders } = request;
+  let count = 0;
+  for (let name = 0; name < rawHeaders.length; name += 2) {
+    if (rawHeaders[name]?.toLowerCase() === "host") count += 1;
+  }
+  return count === 1 ? request.headers.host : undefined;
 }
 
 function pathOf(request: NodeRequest): string {

@@ -36,9 +36,10 @@ export function parseSignature(text: string): Uint8Array | undefined {
  * requests and signatures of a wrong length are not errors but simply not verified.
  * Freshness is not judged here.
  *
- * The time it takes tells nothing about how much of a signature is right, which secret
- * matches, or whether a producer has two secrets, one, or (being unknown) none: each
- * comparison takes constant time, all secrets are tried, and dummies fill up to two.
+ * The time of a failure tells nothing about how much of a signature is right, or whether
+ * the producer has two secrets, one, or (being unknown) none: each comparison takes constant
+ * time, all secrets are tried, and dummies fill up to two. A success ends at the secret that
+ * matched, which whoever signed with it knows already.
  */
 export function verify(
   secrets: readonly Secret[],
@@ -49,13 +50,11 @@ export function verify(
   // timingSafeEqual throws on unequal lengths; an honest sender's length is no secret.
   const hasRightLength = signature.length === SIGNATURE_BYTES;
   const candidate = hasRightLength ? signature : new Uint8Array(SIGNATURE_BYTES);
-  let matches = 0;
-  for (let i = 0; i < Math.max(secrets.length, LIVE_SECRETS_MAX); i++) {
+  let isMatched = false;
+  for (let i = 0; i < Math.max(secrets.length, LIVE_SECRETS_MAX) && !isMatched; i++) {
     const secret = secrets[i];
     const expected = (secret ?? DUMMY_SECRET).hmacSha256(text);
-    const isEqual = timingSafeEqual(expected, candidate);
-    // Counting instead of `||` compares every secret, also after a match.
-    matches += Number(isEqual && secret !== undefined);
+    isMatched = timingSafeEqual(expected, candidate) && secret !== undefined;
   }
-  return matches > 0 && hasRightLength && malformedPart(request) === undefined;
+  return isMatched && hasRightLength && malformedPart(request) === undefined;
 }

@@ -21,14 +21,14 @@ beforeEach(() => {
 });
 
 test.each([
-  ["a match", [secret], signature],
-  ["a match with the first of two", [secret, other], signature],
-  ["no match", [other], signature],
-  ["no secrets", [], signature],
-  ["a wrong length", [secret], signature.subarray(1)],
-] as const)("compares twice, in constant time: %s", (_, secrets, bytes) => {
+  ["a match", [secret], signature, 1],
+  ["a match with the second of two", [other, secret], signature, 2],
+  ["no match", [other], signature, 2],
+  ["no secrets", [], signature, 2],
+  ["a wrong length", [secret], signature.subarray(1), 2],
+] as const)("compares in constant time: %s", (_, secrets, bytes, times) => {
   verify(secrets, aRequest(), bytes);
-  expect(timingSafeEqual).toHaveBeenCalledTimes(2);
+  expect(timingSafeEqual).toHaveBeenCalledTimes(times);
 });
 
 test("believes the constant-time comparison, and nothing else", () => {
