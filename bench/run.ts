@@ -15,6 +15,7 @@ import { loneSignal } from "./scenarios/loneSignal.ts";
 import { memory } from "./scenarios/memory.ts";
 import { micro } from "./scenarios/micro.ts";
 import { openLoop } from "./scenarios/openLoop.ts";
+import { outbox } from "./scenarios/outbox.ts";
 import { rates } from "./scenarios/rates.ts";
 import type { Scenario } from "./scenarios/scenario.ts";
 import { start } from "./scenarios/start.ts";
@@ -27,6 +28,7 @@ const SCENARIOS: readonly Scenario[] = [
   rates,
   openLoop,
   loneSignal,
+  outbox,
   memory,
   tableSize,
 ];

@@ -6,7 +6,7 @@ import { type Contender, PRODUCER_ID, SECRET } from "./contender.ts";
 
 const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 /** Those of `npm start`. */
-const NODE_FLAGS = ["--max-semi-space-size=8"];
+const NODE_FLAGS = ["--max-semi-space-size=8", "--max-old-space-size=1024"];
 const MASTER_KEY = Buffer.alloc(32, 7).toString("base64");
 
 /**

@@ -15,6 +15,9 @@ export interface Pace {
   readonly pairs: number;
   readonly memoryMs: number;
   readonly microMs: number;
+  /** The backlog that an outbox delivers, and what it delivers before the clock starts. */
+  readonly drainSignals: number;
+  readonly drainWarmUpSignals: number;
   /** Rows in the filled table; 0 skips what needs them. */
   readonly filledRows: number;
 }
@@ -29,6 +32,8 @@ export const FULL_PACE: Pace = {
   pairs: 300,
   memoryMs: 60_000,
   microMs: 500,
+  drainSignals: 50_000,
+  drainWarmUpSignals: 40_000,
   filledRows: 5_000_000,
 };
 
@@ -41,6 +46,8 @@ export const QUICK_PACE: Pace = {
   pairs: 50,
   memoryMs: 4_000,
   microMs: 100,
+  drainSignals: 5_000,
+  drainWarmUpSignals: 1_000,
   filledRows: 0,
 };
 

@@ -40,7 +40,11 @@ export async function grpcTransport(url: string, credentials: Credentials): Prom
     },
     async close() {
       await Promise.all(
-        sessions.map((session) => new Promise<void>((resolve) => session.close(resolve))),
+        sessions.map(async (session) => {
+          if (session.closed) return;
+          session.close();
+          await once(session, "close");
+        }),
       );
     },
   };
