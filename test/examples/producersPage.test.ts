@@ -1,6 +1,7 @@
 /**
  * Holds docs/producers.md against the code: its programs and commands are run as a reader
- * runs them, and its tables are compared with what they tell of.
+ * runs them, and its tables are compared with what they tell of. The programs of the README
+ * are run, too.
  */
 import { mkdtempDisposable, readFile, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -24,11 +25,12 @@ import { TEST_PRODUCER_ID, TEST_SECRET } from "../support/server.ts";
 import { BOT_TOKEN, CHAT_ID, startTelegram } from "../support/telegram.ts";
 
 const page = await readFile(new URL("../../docs/producers.md", import.meta.url), "utf8");
+const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8");
 
 /** The only block in a language that holds a text. */
-function block(language: string, text: string): string {
+function block(language: string, text: string, source = page): string {
   const pattern = new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, "gms");
-  const found = [...page.matchAll(pattern)].filter(([, code = ""]) => code.includes(text));
+  const found = [...source.matchAll(pattern)].filter(([, code = ""]) => code.includes(text));
   expect(found, `blocks with ${text}`).toHaveLength(1);
   return found[0]?.[1] ?? "";
 }
@@ -110,6 +112,19 @@ describe("the programs", () => {
     expect(rows).toHaveLength(1);
   });
 
+  it("of the README do the same", async () => {
+    const sent = await runProgram(block("ts", "client.ingest(", readme));
+    expect(sent).toEqual({
+      code: 0,
+      stdout: expect.stringMatching(/^stored [0-9a-f-]{36}\n$/),
+      stderr: "",
+    });
+    const before = (await interop.all()).length;
+    const kept = await runProgram(block("ts", "outbox.enqueue(", readme));
+    expect(kept).toEqual({ code: 0, stdout: "", stderr: "" });
+    expect(await interop.all()).toHaveLength(before + 1);
+  });
+
   it("tell a person", async () => {
     await using telegram = await startTelegram();
     const { code, stderr } = await runProgram(block("ts", "sendOwnerAlert("), {
@@ -121,6 +136,25 @@ describe("the programs", () => {
     expect(telegram.messages).toMatchObject([
       { text: expect.stringContaining("The strategy has started.") },
     ]);
+  });
+
+  it("have the right types", async () => {
+    const programs = [...(readme + page).matchAll(/^```ts\n(.*?)^```$/gms)];
+    expect(programs).toHaveLength(2 + 4);
+    for (const [index, [, code = ""]] of programs.entries()) {
+      await writeFile(join(folder, `program${index}.ts`), code);
+    }
+    const tsconfig = {
+      extends: join(ROOT, "tsconfig.json"),
+      compilerOptions: {
+        noUnusedLocals: false,
+        paths: { "countersign/client": [join(ROOT, "src/client/index.ts")] },
+      },
+      include: ["*.ts"],
+    };
+    await writeFile(join(folder, "package.json"), JSON.stringify({ type: "module" }));
+    await writeFile(join(folder, "tsconfig.json"), JSON.stringify(tsconfig));
+    expect(await run("tsc", ["-p", folder])).toEqual({ code: 0, stdout: "", stderr: "" });
   });
 
   it("serve metrics", async () => {
@@ -216,12 +250,23 @@ describe("the commands", () => {
     expect([code, stdout]).toEqual([0, expect.stringMatching(/^stored /)]);
   });
 
+  it("try the channels of alerts", async () => {
+    await using telegram = await startTelegram();
+    const variables = `TELEGRAM_BOT_TOKEN=${BOT_TOKEN}\nTELEGRAM_CHAT_ID=${CHAT_ID}\nTELEGRAM_API_ROOT=${telegram.url}\n`;
+    await writeFile(join(folder, "gold-bot.env"), variables);
+    const { code, stdout } = await runIn(block("sh", "alert test"));
+    expect([code, stdout]).toEqual([0, expect.stringMatching(/^telegram +sent$/m)]);
+    expect(telegram.messages).toHaveLength(1);
+  });
+
   it("are all run here, but two that need the internet", () => {
-    const first = [...page.matchAll(/^```(?!ts$)(\w+)\n(.*)$/gm)].map(([, , line]) => line);
-    expect(first).toHaveLength(8);
-    // test/package.test.ts installs the package, and test/cli/alert.test.ts tries the channels.
-    expect(first).toContain("npm pack");
-    expect(first).toContain("countersign alert test --env-file gold-bot.env");
+    const blocks = [...page.matchAll(/^```(\w+)\n(.*)$/gm)].map(([, language]) => language);
+    expect(Object.groupBy(blocks, String)).toMatchObject({
+      // Not run are "npm pack" with what follows it, and the question to Telegram.
+      sh: { length: 6 + 2 },
+      ts: { length: 4 },
+    });
+    expect(blocks).toHaveLength(12);
   });
 });
 
