@@ -140,6 +140,8 @@ it("is killed, decides the same again, and has each signal stored once", async (
   next.feed(lines);
   await expect.poll(() => storedKeys(lines), SOON).toEqual(keysOf(lines));
   expect(await next.end("SIGTERM")).toBe(0);
+  // What it decided again was the very same.
+  expect(next.log.filter(({ level }) => Number(level) > 30)).toEqual([]);
 });
 
 it("holds signals while it is switched off, and says so", async () => {

@@ -358,3 +358,14 @@ describe("the tables", () => {
     expect(table("kind").map(([kind]) => kind)).toEqual(Object.keys(TITLE_BY_KIND));
   });
 });
+
+it("has links that lead somewhere", async () => {
+  const links = [...page.matchAll(/\]\((?!https:)([^)#]*)(?:#([^)]+))?\)/g)];
+  expect(links.length).toBeGreaterThan(10);
+  for (const [link, path = "", anchor] of links) {
+    const target = new URL(path || "producers.md", new URL("../../docs/", import.meta.url));
+    const headings = (await readFile(target, "utf8")).matchAll(/^#+ (.*)$/gm);
+    const anchors = [...headings].map(([, text = ""]) => text.toLowerCase().replaceAll(" ", "-"));
+    if (anchor !== undefined) expect(anchors, link).toContain(anchor);
+  }
+});
