@@ -16,6 +16,7 @@ import hmac
 import http.client
 import json
 import os
+import random
 import sys
 import time
 import urllib.error
@@ -28,6 +29,8 @@ REST_PATH = "/api/v1/signals/ingest"
 ATTEMPTS_MAX = 5
 FIRST_DELAY_SECONDS = 0.25
 TIMEOUT_SECONDS = 30
+# A longer pause than this is not waited for.
+RETRY_AFTER_MAX_SECONDS = 60
 # The server is busy or restarting, or a proxy could not reach it. Any other error is about
 # the request, and would only come again.
 RETRYABLE_STATUS = {429, 500, 502, 503, 504}
@@ -76,15 +79,18 @@ def deliver(server, path, secret, producer_id, message):
     for attempt in range(1, ATTEMPTS_MAX + 1):
         headers = signed_headers(secret, producer_id, path, body)
         request = urllib.request.Request(server + path, body, headers)
-        delay = FIRST_DELAY_SECONDS * 2 ** (attempt - 1)
+        # Shortened by chance, so that bots that failed together do not come back together.
+        delay = FIRST_DELAY_SECONDS * 2 ** (attempt - 1) * random.uniform(0.8, 1)
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-                return json.load(answer)
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+                return stored(json.load(response))
         except urllib.error.HTTPError as error:
             problem = describe(error)
             if error.code not in RETRYABLE_STATUS:
                 raise Refused(problem) from None
-            delay = retry_after_seconds(error) or delay
+            delay = max(delay, retry_after_seconds(error))
+            if delay > RETRY_AFTER_MAX_SECONDS:
+                break
         except (OSError, http.client.HTTPException, ValueError) as error:
             # The connection failed or broke, or what came was not this server's answer.
             problem = f"{type(error).__name__}: {error}"
@@ -94,16 +100,26 @@ def deliver(server, path, secret, producer_id, message):
     raise Undelivered(problem)
 
 
+def stored(answer):
+    """The answer, if it proves that the signal is stored: only an id does."""
+    # Connect writes lowerCamelCase, REST writes snake_case.
+    if isinstance(answer, dict) and (answer.get("signalId") or answer.get("signal_id")):
+        return answer
+    raise ValueError("the answer names no signal id")
+
+
 def retry_after_seconds(error):
     text = error.headers.get("retry-after", "")
-    return int(text) if text.isdecimal() else None
+    return int(text) if text.isdecimal() else 0
 
 
 def describe(error):
     """What an error of either protocol says, in one line."""
     try:
         problem = json.load(error)
-    except ValueError:
+    except (OSError, http.client.HTTPException, ValueError):
+        problem = None
+    if not isinstance(problem, dict):
         return f"HTTP {error.code} {error.reason}"
     # Connect says "message", REST (RFC 9457) says "detail"; both name every wrong field in it.
     reason = problem.get("reason") or problem.get("code")
@@ -166,10 +182,10 @@ def main():
         return f"The signal was refused. {refused}"
     except Undelivered as undelivered:
         return f"The signal's fate is not known. {undelivered}"
-    # Connect writes lowerCamelCase and leaves out false, REST writes snake_case.
+    # Connect leaves out false.
     signal_id = answer.get("signalId") or answer.get("signal_id")
     outcome = "duplicate" if answer.get("duplicate") else "stored"
-    print(outcome, signal_id, answer["status"])
+    print(outcome, signal_id, answer.get("status"))
     return 0
 
 

@@ -223,7 +223,7 @@ interface FaultyProxy extends AsyncDisposable {
   readonly attempts: readonly Attempt[];
 }
 
-type Fault = "503" | "504" | "reset" | "lost answer";
+type Fault = "503" | "504" | "reset" | "lost answer" | "503 for an hour" | "cut 503" | "no id";
 
 async function startFaultyProxy(target: string, faults: readonly Fault[]): Promise<FaultyProxy> {
   const attempts: Attempt[] = [];
@@ -236,6 +236,19 @@ async function startFaultyProxy(target: string, faults: readonly Fault[]): Promi
     attempts.push({ body: body.toString("latin1"), signature });
     if (fault === "503" || fault === "504") {
       response.writeHead(Number(fault)).end();
+      return;
+    }
+    if (fault === "503 for an hour") {
+      response.writeHead(503, { "retry-after": "3600" }).end();
+      return;
+    }
+    if (fault === "cut 503") {
+      response.writeHead(503, { "content-length": "100" }).write("{");
+      setTimeout(() => request.socket.resetAndDestroy(), 50);
+      return;
+    }
+    if (fault === "no id") {
+      response.end("{}");
       return;
     }
     if (fault === "reset") {
@@ -301,6 +314,28 @@ describe.concurrent.each(available(TYPESCRIPT, PYTHON, PYTHON_REST, SHELL))("$na
       HMAC_PRODUCER_SECRET: "not-the-secret-of-this-bot",
     });
 
+    expect(proxy.attempts).toHaveLength(1);
+  });
+});
+
+describe.concurrent.each(available(PYTHON, PYTHON_REST))("$name", (example) => {
+  it("takes no answer for a success that names no signal, and reads no half error", async () => {
+    await using proxy = await startFaultyProxy(interop.url, ["no id", "cut 503"]);
+
+    const outcome = await runExample(example, { OUTBOUND_SERVER_URL: proxy.url });
+
+    expect(outcome).toMatchObject({ code: 0, stdout: expect.stringMatching(/^stored /) });
+    expect(outcome.stderr).not.toContain("Traceback");
+    expect(proxy.attempts).toHaveLength(3);
+  });
+
+  it("waits for no server that asks for an hour, and says that nothing is known", async () => {
+    await using proxy = await startFaultyProxy(interop.url, ["503 for an hour"]);
+
+    const outcome = await runExample(example, { OUTBOUND_SERVER_URL: proxy.url });
+
+    expect(outcome.code).toBe(1);
+    expect(outcome.stderr).toMatch(/^The signal's fate is not known\. HTTP 503/);
     expect(proxy.attempts).toHaveLength(1);
   });
 });
