@@ -27,6 +27,7 @@ import {
   type ProducerCredentials,
   writeLocalProducer,
 } from "./ensureProducer.ts";
+import { isLoopbackAddress } from "./host.ts";
 import { listen } from "./listener.ts";
 import { createLog } from "./log.ts";
 import { loadMasterKey } from "./masterKey.ts";
@@ -62,7 +63,7 @@ const OPS_CLOSE_GRACE_MS = 2_000;
 const POOL_SIZE_BESIDE_WORKERS = 1;
 
 /**
- * Starts the server: database, migrations, producers, port, in this order.
+ * Starts the server: database, migrations, producers, operations port, port, in this order.
  *
  * @param logDestination where the log goes; standard output by default. Workers log there
  *   in any case.
@@ -110,9 +111,16 @@ async function start(
   const producers = createProducerStore(database);
   await makeSureOfProducer(config.producer ?? ownProducer, producers, box, log);
 
-  const serving = await serve(config, { databaseUrl, masterKey }, database, log, parts);
-  const url = urlOf(config.tls === undefined ? "http" : "https", serving.address);
-  const opsUrl = await serveOps(config, serving, database, log, parts);
+  // It opens before signals are taken, so that a port that cannot be had costs none, and
+  // closes after them, so that their end can be watched.
+  let serving: Serving | undefined;
+  const opsUrl = await serveOps(config, () => serving, database, log, parts);
+  const started = await serve(config, { databaseUrl, masterKey }, database, log, parts);
+  serving = started;
+  parts.defer(() => {
+    serving = { ...started, isServing: () => false };
+  });
+  const url = urlOf(config.tls === undefined ? "http" : "https", started.address);
   if (ownProducer !== undefined) await writeLocalProducer(config.dataDir, ownProducer, url);
   return { url, opsUrl, producerFile: ownProducer && localProducerFile(config.dataDir) };
 }
@@ -175,10 +183,15 @@ function signalServerConfig(
   };
 }
 
-/** Serves metrics and health on their own port, if there is to be one. @returns its URL. */
+/**
+ * Serves metrics and health on their own port, if there is to be one.
+ *
+ * @param serving the part that takes signals, as soon as there is one.
+ * @returns its URL.
+ */
 async function serveOps(
   config: ServerConfig,
-  { isServing, snapshots }: Serving,
+  serving: () => Serving | undefined,
   database: Database,
   log: Logger,
   parts: AsyncDisposableStack,
@@ -191,10 +204,11 @@ async function serveOps(
     port: config.opsPort,
     tls: undefined,
     onRequest: createOpsRouter({
-      metricsText: async () => metricsText(await snapshots()),
-      isReady: async () => isServing() && isReady(),
+      metricsText: async () => metricsText((await serving()?.snapshots()) ?? []),
+      isReady: async () => serving()?.isServing() === true && isReady(),
       monotonicMs,
       log,
+      isLoopbackOnly: isLoopbackAddress(config.opsHost),
       version: VERSION,
     }),
   }).catch((cause: unknown) => {

@@ -174,6 +174,16 @@ describe("workers", () => {
     expect(await sendSignals(server, 4)).toEqual(Array(4).fill(201));
   });
 
+  test("are not started if the operations port cannot be had", async () => {
+    const server = await startServer();
+    const OPS_PORT = new URL(String(server.opsUrl)).port;
+    const env = testServerEnv(database.url, { WORKERS: "2", OPS_PORT });
+    const { code, stdout, stderr } = await run(["serve"], { env });
+    expect(code).toBe(1);
+    expect(stderr).toContain(`Port ${OPS_PORT} on 127.0.0.1 is in use.`);
+    expect(stdout).not.toContain("worker is ready");
+  });
+
   test("that cannot start stop the start, with the reason", async () => {
     const directory = await temporaryDirectory();
     const missing = path.join(directory, "no.pem");
