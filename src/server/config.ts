@@ -163,6 +163,12 @@ export function serverConfigFromEnv(env: NodeJS.ProcessEnv = process.env): Serve
   return configOf(read.data);
 }
 
+/** The environment without anything that configures this server, for processes that it starts. */
+export function unconfiguredEnv(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
+  const others = Object.entries(env).filter(([name]) => !(name in variables.shape));
+  return Object.fromEntries(others);
+}
+
 function fail(faults: readonly string[]): never {
   throw new ConfigError(
     `The configuration is wrong:\n${faults.map((fault) => `  ${fault}`).join("\n")}`,

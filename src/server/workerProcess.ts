@@ -6,7 +6,7 @@ import { fork } from "node:child_process";
 import type { AddressInfo } from "node:net";
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { SignalServerConfig } from "./config.ts";
+import { type SignalServerConfig, unconfiguredEnv } from "./config.ts";
 import type { MetricsSnapshot } from "./metrics.ts";
 import type { FromWorker, ToWorker } from "./workerMessages.ts";
 
@@ -55,7 +55,7 @@ const WORKER_FILE = fileURLToPath(
 export function startWorkerProcess(config: SignalServerConfig): WorkerProcess {
   // The configuration goes by a message and not by the environment, which other programs
   // of this user can read: it holds the master key.
-  const child = fork(WORKER_FILE, { serialization: "advanced" });
+  const child = fork(WORKER_FILE, { serialization: "advanced", env: unconfiguredEnv() });
   const ready = Promise.withResolvers<AddressInfo>();
   const ended = Promise.withResolvers<WorkerEnd>();
   const reports = new Map<number, (snapshot: MetricsSnapshot) => void>();

@@ -5,7 +5,7 @@
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import https from "node:https";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -23,7 +23,13 @@ import {
 } from "../faults/support/embedded.ts";
 import { postSigned, restJson } from "../faults/support/senders.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
-import { type ServerProcess, spawnServer, testServerEnv } from "../support/server.ts";
+import {
+  type ServerProcess,
+  spawnServer,
+  TEST_MASTER_KEY,
+  TEST_SECRET,
+  testServerEnv,
+} from "../support/server.ts";
 import { validSignal } from "../support/signals.ts";
 import { eventually } from "./support/eventually.ts";
 import { type Scrape, scrape } from "./support/scrape.ts";
@@ -105,6 +111,20 @@ describe("workers", () => {
       return server.logLines().filter(({ path }) => path === REST_PATH).length === CONNECTIONS;
     });
     expect(answeringPids(server)).toEqual(new Set(pids));
+  });
+
+  test("have the configuration neither in their environment nor in their command line", async () => {
+    const server = await startServer({ NODE_OPTIONS: "--max-semi-space-size=9" });
+    for (const pid of workerPids(server)) {
+      const environment = await readFile(`/proc/${pid}/environ`, "utf8");
+      const told = environment + (await readFile(`/proc/${pid}/cmdline`, "utf8"));
+      for (const secret of [TEST_MASTER_KEY, TEST_SECRET, database.url]) {
+        expect(told).not.toContain(secret);
+      }
+      // What is for Node.js itself reaches them.
+      expect(environment).toContain("--max-semi-space-size=9");
+    }
+    expect(await sendSignals(server, 4)).toEqual(Array(4).fill(201));
   });
 
   test("speak TLS", async () => {
