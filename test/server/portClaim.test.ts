@@ -37,6 +37,13 @@ test("of those that claim a port at once, one gets it, and the next when that on
   (await claimPort({ host: HOST, port })).release();
 });
 
+test("what is claimed cannot be claimed again, though nobody listens yet", async () => {
+  const shared = { host: HOST, port: await freePort() };
+  const claim = await claimPort(shared);
+  await expect(claimPort(shared)).rejects.toMatchObject({ code: "EADDRINUSE" });
+  claim.release();
+});
+
 test("a claim leaves the port itself to those it is for, and other ports to others", async () => {
   const port = await freePort();
   const claim = await claimPort({ host: HOST, port });
