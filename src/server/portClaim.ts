@@ -3,6 +3,7 @@
  * with one that starts at the same moment. Signals would then go now to the one and now
  * to the other, and to two databases if they have two.
  */
+import { hash } from "node:crypto";
 import { once } from "node:events";
 import net from "node:net";
 
@@ -41,8 +42,9 @@ export async function claimPort(shared: SharedPort): Promise<PortClaim> {
   return { release: () => void claim.close() };
 }
 
+/** Such a name has at most 107 bytes, and a host may have 253. */
 function claimName({ host, port }: SharedPort): string {
-  return `\0countersign ${host} ${port}`;
+  return `\0countersign ${hash("sha256", `${host} ${port}`)}`;
 }
 
 /** It must be free for one that does not share it. */

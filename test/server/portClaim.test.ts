@@ -60,3 +60,11 @@ test("a port that another program has cannot be claimed, and can as soon as it i
   await once(occupant, "close");
   (await claimPort({ host: HOST, port })).release();
 });
+
+test("a host with a long name is claimed like any other", async () => {
+  const host = `${"a".repeat(60)}.${"b".repeat(60)}.invalid`;
+  // There is no such host (RFC 6761, section 6.4), which is all that is wrong with it.
+  await expect(claimPort({ host, port: await freePort() })).rejects.toMatchObject({
+    syscall: "getaddrinfo",
+  });
+});
