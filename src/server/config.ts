@@ -2,12 +2,12 @@
  * The server's configuration, read once from the environment. A wrong value stops the
  * start with a message that names the variable, never a secret's value.
  */
-import { isIPv4 } from "node:net";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { z } from "zod";
 import { DEFAULT_PAYLOAD_MAX_BYTES } from "../signal/index.ts";
 import { isProducerId, PRODUCER_ID_RULE } from "../signing/index.ts";
+import { isLoopbackAddress } from "./host.ts";
 import { SecretText } from "./secretBox.ts";
 
 /** Everything that the server must be told. */
@@ -163,6 +163,12 @@ export function serverConfigFromEnv(env: NodeJS.ProcessEnv = process.env): Serve
   return configOf(read.data);
 }
 
+/** The environment without anything that configures this server, for processes that it starts. */
+export function unconfiguredEnv(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
+  const others = Object.entries(env).filter(([name]) => !(name in variables.shape));
+  return Object.fromEntries(others);
+}
+
 function fail(faults: readonly string[]): never {
   throw new ConfigError(
     `The configuration is wrong:\n${faults.map((fault) => `  ${fault}`).join("\n")}`,
@@ -187,18 +193,19 @@ function relationFaults(read: Variables): string[] {
         "can read the producers' secrets; make one with: openssl rand -base64 32",
     );
   }
-  if (!read.HMAC_PRODUCER_ENABLED && !isLoopback(read.HOST)) {
+  if (!read.HMAC_PRODUCER_ENABLED && !isLoopbackAddress(read.HOST)) {
     faults.push(
       "HOST must be a loopback address (127.0.0.1, ::1 or localhost) while HMAC_PRODUCER_ENABLED is " +
         "false: without signatures anyone who reaches the port could place signals",
     );
   }
+  if (!read.HMAC_PRODUCER_ENABLED && read.OPS_PORT !== "off" && !isLoopbackAddress(read.OPS_HOST)) {
+    faults.push(
+      "OPS_HOST must be a loopback address (127.0.0.1, ::1 or localhost) while HMAC_PRODUCER_ENABLED " +
+        "is false: such a server is for development on this machine",
+    );
+  }
   return faults;
-}
-
-/** Whether an address to bind is reachable from this machine only. */
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
 }
 
 function configOf(read: Variables): ServerConfig {

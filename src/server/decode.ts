@@ -9,6 +9,7 @@ import {
   fromJson,
   type JsonValue,
   type MessageShape,
+  ScalarType,
 } from "@bufbuild/protobuf";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { type Refusal, refuse } from "../ingest/index.ts";
@@ -49,8 +50,8 @@ export function decodeMessage<Desc extends DescMessage>(
 function decodeBinary<Desc extends DescMessage>(schema: Desc, body: Uint8Array): Decoding<Desc> {
   try {
     const message = fromBinary(schema, body);
-    if (hasUnknownFields(schema, new BinaryReader(body), body.length)) {
-      return malformed("The message has a field that is not defined.");
+    if (!isAsDefined(schema, new BinaryReader(body), body.length)) {
+      return malformed("The message has a field that is not defined, or not of its type.");
     }
     return { decoded: true, message, overrides: [] };
   } catch {
@@ -74,36 +75,101 @@ function decodeJson<Desc extends DescMessage>(schema: Desc, body: Uint8Array): D
 /** A message, or a map, each entry of which is written as a message of a key and a value. */
 type Composite = DescMessage | (DescField & { readonly fieldKind: "map" });
 
+/** How a field stands in the bytes. */
+interface FieldForm {
+  readonly wireType: WireType;
+  /** What is inside it, if that has fields of its own. */
+  readonly content: Composite | undefined;
+}
+
 /**
- * Whether the message that ends at `end`, or one within it at any depth, has a field number
- * that its schema lacks. It is looked for in the bytes, since the library keeps none that
- * is in a Struct; and in place, since these bytes were already read once.
+ * Whether the bytes up to `end` are exactly fields that the schema defines, each of its own
+ * wire type and within the message that it is in, at any depth.
+ *
+ * The library is laxer: it keeps no unknown field that is in a Struct; it reads a field
+ * by its type whatever the bytes say, so that a float and what stands behind it become a
+ * price; and it lets a field reach beyond its message. Bytes are read in place, since they
+ * were already read once, which also bounds the depth.
  */
-function hasUnknownFields(desc: Composite, reader: BinaryReader, end: number): boolean {
+function isAsDefined(desc: Composite, reader: BinaryReader, end: number): boolean {
+  const forms = fieldForms(desc);
   while (reader.pos < end) {
     const tag = reader.uint32();
     const number = tag >>> 3;
-    const wireType = tag & 7;
-    const content = contentOf(desc, number);
-    if (content === undefined) return true;
-    if (wireType !== WireType.LengthDelimited) reader.skip(wireType, number);
-    else {
+    const wireType: WireType = tag & 7;
+    const form = forms.get(number);
+    if (form?.wireType !== wireType) return false;
+    if (wireType === WireType.LengthDelimited) {
       const length = reader.uint32();
-      if (content === "scalar") reader.pos += length;
-      else if (hasUnknownFields(content, reader, reader.pos + length)) return true;
-    }
+      const contentEnd = reader.pos + length;
+      if (contentEnd > end) return false;
+      if (form.content === undefined) reader.pos = contentEnd;
+      else if (!isAsDefined(form.content, reader, contentEnd)) return false;
+    } else reader.skip(wireType, number);
   }
-  return false;
+  return reader.pos === end;
 }
 
-/** What the field of this number holds; `undefined` if there is none. */
-function contentOf(desc: Composite, number: number): Composite | "scalar" | undefined {
-  if (desc.kind === "field") {
-    if (number === 1) return "scalar";
-    return number === 2 ? (desc.message ?? "scalar") : undefined;
+const formsByComposite = new WeakMap<Composite, ReadonlyMap<number, FieldForm>>();
+
+/** The forms of the fields by their numbers. */
+function fieldForms(desc: Composite): ReadonlyMap<number, FieldForm> {
+  let forms = formsByComposite.get(desc);
+  if (forms === undefined) {
+    forms = desc.kind === "field" ? entryForms(desc) : messageForms(desc);
+    formsByComposite.set(desc, forms);
   }
-  const field = desc.fields.find((candidate) => candidate.number === number);
-  return field?.fieldKind === "map" ? field : field && (field.message ?? "scalar");
+  return forms;
+}
+
+function messageForms({ fields }: DescMessage): ReadonlyMap<number, FieldForm> {
+  return new Map(
+    fields.map((field) => {
+      const content = field.fieldKind === "map" ? field : field.message;
+      return [field.number, { wireType: wireTypeOf(field), content }];
+    }),
+  );
+}
+
+/** An entry of a map has its key as field 1 and its value as field 2. */
+function entryForms(map: Composite & DescField): ReadonlyMap<number, FieldForm> {
+  return new Map([
+    [1, { wireType: scalarWireType(map.mapKey), content: undefined }],
+    [2, { wireType: valueWireType(map.mapKind, map.scalar), content: map.message }],
+  ]);
+}
+
+function wireTypeOf(field: DescField): WireType {
+  // Messages and texts are, and numbers in a list are packed.
+  if (field.fieldKind === "list" || field.fieldKind === "map") return WireType.LengthDelimited;
+  return valueWireType(field.fieldKind, field.scalar);
+}
+
+function valueWireType(
+  kind: "scalar" | "enum" | "message",
+  scalar: ScalarType | undefined,
+): WireType {
+  if (kind === "message") return WireType.LengthDelimited;
+  return scalar === undefined ? WireType.Varint : scalarWireType(scalar);
+}
+
+/** Protocol Buffers, "Encoding", "Message Structure". */
+function scalarWireType(scalar: ScalarType): WireType {
+  switch (scalar) {
+    case ScalarType.DOUBLE:
+    case ScalarType.FIXED64:
+    case ScalarType.SFIXED64:
+      return WireType.Bit64;
+    case ScalarType.FLOAT:
+    case ScalarType.FIXED32:
+    case ScalarType.SFIXED32:
+      return WireType.Bit32;
+    case ScalarType.STRING:
+    case ScalarType.BYTES:
+      return WireType.LengthDelimited;
+    default:
+      return WireType.Varint;
+  }
 }
 
 function malformed(message: string): { readonly decoded: false; readonly refusal: Refusal } {

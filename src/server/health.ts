@@ -17,8 +17,6 @@ const WATCH_INTERVAL_MS = 1_000;
 const WATCHES_MAX = 256;
 /** How long one watch lasts, in milliseconds; a watcher then calls again. No stream is without an end. */
 export const WATCH_MAX_MS = 60 * 60 * 1_000;
-/** How long a state is taken as current, so that a flood of checks asks the database rarely. */
-const READINESS_MAX_AGE_MS = 1_000;
 
 /** Serves Check and Watch. @param isReady whether the server can do its work now. */
 export function healthService(
@@ -100,21 +98,5 @@ function sharedPoller<State>(
       isTimerSet = true;
       setTimeout(onInterval, intervalMs).unref();
     });
-  };
-}
-
-/** Asks at most once a second, and once for all who ask at the same time. */
-export function cachedReadiness(
-  ask: () => Promise<boolean>,
-  monotonicMs: () => number,
-): () => Promise<boolean> {
-  let answer: Promise<boolean> | undefined;
-  let askedMs = 0;
-  return function isReady() {
-    if (answer === undefined || monotonicMs() - askedMs > READINESS_MAX_AGE_MS) {
-      askedMs = monotonicMs();
-      answer = ask();
-    }
-    return answer;
   };
 }

@@ -1,3 +1,8 @@
+/**
+ * Hosts as requests name them and as addresses to listen on. A server that is meant for
+ * this machine only must be asked under a name of this machine, since the name of any web
+ * page may resolve to it (DNS rebinding).
+ */
 import { isIPv4 } from "node:net";
 
 /**
@@ -20,4 +25,9 @@ export function isLoopbackHost(host: string): boolean {
   const { hostname } = new URL(`http://${host}/`);
   const isLoopbackIPv4 = isIPv4(hostname) && hostname.startsWith("127.");
   return hostname === "localhost" || hostname === "[::1]" || isLoopbackIPv4;
+}
+
+/** Whether an address to bind is reachable from this machine only. */
+export function isLoopbackAddress(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
 }

@@ -19,6 +19,7 @@ export interface OpsRouterOptions extends RoutingOptions {
 /** Makes the listener for all requests of the operations port. */
 export function createOpsRouter(options: OpsRouterOptions): RequestListener {
   const endpoints = new Map<string, Endpoint>();
+  const metricsText = sharedWhileAsked(options.metricsText);
   for (const [path, route] of statusRoutes(options)) {
     endpoints.set(path, { ...route, isStream: false });
   }
@@ -26,7 +27,7 @@ export function createOpsRouter(options: OpsRouterOptions): RequestListener {
     method: "GET",
     isStream: false,
     async handle(_, response) {
-      const body = Buffer.from(await options.metricsText());
+      const body = Buffer.from(await metricsText());
       // Both kinds of response take the same arguments, but their types differ.
       (response as ServerResponse).writeHead(200, {
         "content-type": METRICS_CONTENT_TYPE,
@@ -36,4 +37,15 @@ export function createOpsRouter(options: OpsRouterOptions): RequestListener {
     },
   });
   return routeRequests(endpoints, options);
+}
+
+/** Asks once for all who ask at the same time, so that no flood of them reaches the workers. */
+function sharedWhileAsked(ask: () => Promise<string>): () => Promise<string> {
+  let answer: Promise<string> | undefined;
+  return () => {
+    answer ??= ask().finally(() => {
+      answer = undefined;
+    });
+    return answer;
+  };
 }

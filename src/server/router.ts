@@ -29,9 +29,9 @@ export interface RoutingOptions {
   readonly monotonicMs: () => number;
   readonly log: Logger;
   /**
-   * Whether a request must name this machine as its host. Without signatures, a web page
-   * could otherwise send signals: its own name may resolve to this machine (DNS rebinding).
-   * Default false.
+   * Whether a request must name this machine as its host. Where nothing else proves who
+   * asks, a web page could otherwise send signals and read metrics: its own name may resolve
+   * to this machine (DNS rebinding). Default false.
    */
   readonly isLoopbackOnly?: boolean;
   /** After this long a unary request is cut, in milliseconds. Default 35 s. */
@@ -140,7 +140,7 @@ async function serve(
     return sendProblem(response, 400, "The Host header is missing or malformed.", record);
   }
   if (isLoopbackOnly && !isLoopbackHost(host)) {
-    const detail = "Without signatures, the Host header must name this machine, as localhost does.";
+    const detail = "The Host header must name this machine, as localhost does.";
     return sendProblem(response, 400, detail, record);
   }
   if (endpoint === undefined) return sendProblem(response, 404, "There is nothing here.", record);

@@ -1,30 +1,24 @@
 /**
- * The server put together. All concrete parts are made here and nowhere else, so this
- * page shows the whole of it: what a signal passes through, top-down, is the router, the
- * authentication, the main job, and the store.
+ * The server put together. Concrete parts are made here, in the part that takes signals
+ * ({@link serveSignals}), and nowhere else.
  *
- * What must be made once (the database, its schema, the master key, the first producer)
- * is made by the first process. The part that takes signals, {@link serveSignals}, is in
- * that same process, or in several workers on one port and one database.
+ * What must be made once (the database, its schema, the master key, the first producer,
+ * the operations port) is made by the first process. The part that takes signals is in that
+ * same process, or in several workers on one port and one database.
  */
-import { randomUUIDv7 } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import type { DestinationStream, Logger } from "pino";
-import { createBatcher, createIngest } from "../ingest/index.ts";
 import {
   assertSafe,
   connectionLimit,
   createProducerStore,
-  createSignalStore,
   type Database,
   migrateUp,
   openDatabase,
   type ProducerStore,
   startEmbeddedPostgres,
 } from "../store/index.ts";
-import { type Authenticate, authenticateBySignature, authenticateNobody } from "./authenticate.ts";
-import { systemClock, systemTimers } from "./clock.ts";
+import { systemClock } from "./clock.ts";
 import type { ServerConfig, SignalServerConfig } from "./config.ts";
 import {
   ensureProducer,
@@ -33,17 +27,16 @@ import {
   type ProducerCredentials,
   writeLocalProducer,
 } from "./ensureProducer.ts";
-import { cachedReadiness } from "./health.ts";
+import { isLoopbackAddress } from "./host.ts";
 import { listen } from "./listener.ts";
 import { createLog } from "./log.ts";
 import { loadMasterKey } from "./masterKey.ts";
-import { createServerMetrics, type MetricsSnapshot, type ServerMetrics } from "./metrics.ts";
+import { createServerMetrics, type MetricsSnapshot } from "./metrics.ts";
 import { metricsText } from "./metricsSum.ts";
 import { createOpsRouter } from "./opsRouter.ts";
-import { openProducerDirectory, type ProducerDirectory } from "./producerDirectory.ts";
-import { createRateLimit } from "./rateLimit.ts";
-import { createRouter } from "./router.ts";
+import { databaseReadiness } from "./readiness.ts";
 import { createSecretBox, type SecretBox } from "./secretBox.ts";
+import { serveSignals } from "./signalServer.ts";
 import { VERSION } from "./version.ts";
 import { startWorkers } from "./workers.ts";
 
@@ -64,23 +57,13 @@ export class OpsPortError extends Error {
   override readonly name = "OpsPortError";
 }
 
-/** The longest that a request waits for the store. */
-const STORE_TIMEOUT_MS = 5_000;
-/** Signals in one statement. More only delays those that wait for it. */
-const BATCH_MAX_SIZE = 256;
-/** While one batch waits for its commit, the next is on its way. */
-const BATCHES_IN_FLIGHT_MAX = 2;
-/** Signals that wait: about what the database stores in a second. Beyond it, `OVERLOADED`. */
-const QUEUED_MAX = 10_000;
-const PRODUCERS_TIMEOUT_MS = 5_000;
-const READINESS_TIMEOUT_MS = 2_000;
-/** How long requests under way may take to finish when the server closes. */
-const CLOSE_GRACE_MS = 10_000;
+/** How long a scrape under way may take when the server closes. */
+const OPS_CLOSE_GRACE_MS = 2_000;
 /** A first process with workers only prepares the database and asks whether it answers. */
 const POOL_SIZE_BESIDE_WORKERS = 1;
 
 /**
- * Starts the server: database, migrations, producers, port, in this order.
+ * Starts the server: database, migrations, producers, operations port, port, in this order.
  *
  * @param logDestination where the log goes; standard output by default. Workers log there
  *   in any case.
@@ -128,9 +111,16 @@ async function start(
   const producers = createProducerStore(database);
   await makeSureOfProducer(config.producer ?? ownProducer, producers, box, log);
 
-  const serving = await serve(config, { databaseUrl, masterKey }, database, log, parts);
-  const url = urlOf(config.tls === undefined ? "http" : "https", serving.address);
-  const opsUrl = await serveOps(config, serving, database, log, parts);
+  // It opens before signals are taken, so that a port that cannot be had costs none, and
+  // closes after them, so that their end can be watched.
+  let serving: Serving | undefined;
+  const opsUrl = await serveOps(config, () => serving, database, log, parts);
+  const started = await serve(config, { databaseUrl, masterKey }, database, log, parts);
+  serving = started;
+  parts.defer(() => {
+    serving = { ...started, isServing: () => false };
+  });
+  const url = urlOf(config.tls === undefined ? "http" : "https", started.address);
   if (ownProducer !== undefined) await writeLocalProducer(config.dataDir, ownProducer, url);
   return { url, opsUrl, producerFile: ownProducer && localProducerFile(config.dataDir) };
 }
@@ -193,111 +183,38 @@ function signalServerConfig(
   };
 }
 
-/** What {@link serveSignals} is made of. */
-export interface SignalServerParts {
-  readonly config: SignalServerConfig;
-  /** The database, with every migration. */
-  readonly database: Database;
-  readonly metrics: ServerMetrics;
-  readonly log: Logger;
-  /** What is to be closed in the end is put here. */
-  readonly parts: AsyncDisposableStack;
-}
-
-/** Takes signals from now on, in this process. @returns where. */
-export async function serveSignals({
-  config,
-  database,
-  metrics,
-  log,
-  parts,
-}: SignalServerParts): Promise<AddressInfo> {
-  const producers = createProducerStore(database);
-  const directory = await openProducerDirectory({
-    load: () => producers.loadProducers(PRODUCERS_TIMEOUT_MS),
-    box: createSecretBox(config.masterKey),
-    requireApproval: config.requireApproval,
-    onFailure: (message, error) => log.error({ err: error }, message),
-  });
-  parts.defer(() => directory.close());
-
-  const shutdown = new AbortController();
-  const { monotonicMs } = systemClock;
-  const batcher = createBatcher({
-    store: metrics.measured(createSignalStore(database)),
-    clock: systemClock,
-    timers: systemTimers,
-    maxBatchSize: BATCH_MAX_SIZE,
-    maxBatchesInFlight: BATCHES_IN_FLIGHT_MAX,
-    maxQueued: QUEUED_MAX,
-    storeTimeoutMs: STORE_TIMEOUT_MS,
-    onStoreFailure(error) {
-      metrics.storeFailed(error);
-      log.error({ err: error }, "the store failed");
-    },
-  });
-  metrics.watchQueue(() => batcher.queuedSignals);
-  parts.defer(() => batcher.close());
-  const router = createRouter({
-    authenticate: authentication(config, directory, metrics),
-    ingest: createIngest({
-      batcher,
-      newSignalId: randomUUIDv7,
-      payloadMaxBytes: config.payloadMaxBytes,
-      onResult({ producerId }, result) {
-        // Without signatures a caller may take any name, and must not make a label of it.
-        const isKnown = directory.find(producerId) !== undefined;
-        metrics.signalDone(isKnown ? producerId : undefined, result);
-      },
-    }),
-    isReady: cachedReadiness(() => answers(database), monotonicMs),
-    monotonicMs,
-    log,
-    onRequestDone: metrics.requestDone,
-    version: VERSION,
-    isLoopbackOnly: !config.isSigningRequired,
-    shutdownSignal: shutdown.signal,
-  });
-  const listener = await listen({
-    host: config.host,
-    port: config.port,
-    isShared: config.isPortShared,
-    tls: config.tls && (await readTls(config.tls)),
-    onRequest: router,
-  });
-  parts.defer(async () => {
-    shutdown.abort();
-    await listener.close(CLOSE_GRACE_MS);
-  });
-  return listener.address;
-}
-
-/** Serves metrics and health on their own port, if there is to be one. @returns its URL. */
+/**
+ * Serves metrics and health on their own port, if there is to be one.
+ *
+ * @param serving the part that takes signals, as soon as there is one.
+ * @returns its URL.
+ */
 async function serveOps(
   config: ServerConfig,
-  { isServing, snapshots }: Serving,
+  serving: () => Serving | undefined,
   database: Database,
   log: Logger,
   parts: AsyncDisposableStack,
 ): Promise<string | undefined> {
   if (config.opsPort === undefined) return undefined;
   const { monotonicMs } = systemClock;
-  const isReady = cachedReadiness(() => answers(database), monotonicMs);
+  const isReady = databaseReadiness(database, monotonicMs);
   const listener = await listen({
     host: config.opsHost,
     port: config.opsPort,
     tls: undefined,
     onRequest: createOpsRouter({
-      metricsText: async () => metricsText(await snapshots()),
-      isReady: async () => isServing() && isReady(),
+      metricsText: async () => metricsText((await serving()?.snapshots()) ?? []),
+      isReady: async () => serving()?.isServing() === true && isReady(),
       monotonicMs,
       log,
+      isLoopbackOnly: isLoopbackAddress(config.opsHost),
       version: VERSION,
     }),
   }).catch((cause: unknown) => {
     throw new OpsPortError("The operations port cannot be had", { cause });
   });
-  parts.defer(() => listener.close(CLOSE_GRACE_MS));
+  parts.defer(() => listener.close(OPS_CLOSE_GRACE_MS));
   return urlOf("http", listener.address);
 }
 
@@ -354,36 +271,6 @@ async function makeSureOfProducer(
   if (isLive) return;
   const facts = { producer_id: credentials.producerId };
   log.warn(facts, "the configured secret of this producer has expired; it does not sign");
-}
-
-function authentication(
-  config: SignalServerConfig,
-  directory: ProducerDirectory,
-  { authenticationFailed }: ServerMetrics,
-): Authenticate {
-  const options = {
-    directory,
-    rateLimit: createRateLimit(),
-    now: systemClock.now,
-    onFailure: authenticationFailed,
-  };
-  return config.isSigningRequired
-    ? authenticateBySignature(options)
-    : authenticateNobody({ ...options, requireApproval: config.requireApproval });
-}
-
-async function answers(database: Database): Promise<boolean> {
-  return database
-    .query(READINESS_TIMEOUT_MS, (sql) => sql`SELECT 1`)
-    .then(
-      () => true,
-      () => false,
-    );
-}
-
-async function readTls({ certFile, keyFile }: NonNullable<ServerConfig["tls"]>) {
-  const [cert, key] = await Promise.all([readFile(certFile), readFile(keyFile)]);
-  return { cert, key };
 }
 
 function urlOf(scheme: "http" | "https", { address, family, port }: AddressInfo): string {

@@ -8,7 +8,7 @@ import { systemClock } from "./clock.ts";
 import type { SignalServerConfig } from "./config.ts";
 import { createLog } from "./log.ts";
 import { createServerMetrics } from "./metrics.ts";
-import { serveSignals } from "./server.ts";
+import { serveSignals } from "./signalServer.ts";
 import type { FromWorker, StartFailure, ToWorker } from "./workerMessages.ts";
 
 const metrics = createServerMetrics(systemClock.monotonicMs);

@@ -6,7 +6,7 @@ import { fork } from "node:child_process";
 import type { AddressInfo } from "node:net";
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { SignalServerConfig } from "./config.ts";
+import { type SignalServerConfig, unconfiguredEnv } from "./config.ts";
 import type { MetricsSnapshot } from "./metrics.ts";
 import type { FromWorker, ToWorker } from "./workerMessages.ts";
 
@@ -32,8 +32,8 @@ export interface WorkerProcess {
   /**
    * Lets it finish what is under way, and resolves when it has ended.
    *
-   * @throws Error if it did not end in time and had to be killed, or ended otherwise than
-   *   well: then what it had under way may not be answered.
+   * @throws Error if it served, and did not end in time and had to be killed, or ended
+   *   otherwise than well: then what it had under way may not be answered.
    */
   close(): Promise<void>;
 }
@@ -55,12 +55,13 @@ const WORKER_FILE = fileURLToPath(
 export function startWorkerProcess(config: SignalServerConfig): WorkerProcess {
   // The configuration goes by a message and not by the environment, which other programs
   // of this user can read: it holds the master key.
-  const child = fork(WORKER_FILE, { serialization: "advanced" });
+  const child = fork(WORKER_FILE, { serialization: "advanced", env: unconfiguredEnv() });
   const ready = Promise.withResolvers<AddressInfo>();
   const ended = Promise.withResolvers<WorkerEnd>();
   const reports = new Map<number, (snapshot: MetricsSnapshot) => void>();
   let reportCount = 0;
   let lastReport: MetricsSnapshot = [];
+  let hasServed = false;
 
   function tell(message: ToWorker): void {
     // A worker that is gone cannot be told anything; its end is known from "exit".
@@ -70,6 +71,7 @@ export function startWorkerProcess(config: SignalServerConfig): WorkerProcess {
   function onMessage(message: FromWorker): void {
     switch (message.kind) {
       case "ready":
+        hasServed = true;
         ready.resolve(message.address);
         break;
       case "failed":
@@ -133,6 +135,9 @@ export function startWorkerProcess(config: SignalServerConfig): WorkerProcess {
       }, CLOSE_TIMEOUT_MS);
       const { exitCode, signal } = await ended.promise;
       clearTimeout(timer);
+      // What it had under way is nothing then. A service manager that sends SIGTERM to all
+      // processes ends one that has not come far enough to leave that to the first.
+      if (!hasServed) return;
       if (isKilled) throw new Error(`Worker ${child.pid} did not end in time and was killed`);
       if (exitCode !== 0) {
         throw new Error(

@@ -14,13 +14,13 @@
  * FreeBSD among them, so elsewhere the start fails with `ENOTSUP`.
  */
 
-import { once } from "node:events";
-import net, { type AddressInfo } from "node:net";
+import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { SignalServerConfig } from "./config.ts";
 import { createWorkersMetrics, type MetricsSnapshot } from "./metrics.ts";
 import { addEnded } from "./metricsSum.ts";
+import { claimPort, type PortClaim } from "./portClaim.ts";
 import { createReplaceDelays, type ReplaceDelays } from "./replaceDelays.ts";
 import { startWorkerProcess, type WorkerProcess } from "./workerProcess.ts";
 
@@ -60,6 +60,7 @@ export async function startWorkers(options: WorkersOptions): Promise<Workers> {
   const serving = new Set<WorkerProcess>();
   const metrics = createWorkersMetrics(() => serving.size);
   let ended = Promise.resolve<MetricsSnapshot>([]);
+  let claim: PortClaim | undefined;
 
   function startOne(port: number): WorkerProcess {
     const worker = startWorkerProcess({ ...config, port, isPortShared: true });
@@ -126,12 +127,13 @@ export async function startWorkers(options: WorkersOptions): Promise<Workers> {
     // Whoever waits for this takes the database away then, so one that died is no reason to
     // leave the others alone.
     const ends = await Promise.allSettled([...living].map((worker) => worker.close()));
+    claim?.release();
     const failure = ends.find((end) => end.status === "rejected");
     if (failure !== undefined) throw failure.reason;
   }
 
   try {
-    if (config.port !== 0) await assertPortIsFree(config);
+    if (config.port !== 0) claim = await claimPort(config);
     // The first one alone, since a port that the system chooses is known only afterwards.
     const first = startOne(config.port);
     const address = await first.ready;
@@ -152,18 +154,4 @@ export async function startWorkers(options: WorkersOptions): Promise<Workers> {
     await close().catch(() => undefined);
     throw error;
   }
-}
-
-/**
- * A port that may be shared can be shared by mistake: with a server that was forgotten.
- * So it must be free for one that does not share it.
- *
- * @throws Error from the operating system if it is not.
- */
-async function assertPortIsFree({ host, port }: SignalServerConfig): Promise<void> {
-  const server = net.createServer();
-  server.listen({ host, port });
-  await once(server, "listening");
-  server.close();
-  await once(server, "close");
 }

@@ -192,6 +192,14 @@ describe("without signatures, only this machine is listened to", () => {
     expect(message).toMatch(/HOST must be a loopback address.*HMAC_PRODUCER_ENABLED is false/s);
   });
 
+  test("also on the operations port, if there is one", () => {
+    const OPS_HOST = "0.0.0.0";
+    const message = messageOf({ HMAC_PRODUCER_ENABLED: "false", OPS_HOST });
+    expect(message).toMatch(/OPS_HOST must be a loopback address.*HMAC_PRODUCER_ENABLED is false/s);
+    const without = { HMAC_PRODUCER_ENABLED: "false", OPS_HOST, OPS_PORT: "off" };
+    expect(serverConfigFromEnv(without).opsPort).toBeUndefined();
+  });
+
   test("and the command says so, and ends", async () => {
     const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
     const child = spawn(process.execPath, [main, "serve"], {

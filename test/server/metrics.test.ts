@@ -6,8 +6,12 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { systemClock } from "../../src/server/clock.ts";
+import { listen } from "../../src/server/listener.ts";
+import { createOpsRouter } from "../../src/server/opsRouter.ts";
 import { REASONS } from "../../src/signal/index.ts";
-import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
+import { exchange, rawRequest } from "../attacks/support/rawHttp1.ts";
+import { createTestDatabase, silentLog, type TestDatabase } from "../support/postgres.ts";
 import { startProxy } from "../support/proxy.ts";
 import {
   startTestServer,
@@ -219,6 +223,71 @@ describe("the operations port", () => {
   test("is on this machine only unless another address is given", async () => {
     const server = await startServer();
     expect(new URL(String(server.opsUrl)).hostname).toBe("127.0.0.1");
+  });
+
+  test.each([
+    ["localhost:9090", 200],
+    ["127.0.0.1:9090", 200],
+    ["evil.example:9090", 400],
+    ["127.0.0.1.evil.example", 400],
+  ])("answers the host %s with %d, so that no web page can read it", async (host, status) => {
+    const server = await startServer();
+    const request = rawRequest("GET /metrics HTTP/1.1", [["host", host]]);
+    const port = Number(new URL(String(server.opsUrl)).port);
+    expect((await exchange(port, [request])).status).toBe(status);
+  });
+
+  test("answers under any name where it is meant for other machines", async () => {
+    const server = await startServer({ OPS_HOST: "0.0.0.0" });
+    const request = rawRequest("GET /metrics HTTP/1.1", [["host", "countersign.example:9090"]]);
+    const port = Number(new URL(String(server.opsUrl)).port);
+    expect((await exchange(port, [request])).status).toBe(200);
+  });
+
+  test("shows the end of a server to its last signal", async () => {
+    const server = await startServer();
+    const sql = postgres(database.url, { max: 1, onnotice: () => {} });
+    onTestFinished(() => sql.end({ timeout: 1 }));
+    await sql`BEGIN`;
+    await sql`LOCK TABLE signals IN EXCLUSIVE MODE`;
+    const answer = send(server.url, "REST", freshBodies());
+    await eventually("the signal is on its way", async () => {
+      return (await scrape(server.opsUrl)).sum("countersign_batches_in_flight") === 1;
+    });
+    expect((await fetch(`${server.opsUrl}/api/v1/ready`)).status).toBe(200);
+    const closed = server.close();
+    expect((await fetch(`${server.opsUrl}/api/v1/ready`)).status).toBe(503);
+    expect((await scrape(server.opsUrl)).sum("countersign_batches_in_flight")).toBe(1);
+    await sql`ROLLBACK`;
+    expect((await answer).httpStatus).toBe(201);
+    await closed;
+    await expect(fetch(`${server.opsUrl}/metrics`)).rejects.toThrow();
+  });
+
+  test("asks for the metrics once for all who want them at the same time", async () => {
+    const texts: ((text: string) => void)[] = [];
+    const onRequest = createOpsRouter({
+      metricsText: () => new Promise((resolve) => texts.push(resolve)),
+      isReady: async () => true,
+      monotonicMs: systemClock.monotonicMs,
+      log: silentLog,
+      version: "0.0.0",
+    });
+    const listener = await listen({ host: "127.0.0.1", port: 0, tls: undefined, onRequest });
+    onTestFinished(() => listener.close(0));
+    const url = `http://127.0.0.1:${listener.address.port}/metrics`;
+    async function textsOf(count: number, text: string): Promise<string[]> {
+      const askedBefore = texts.length;
+      const answers = Array.from({ length: count }, async () => (await fetch(url)).text());
+      await eventually("it is asked", () => texts.length > askedBefore);
+      // Time for all of them to come.
+      await sleep(200);
+      expect(texts).toHaveLength(askedBefore + 1);
+      texts.at(-1)?.(text);
+      return Promise.all(answers);
+    }
+    expect(await textsOf(20, "first")).toEqual(Array(20).fill("first"));
+    expect(await textsOf(2, "second")).toEqual(Array(2).fill("second"));
   });
 
   test("takes no signals, and the public port has no metrics", async () => {

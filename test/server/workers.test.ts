@@ -2,21 +2,34 @@
  * Several processes on one port: they share the work, are replaced when they die, end
  * together, and their numbers add up.
  */
+import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import https from "node:https";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { isAlive } from "../../src/store/embedded/process.ts";
 import { run } from "../cli/support/run.ts";
 import { TEST_CERTIFICATE, TEST_CERTIFICATE_KEY } from "../client/support/certificate.ts";
-import { findPostmaster, makeTestDataDir, removeTestDataDir } from "../faults/support/embedded.ts";
+import {
+  findPostmaster,
+  makeTestDataDir,
+  processTree,
+  removeTestDataDir,
+} from "../faults/support/embedded.ts";
 import { postSigned, restJson } from "../faults/support/senders.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
-import { type ServerProcess, spawnServer, testServerEnv } from "../support/server.ts";
+import {
+  type ServerProcess,
+  spawnServer,
+  TEST_MASTER_KEY,
+  TEST_SECRET,
+  testServerEnv,
+} from "../support/server.ts";
 import { validSignal } from "../support/signals.ts";
 import { eventually } from "./support/eventually.ts";
 import { type Scrape, scrape } from "./support/scrape.ts";
@@ -26,6 +39,7 @@ const WORKERS = 2;
 /** So many connections all go to one of two workers once in 2^39 times. */
 const CONNECTIONS = 40;
 const REST_PATH = "/api/v1/signals";
+const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -97,6 +111,20 @@ describe("workers", () => {
       return server.logLines().filter(({ path }) => path === REST_PATH).length === CONNECTIONS;
     });
     expect(answeringPids(server)).toEqual(new Set(pids));
+  });
+
+  test("have the configuration neither in their environment nor in their command line", async () => {
+    const server = await startServer({ NODE_OPTIONS: "--max-semi-space-size=9" });
+    for (const pid of workerPids(server)) {
+      const environment = await readFile(`/proc/${pid}/environ`, "utf8");
+      const told = environment + (await readFile(`/proc/${pid}/cmdline`, "utf8"));
+      for (const secret of [TEST_MASTER_KEY, TEST_SECRET, database.url]) {
+        expect(told).not.toContain(secret);
+      }
+      // What is for Node.js itself reaches them.
+      expect(environment).toContain("--max-semi-space-size=9");
+    }
+    expect(await sendSignals(server, 4)).toEqual(Array(4).fill(201));
   });
 
   test("speak TLS", async () => {
@@ -172,6 +200,28 @@ describe("workers", () => {
     expect(code).toBe(1);
     expect(stderr).toContain(`Port ${server.port} on 127.0.0.1 is in use.`);
     expect(await sendSignals(server, 4)).toEqual(Array(4).fill(201));
+  });
+
+  test("of two servers that start at once never share a port", async () => {
+    const former = await startServer();
+    const PORT = String(former.port);
+    await former.stop();
+    const starts = await Promise.allSettled(
+      [1, 2].map(() => startServer({ PORT, OPS_PORT: "off" })),
+    );
+    const failures = starts.filter((start) => start.status === "rejected");
+    expect(failures).toHaveLength(1);
+    expect(String(failures[0]?.reason)).toContain(`Port ${PORT} on 127.0.0.1 is in use.`);
+  });
+
+  test("are not started if the operations port cannot be had", async () => {
+    const server = await startServer();
+    const OPS_PORT = new URL(String(server.opsUrl)).port;
+    const env = testServerEnv(database.url, { WORKERS: "2", OPS_PORT });
+    const { code, stdout, stderr } = await run(["serve"], { env });
+    expect(code).toBe(1);
+    expect(stderr).toContain(`Port ${OPS_PORT} on 127.0.0.1 is in use.`);
+    expect(stdout).not.toContain("worker is ready");
   });
 
   test("that cannot start stop the start, with the reason", async () => {
@@ -326,6 +376,38 @@ describe("the end", () => {
     expect(performance.now() - startMs).toBeLessThan(2_000);
     await release();
     await sent;
+  });
+
+  test("is a success though it comes before a worker that is replaced can listen to it", async () => {
+    const server = await startServer();
+    const [victim] = workerPids(server) as [number];
+    process.kill(victim, "SIGKILL");
+    await untilGone([victim]);
+    let newcomer: number | undefined;
+    await eventually("its replacement is started", async () => {
+      const [, ...workers] = await processTree(server.child.pid as number);
+      newcomer = workers.find((pid) => !workerPids(server).includes(pid));
+      return newcomer !== undefined;
+    });
+    const exitCode = server.stop("SIGTERM");
+    process.kill(newcomer as number, "SIGTERM");
+    expect(await exitCode).toBe(0);
+  });
+
+  test("is a success though it comes to all processes while they start", async () => {
+    const env = testServerEnv(database.url, { WORKERS: String(WORKERS) });
+    const child = spawn(process.execPath, [MAIN, "serve"], {
+      env: { PATH: process.env.PATH, ...env },
+      stdio: "ignore",
+      detached: true,
+    });
+    const exit = once(child, "exit");
+    const tree = () => processTree(child.pid as number);
+    await eventually("a worker is started", async () => (await tree()).length > 1);
+    const pids = await tree();
+    process.kill(-(child.pid as number), "SIGTERM");
+    expect((await exit)[0]).toBe(0);
+    await untilGone(pids);
   });
 
   test("of the first process by kill -9 is that of its workers, and the port is free", async () => {

@@ -15,15 +15,19 @@ import { note } from "../output.ts";
 export async function serve({ envFile }: { readonly envFile?: string }): Promise<void> {
   const config = readServerConfig(readEnvironment(envFile));
   // Before the start, whose last line in the log already invites signals to come.
-  const stopRequest = awaitStopRequest();
+  const stop = watchStopRequests();
   let server: RunningServer;
   try {
     server = await startServer(config);
   } catch (error) {
-    throw listenFailure(error, config) ?? storeFailure(error);
+    const failure = listenFailure(error, config) ?? storeFailure(error);
+    if (!stop.isRequested) throw failure;
+    // A signal to all processes ends workers that only begin to start, and the start fails.
+    note((failure as Error).message);
+    process.exit(EXIT_OK);
   }
   greet(server);
-  stopRequest.then(() => close(server));
+  stop.requested.then(() => close(server));
 }
 
 /** The log is for machines; a person at the terminal is told what to do next. */
@@ -60,21 +64,33 @@ function listenFailure(error: unknown, config: ServerConfig): Error | undefined 
   }
 }
 
-/** Resolves at the first signal that asks for an end; a second one ends the process. */
-function awaitStopRequest(): Promise<void> {
-  return new Promise((resolve) => {
-    let isRequested = false;
-    function onSignal(): void {
-      // Whoever asks a second time does not want to wait.
-      if (isRequested) process.exit(EXIT_FAILED);
-      isRequested = true;
-      resolve();
-    }
-    process.on("SIGINT", onSignal);
-    process.on("SIGTERM", onSignal);
-    // The terminal was closed.
-    process.on("SIGHUP", onSignal);
-  });
+/** Whether the process was asked to end. */
+interface StopRequests {
+  readonly isRequested: boolean;
+  /** Resolves at the first request. */
+  readonly requested: Promise<void>;
+}
+
+/** Watches for signals that ask for an end; a second one ends the process. */
+function watchStopRequests(): StopRequests {
+  const { promise: requested, resolve } = Promise.withResolvers<void>();
+  let isRequested = false;
+  function onSignal(): void {
+    // Whoever asks a second time does not want to wait.
+    if (isRequested) process.exit(EXIT_FAILED);
+    isRequested = true;
+    resolve();
+  }
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+  // The terminal was closed.
+  process.on("SIGHUP", onSignal);
+  return {
+    get isRequested() {
+      return isRequested;
+    },
+    requested,
+  };
 }
 
 async function close(server: RunningServer): Promise<never> {

@@ -1,0 +1,135 @@
+/**
+ * The part of the server that takes signals, put together. What a signal passes through,
+ * top-down, is the router, the authentication, the main job, and the store.
+ *
+ * Every process that takes signals has one: the only process, or each of the workers.
+ */
+import { randomUUIDv7 } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import type { AddressInfo } from "node:net";
+import type { Logger } from "pino";
+import { createBatcher, createIngest } from "../ingest/index.ts";
+import { createProducerStore, createSignalStore, type Database } from "../store/index.ts";
+import { type Authenticate, authenticateBySignature, authenticateNobody } from "./authenticate.ts";
+import { systemClock, systemTimers } from "./clock.ts";
+import type { SignalServerConfig } from "./config.ts";
+import { listen } from "./listener.ts";
+import type { ServerMetrics } from "./metrics.ts";
+import { openProducerDirectory, type ProducerDirectory } from "./producerDirectory.ts";
+import { createRateLimit } from "./rateLimit.ts";
+import { databaseReadiness } from "./readiness.ts";
+import { createRouter } from "./router.ts";
+import { createSecretBox } from "./secretBox.ts";
+import { VERSION } from "./version.ts";
+
+/** The longest that a request waits for the store. */
+const STORE_TIMEOUT_MS = 5_000;
+/** Signals in one statement. More only delays those that wait for it. */
+const BATCH_MAX_SIZE = 256;
+/** While one batch waits for its commit, the next is on its way. */
+const BATCHES_IN_FLIGHT_MAX = 2;
+/** Signals that wait: about what the database stores in a second. Beyond it, `OVERLOADED`. */
+const QUEUED_MAX = 10_000;
+const PRODUCERS_TIMEOUT_MS = 5_000;
+/** How long requests under way may take to finish when the server closes. */
+const CLOSE_GRACE_MS = 10_000;
+
+/** What {@link serveSignals} is made of. */
+export interface SignalServerParts {
+  readonly config: SignalServerConfig;
+  /** The database, with every migration. */
+  readonly database: Database;
+  readonly metrics: ServerMetrics;
+  readonly log: Logger;
+  /** What is to be closed in the end is put here. */
+  readonly parts: AsyncDisposableStack;
+}
+
+/** Takes signals from now on, in this process. @returns where. */
+export async function serveSignals({
+  config,
+  database,
+  metrics,
+  log,
+  parts,
+}: SignalServerParts): Promise<AddressInfo> {
+  const producers = createProducerStore(database);
+  const directory = await openProducerDirectory({
+    load: () => producers.loadProducers(PRODUCERS_TIMEOUT_MS),
+    box: createSecretBox(config.masterKey),
+    requireApproval: config.requireApproval,
+    onFailure: (message, error) => log.error({ err: error }, message),
+  });
+  parts.defer(() => directory.close());
+
+  const shutdown = new AbortController();
+  const { monotonicMs } = systemClock;
+  const batcher = createBatcher({
+    store: metrics.measured(createSignalStore(database)),
+    clock: systemClock,
+    timers: systemTimers,
+    maxBatchSize: BATCH_MAX_SIZE,
+    maxBatchesInFlight: BATCHES_IN_FLIGHT_MAX,
+    maxQueued: QUEUED_MAX,
+    storeTimeoutMs: STORE_TIMEOUT_MS,
+    onStoreFailure(error) {
+      metrics.storeFailed(error);
+      log.error({ err: error }, "the store failed");
+    },
+  });
+  metrics.watchQueue(() => batcher.queuedSignals);
+  parts.defer(() => batcher.close());
+  const router = createRouter({
+    authenticate: authentication(config, directory, metrics),
+    ingest: createIngest({
+      batcher,
+      newSignalId: randomUUIDv7,
+      payloadMaxBytes: config.payloadMaxBytes,
+      onResult({ producerId }, result) {
+        // Without signatures a caller may take any name, and must not make a label of it.
+        const isKnown = directory.find(producerId) !== undefined;
+        metrics.signalDone(isKnown ? producerId : undefined, result);
+      },
+    }),
+    isReady: databaseReadiness(database, monotonicMs),
+    monotonicMs,
+    log,
+    onRequestDone: metrics.requestDone,
+    version: VERSION,
+    isLoopbackOnly: !config.isSigningRequired,
+    shutdownSignal: shutdown.signal,
+  });
+  const listener = await listen({
+    host: config.host,
+    port: config.port,
+    isShared: config.isPortShared,
+    tls: config.tls && (await readTls(config.tls)),
+    onRequest: router,
+  });
+  parts.defer(async () => {
+    shutdown.abort();
+    await listener.close(CLOSE_GRACE_MS);
+  });
+  return listener.address;
+}
+
+function authentication(
+  config: SignalServerConfig,
+  directory: ProducerDirectory,
+  { authenticationFailed }: ServerMetrics,
+): Authenticate {
+  const options = {
+    directory,
+    rateLimit: createRateLimit(),
+    now: systemClock.now,
+    onFailure: authenticationFailed,
+  };
+  return config.isSigningRequired
+    ? authenticateBySignature(options)
+    : authenticateNobody({ ...options, requireApproval: config.requireApproval });
+}
+
+async function readTls({ certFile, keyFile }: NonNullable<SignalServerConfig["tls"]>) {
+  const [cert, key] = await Promise.all([readFile(certFile), readFile(keyFile)]);
+  return { cert, key };
+}
