@@ -151,9 +151,7 @@ export class DeliveryWorker {
     this.#hasWork = true;
     if (this.#isStopping) return;
     this.#endLinger?.();
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
+    this.#running ??= this.#run();
   }
 
   /** Starts no more requests. Resolves when the one under way has ended, at the latest in time. */
@@ -193,7 +191,10 @@ export class DeliveryWorker {
         }
       } while (delayMs !== undefined && !this.#isStopping);
     }
-    this.#state = "idle";
+    if (!this.#isStopping) this.#state = "idle";
+    // In the same turn as the last look for work: in a later one, a call of `wake` in between
+    // would find a run that is over, and begin none.
+    this.#running = undefined;
   }
 
   /** Ends early when the worker is stopped. */
@@ -229,6 +230,8 @@ export class DeliveryWorker {
     if (this.#unwritten.dead.length > 0) this.#write();
     if (attempt.sent.length === 0) return 0;
     const outcomes = await this.#send(attempt.sent, attempt.timeoutMs);
+    // Too late for the file. The next start sends them again, under the same keys.
+    if (this.#state === "closed") return undefined;
     const settled = attempt.sent.map((item, index) => {
       return { item, outcome: outcomes[index] ?? UNSENT };
     });

@@ -64,6 +64,8 @@ class MemoryQueue {
   readonly entries: Entry[] = [];
   readonly dead: Entry[] = [];
   settleFailure: Error | undefined;
+  /** Called after each change. */
+  settled: () => unknown = () => {};
   settleCount = 0;
   #sequence = 0;
 
@@ -92,6 +94,7 @@ class MemoryQueue {
     const kept = this.entries.filter(({ sequence }) => !removed.has(sequence));
     this.entries.splice(0, this.entries.length, ...kept);
     this.dead.push(...dead);
+    this.settled();
   }
 }
 
@@ -244,6 +247,27 @@ describe("a worker with nothing in the way", () => {
     await bench.time.advance(100);
     expect(bench.queue.entries).toEqual([]);
   });
+});
+
+describe("a signal that comes as the worker becomes idle", () => {
+  it.each(Array.from({ length: 12 }, (_, ticks) => ticks))(
+    "is delivered, %i turns after the last was written",
+    async (ticks) => {
+      const bench = new Bench();
+      let isFirst = true;
+      bench.queue.settled = async () => {
+        if (!isFirst) return;
+        isFirst = false;
+        for (let tick = 0; tick < ticks; tick++) await null;
+        bench.queue.add(["b"]);
+        bench.worker.wake();
+      };
+      await bench.deliver(["a"]);
+      await bench.time.advance(100);
+      expect(bench.sentKeys).toEqual(["a", "b"]);
+      expect(bench.queue.entries).toEqual([]);
+    },
+  );
 });
 
 describe("a failure that passes", () => {
@@ -459,6 +483,19 @@ describe("stopping", () => {
     await bench.time.advance(1_000);
     await stopped;
     expect(bench.queue.entries).toHaveLength(1);
+  });
+
+  it("leaves the file alone afterwards, also when that attempt ends at last", async () => {
+    const bench = new Bench();
+    const gate = Promise.withResolvers<void>();
+    bench.answer = (call) => gate.promise.then(() => storeAll(call));
+    await bench.deliver(["a"]);
+    const stopped = bench.worker.stop(0);
+    await bench.time.advance(1_000);
+    await stopped;
+    gate.resolve();
+    await bench.time.advance(60_000);
+    expect([bench.queue.settleCount, bench.events, bench.worker.state]).toEqual([0, [], "closed"]);
   });
 
   it("ends a wait at once", async () => {
