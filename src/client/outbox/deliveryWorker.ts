@@ -57,7 +57,7 @@ export interface OutboxTimers {
 /** Told of what happens. Nothing of it may throw. */
 export interface DeliveryObserver {
   delivered(count: number): void;
-  /** A signal became a dead letter, for the reason of the error. */
+  /** A signal became a dead letter, on disk, for the reason of the error. */
   died(item: OutboxItem, death: Death, error: Error): void;
   /** An attempt failed and is repeated. */
   waiting(error: SignalError, delayMs: number): void;
@@ -113,12 +113,19 @@ const UNSENT: ItemOutcome = { kind: "unsent" };
 /** An item and how its attempt ended. */
 type SettledItem = { readonly item: OutboxItem; readonly outcome: ItemOutcome };
 
+/** An item that can never be delivered, and why. */
+interface DeadItem {
+  readonly item: OutboxItem;
+  readonly death: Death;
+  readonly error: Error;
+}
+
 export class DeliveryWorker {
   readonly #options: DeliveryOptions;
   readonly #abort = new AbortController();
   readonly #isolatedFailures = new Map<number, number>();
   /** Outcomes that are not on disk yet. */
-  #unwritten: { delivered: number[]; dead: Entry[] } = { delivered: [], dead: [] };
+  #unwritten: { delivered: number[]; dead: DeadItem[] } = { delivered: [], dead: [] };
   #state: DeliveryState = "idle";
   #lastError: SignalError | undefined;
   #backoff: Backoff;
@@ -351,8 +358,7 @@ export class DeliveryWorker {
 
   #bury(item: OutboxItem, error: Error): void {
     const death = deathBy(error, Number(this.#options.clock.now() / NANOS_PER_MILLISECOND));
-    this.#unwritten.dead.push({ ...item.entry, death });
-    this.#options.observer.died(item, death, error);
+    this.#unwritten.dead.push({ item, death, error });
   }
 
   #givenUp(): OutboxError {
@@ -368,21 +374,26 @@ export class DeliveryWorker {
 
   #unwrittenSequences(): number[] {
     const { delivered, dead } = this.#unwritten;
-    return [...delivered, ...dead.map(({ sequence }) => sequence)];
+    return [...delivered, ...dead.map(({ item }) => item.entry.sequence)];
   }
 
-  /** Writes outcomes. @returns whether all of them are on disk. */
+  /** Writes outcomes, and tells of dead letters then. @returns whether all of it is on disk. */
   #write(): boolean {
+    const { queue, observer } = this.#options;
     const { delivered, dead } = this.#unwritten;
     if (delivered.length + dead.length === 0) return true;
     try {
-      this.#options.queue.settle(delivered, dead);
-      this.#unwritten = { delivered: [], dead: [] };
-      return true;
+      queue.settle(
+        delivered,
+        dead.map(({ item, death }) => ({ ...item.entry, death })),
+      );
     } catch (error) {
-      this.#options.observer.failed(error);
+      observer.failed(error);
       return false;
     }
+    this.#unwritten = { delivered: [], dead: [] };
+    for (const { item, death, error } of dead) observer.died(item, death, error);
+    return true;
   }
 }
 

@@ -450,6 +450,22 @@ describe("a disk that cannot be written", () => {
     expect(bench.sentKeys).toEqual(["a", "b", "c"]);
     expect(bench.worker.state).toBe("idle");
   });
+
+  it("keeps a dead letter from being told before it is one, and then it is told once", async () => {
+    const bench = new Bench();
+    bench.queue.settleFailure = new Error("the disk is full");
+    bench.answer = ({ keys }) => keys.map((key) => refused(key, "INSTRUMENT_NOT_ALLOWED"));
+    await bench.deliver(["a"]);
+    await bench.time.advance(60_000);
+    expect(bench.events.map(([kind]) => kind)).not.toContain("died");
+    bench.queue.settleFailure = undefined;
+    await bench.time.advance(60_000);
+    expect(bench.events.filter(([kind]) => kind === "died")).toEqual([
+      ["died", "a", "INSTRUMENT_NOT_ALLOWED"],
+    ]);
+    expect(bench.deadKeys).toEqual(["a"]);
+    expect(bench.sentKeys).toEqual(["a"]);
+  });
 });
 
 describe("stopping", () => {
