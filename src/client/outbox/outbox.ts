@@ -85,7 +85,7 @@ export interface Outbox extends AsyncDisposable {
   /**
    * Waits until nothing is to be delivered. It hurries nothing: a wait for a retry goes on.
    *
-   * @param timeoutMs how long to wait at most, in milliseconds.
+   * @param timeoutMs how long to wait at most, in milliseconds; `Infinity` for as long as it takes.
    * @returns whether nothing is to be delivered; false if the time was over before, or the
    *   outbox was closed.
    */
@@ -112,6 +112,8 @@ const DRAIN_MS_DEFAULT = 5_000;
 const HOLD_DELAY_MS = 60_000;
 /** and how much longer it may be by chance, so that many producers do not come together. */
 const HOLD_JITTER = 0.2;
+/** Some 25 days: a timer of Node.js that should be longer fires at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 const NANOS_PER_MILLISECOND = 1_000_000n;
 
 /**
@@ -204,7 +206,7 @@ class FileOutbox implements Outbox {
         resolve(isEmpty);
       };
       // Unlike the others, this timer keeps the process alive: somebody waits for it.
-      const timer = setTimeout(() => end(false), timeoutMs);
+      const timer = setTimeout(() => end(false), Math.min(timeoutMs, TIMER_MS_MAX));
       this.#flushes.add(end);
     });
   }
@@ -371,7 +373,7 @@ class FileOutbox implements Outbox {
 /** The timers of the process. They do not keep it alive. */
 const timers: OutboxTimers = {
   after(milliseconds, callback) {
-    const timer = setTimeout(callback, milliseconds);
+    const timer = setTimeout(callback, Math.min(milliseconds, TIMER_MS_MAX));
     timer.unref();
     return () => clearTimeout(timer);
   },

@@ -271,6 +271,21 @@ describe("flush", () => {
     await outbox.close();
     expect(await flushed).toBe(false);
   });
+
+  it("waits without end if that is wanted, and so does a close", async () => {
+    const gate = Promise.withResolvers<void>();
+    await using server = await startTestServer({
+      service: { ingest: () => gate.promise.then(() => storedResponse()) },
+    });
+    const outbox = openOutbox({ path: outboxPath(), client: clientOf(server.url) });
+    await outbox.enqueue(SIGNAL);
+    const flushed = outbox.flush(Number.POSITIVE_INFINITY);
+    await vi.waitFor(() => expect(server.requests).toHaveLength(1));
+    const closed = outbox.close({ drainMs: Number.POSITIVE_INFINITY });
+    setTimeout(gate.resolve, 100);
+    expect(await flushed).toBe(true);
+    await closed;
+  });
 });
 
 describe("the options", () => {
