@@ -179,6 +179,7 @@ class FileOutbox implements Outbox {
     }
     this.#worker = this.#createWorker();
     this.#callOffPoll = this.#schedulePoll();
+    this.#notices.opened(this.#store.totals);
     this.#noteFill();
     this.#worker.wake();
   }

@@ -201,6 +201,35 @@ describe("an outbox", () => {
   });
 });
 
+it("tells people once when only they can mend why nothing is delivered", async () => {
+  const alerts = new RecordingAlerts();
+  const refuse = () => Promise.reject(new SignalError("UNAUTHENTICATED", "The secret is wrong."));
+  const client = { ingest: refuse, ingestBatch: refuse };
+  const outbox = openOutbox({ path: outboxPath(), client, alerts });
+  for (let n = 0; n < 3; n++) await outbox.enqueue(SIGNAL);
+  await vi.waitFor(() => expect(outbox.status().state).toBe("held"));
+  expect(alerts.sent).toEqual([
+    { kind: "delivery_held", text: expect.stringContaining("The secret is wrong.") },
+  ]);
+});
+
+it("tells people of dead letters again at each start, in case they never heard", async () => {
+  const path = outboxPath();
+  const refuse = () => Promise.reject(new SignalError("INVALID_SIGNAL", "for a test"));
+  const first = openOutbox({ path, client: { ingest: refuse, ingestBatch: refuse } });
+  await first.enqueue(SIGNAL);
+  await first.flush(5_000);
+  await first.close();
+  const alerts = new RecordingAlerts();
+  await openOutbox({ path, alerts }).close();
+  expect(alerts.sent).toEqual([
+    {
+      kind: "delivery_failed",
+      text: expect.stringContaining("(INVALID_SIGNAL: 1)"),
+    },
+  ]);
+});
+
 describe("enqueue", () => {
   it("refuses a wrong signal with every wrong field, and stores nothing", async () => {
     const outbox = openOutbox({ path: outboxPath() });
