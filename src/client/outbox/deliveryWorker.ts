@@ -19,8 +19,10 @@
  * *closed* when it was told to stop and the request under way has ended.
  *
  * A whole batch that is refused for good is halved until the signal that is to blame stands
- * alone. A signal that fails by a fault of the server again and again, while its neighbours in
- * the same batch are taken, is to blame for it and becomes a dead letter.
+ * alone. One that got no answer of the service is halved for the next attempt too: it may be
+ * too big for a proxy, or for a slow line. A signal that fails by a fault of the server again
+ * and again, while its neighbours in the same batch are taken, is to blame for it and becomes
+ * a dead letter.
  *
  * That signals were delivered is written for many of them at once, or as soon as nothing else
  * is to be done, so that it does not slow down those that come meanwhile.
@@ -297,6 +299,9 @@ export class DeliveryWorker {
       if (isFinal(error) || this.#isToBlame(item, error, settled)) this.#bury(item, error);
       else kept.push(error);
     }
+    if (settled.length > 1 && isOneError(settled) && kept.some(isPerhapsTooBig)) {
+      this.#halve(settled.length);
+    }
     this.#forget(settled);
     this.#unwritten.delivered.push(...delivered.map(({ item }) => item.entry.sequence));
     const { delivered: unwritten, dead } = this.#unwritten;
@@ -455,6 +460,11 @@ function isFinal({ reason }: SignalError): boolean {
 
 function isRefused({ outcome }: SettledItem): boolean {
   return outcome.kind === "failed" && isFinal(outcome.error);
+}
+
+/** Whether a smaller request might have had an answer. */
+function isPerhapsTooBig({ reason }: SignalError): boolean {
+  return ["UNREACHABLE", "INVALID_RESPONSE", "DEADLINE_EXCEEDED", "INTERNAL"].includes(reason);
 }
 
 /** Whether the request failed as a whole, rather than each signal by itself. */

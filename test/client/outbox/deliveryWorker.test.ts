@@ -302,6 +302,20 @@ describe("a failure that passes", () => {
     expect(bench.calls).toHaveLength(2);
   });
 
+  it.each(["INVALID_RESPONSE", "UNREACHABLE", "DEADLINE_EXCEEDED", "INTERNAL"] as const)(
+    "by %s of a batch that may be too big for what stands between is tried with a smaller one",
+    async (reason) => {
+      const bench = new Bench();
+      bench.answer = (call) => (call.keys.length > 2 ? failWith(reason)(call) : storeAll(call));
+      await bench.deliver(keys(10));
+      await bench.time.advance(300_000);
+      expect(bench.queue.entries).toEqual([]);
+      expect(bench.calls.slice(0, 4).map(({ keys }) => keys.length)).toEqual([10, 5, 3, 2]);
+      const delivered = bench.calls.filter(({ keys }) => keys.length <= 2);
+      expect(delivered.flatMap(({ keys }) => keys)).toEqual(keys(10));
+    },
+  );
+
   it("ends after giveUpAfterMs in a dead letter", async () => {
     const bench = new Bench({ giveUpAfterMs: 60_000 });
     bench.answer = failWith("OVERLOADED");
