@@ -70,7 +70,9 @@ export class OutboxNotices {
     this.#alert(
       "signal_expired",
       `The signal ${signal.side} ${signal.instrument} (key ${idempotencyKey}) expired${when} before ` +
-        "it was known to be delivered. It is not sent any more. It is kept as a dead letter.",
+        "it was known to be delivered. It is not sent any more, and kept as a dead letter. " +
+        "An attempt whose answer was lost may have stored it: look it up on the server before " +
+        "you trade by hand.",
     );
   }
 
