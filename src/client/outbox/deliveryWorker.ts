@@ -32,7 +32,7 @@
  */
 
 import type { SignalClient } from "../client.ts";
-import type { ClientClock } from "../clock.ts";
+import { type ClientClock, epochMs } from "../clock.ts";
 import type { IngestItemResult } from "../result.ts";
 import type { Backoff } from "../retry/backoff.ts";
 import { SignalError } from "../signalError.ts";
@@ -362,7 +362,7 @@ export class DeliveryWorker {
   }
 
   #bury(item: OutboxItem, error: Error): void {
-    const death = deathBy(error, Number(this.#options.clock.now() / NANOS_PER_MILLISECOND));
+    const death = deathBy(error, epochMs(this.#options.clock));
     this.#unwritten.dead.push({ item, death, error });
   }
 
@@ -401,8 +401,6 @@ export class DeliveryWorker {
     return true;
   }
 }
-
-const NANOS_PER_MILLISECOND = 1_000_000n;
 
 function toIngestItem({ entry, signal }: OutboxItem) {
   return { signal, idempotencyKey: entry.idempotencyKey };

@@ -4,7 +4,7 @@
  * crashes and outages of either side.
  */
 import { randomUUIDv7 } from "node:crypto";
-import type { ClientClock } from "../clock.ts";
+import { type ClientClock, epochMs } from "../clock.ts";
 import type { SignalErrorReason } from "../errorReason.ts";
 import type { SignalInput } from "../input.ts";
 import { createBackoff } from "../retry/backoff.ts";
@@ -23,7 +23,8 @@ export interface EnqueueOptions {
   /**
    * Names this signal for good: 1 to 128 visible ASCII characters. Defaults to a new UUIDv7,
    * which the result tells. To be able to enqueue again after a crash without sending twice,
-   * give one that follows from the decision.
+   * give one that follows from the decision, and the `signalTime` too: once the first was
+   * delivered, the same key with another time is another content.
    */
   readonly idempotencyKey?: string | undefined;
 }
@@ -114,7 +115,6 @@ const HOLD_DELAY_MS = 60_000;
 const HOLD_JITTER = 0.2;
 /** Some 25 days: a timer of Node.js that should be longer fires at once. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
-const NANOS_PER_MILLISECOND = 1_000_000n;
 
 /**
  * Opens an outbox, and begins to deliver what is in its file.
@@ -167,7 +167,7 @@ class FileOutbox implements Outbox {
     this.#store = new OutboxStore({
       path,
       bounds: { maxSignals, maxBytes },
-      nowMs: () => this.#nowMs(),
+      nowMs: () => epochMs(this.#clock),
       onIncident: (incident) => this.#notices.incident(incident),
     });
     try {
@@ -359,15 +359,11 @@ class FileOutbox implements Outbox {
     if (this.#worker.state === "closed" || this.#store.totals.pendingCount === 0) return 0;
     try {
       const oldest = this.#store.oldest();
-      return oldest === undefined ? 0 : Math.max(0, this.#nowMs() - oldest.enqueuedMs);
+      return oldest === undefined ? 0 : Math.max(0, epochMs(this.#clock) - oldest.enqueuedMs);
     } catch (error) {
       this.#notices.failed(error);
       return 0;
     }
-  }
-
-  #nowMs(): number {
-    return Number(this.#clock.now() / NANOS_PER_MILLISECOND);
   }
 }
 
