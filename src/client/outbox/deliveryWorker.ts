@@ -431,7 +431,8 @@ function outcomesOfFailure(count: number, error: SignalError): ItemOutcome[] {
   const outcomes = new Array<ItemOutcome>(count).fill({ kind: "failed", error });
   if (count === 1) return outcomes;
   const wrong = Map.groupBy(error.violations, ({ field }) => placeOf(field));
-  if (wrong.size === 0 || wrong.has(undefined)) return outcomes;
+  const isPlaceOfOne = (place: number | undefined) => place !== undefined && place < count;
+  if (wrong.size === 0 || ![...wrong.keys()].every(isPlaceOfOne)) return outcomes;
   return outcomes.map((_, index) => {
     const violations = wrong.get(index)?.map(withoutPlace);
     if (violations === undefined) return UNSENT;

@@ -404,6 +404,19 @@ describe("a refusal for good", () => {
     expect(bench.calls.at(-1)?.atMs).toBe(0);
   });
 
+  it("that names a place that was not sent concerns all, and makes no endless loop", async () => {
+    const bench = new Bench();
+    const violations = [{ field: "requests[7].signal.side", description: "is wrong" }];
+    bench.answer = (call) => {
+      if (bench.calls.length > 20) throw new Error("endless");
+      return failWith("INVALID_SIGNAL", { violations })(call);
+    };
+    await bench.deliver(keys(2));
+    await bench.time.advance(100);
+    expect(bench.deadKeys).toEqual(["k0", "k1"]);
+    expect(bench.calls).toHaveLength(3);
+  });
+
   it("is what a fault of the server becomes that hits one signal again and again", async () => {
     const bench = new Bench();
     bench.answer = ({ keys }) =>
