@@ -13,6 +13,7 @@ import {
 import { type Connection, createConnection } from "./connection.ts";
 import { CorrectedClock } from "./correctedClock.ts";
 import { type Delivery, type DeliveryOptions, deliver } from "./delivery.ts";
+import { guardedLogger } from "./guardedLogger.ts";
 import type { SignalInput } from "./input.ts";
 import {
   type DisabledClientOptions,
@@ -35,7 +36,6 @@ import { TIMEOUT_MS_MAX } from "./settings.ts";
 import { SignalError } from "./signalError.ts";
 import { CallReport, type ReportOptions } from "./telemetry/callReport.ts";
 import { CircuitReport } from "./telemetry/circuitReport.ts";
-import { guardedLogger } from "./telemetry/guardedLogger.ts";
 import { createClientMetrics } from "./telemetry/metrics.ts";
 
 /** What a server takes for a batch, in bytes. */

@@ -3,6 +3,8 @@
  */
 import type { Instant } from "../signal/index.ts";
 
+const NANOS_PER_MILLISECOND = 1_000_000n;
+
 /** Where the client takes the time from: for signatures, and for signals without one. */
 export interface ClientClock {
   /** The wall clock. It may jump. */
@@ -11,8 +13,13 @@ export interface ClientClock {
 
 /** The clock of this machine, to the millisecond. */
 export const systemClock: ClientClock = {
-  now: () => BigInt(Date.now()) * 1_000_000n,
+  now: () => BigInt(Date.now()) * NANOS_PER_MILLISECOND,
 };
+
+/** What a clock shows, in whole milliseconds since 1970, as `Date` counts. */
+export function epochMs(clock: ClientClock): number {
+  return Number(clock.now() / NANOS_PER_MILLISECOND);
+}
 
 /**
  * Milliseconds since some moment in the past, for deadlines and durations: unlike the wall

@@ -65,7 +65,7 @@ const disabledVariables = variables.partial({
  * | `HMAC_PRODUCER_SECRET` | the producer's secret, at least 16 bytes | required if enabled |
  * | `PRODUCER_ID` | the producer | the host's name |
  * | `OUTBOUND_SERVER_URL` | https, or http to this machine | required if enabled |
- * | `OUTBOUND_TIMEOUT_SECONDS` | how long a call may take, 5 to 300 | 30 |
+ * | `OUTBOUND_TIMEOUT_SECONDS` | how long each attempt may take, 5 to 300 | 30 |
  * | `OUTBOUND_MAX_BODY_SIZE` | greatest request of one signal, 1024 to 10485760 bytes | 65536 |
  *
  * @throws ConfigError naming every wrong variable, but never the value of one.

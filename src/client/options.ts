@@ -15,6 +15,7 @@ import {
   MAX_BODY_BYTES_DEFAULT,
   MAX_BODY_BYTES_MAX,
   MAX_BODY_BYTES_MIN,
+  objectWith,
   problemsOf,
   producerId,
   secret,
@@ -185,19 +186,6 @@ const schema = z.strictObject({
 
 /** Without the need to say where to send, but what is said must still be right. */
 const disabledSchema = schema.partial({ serverUrl: true, producerId: true, secret: true });
-
-/** Somebody else's object, judged by the methods that are called. */
-function objectWith<T extends object>(...methods: readonly (keyof T & string)[]) {
-  const hasMethods = (value: unknown) =>
-    typeof value === "object" &&
-    value !== null &&
-    methods.every((method) => typeof (value as Record<string, unknown>)[method] === "function");
-  const named = methods.map((method) => `${method}()`).join(", ");
-  return z.custom<T>(
-    hasMethods,
-    `must be an object with ${methods.length === 1 ? "a method" : "the methods"} ${named}`,
-  );
-}
 
 /**
  * Completes the options of a client.

@@ -66,6 +66,19 @@ export function flag() {
   return z.boolean("must be true or false");
 }
 
+/** Somebody else's object, judged by the methods that are called. */
+export function objectWith<T extends object>(...methods: readonly (keyof T & string)[]) {
+  const hasMethods = (value: unknown) =>
+    typeof value === "object" &&
+    value !== null &&
+    methods.every((method) => typeof (value as Record<string, unknown>)[method] === "function");
+  const named = methods.map((method) => `${method}()`).join(", ");
+  return z.custom<T>(
+    hasMethods,
+    `must be an object with ${methods.length === 1 ? "a method" : "the methods"} ${named}`,
+  );
+}
+
 /** A group of options, each with a default, that `false` switches off as a whole. */
 export function switchable<Group extends z.ZodType>(group: Group) {
   const judge = (value: unknown, context: z.RefinementCtx): z.output<Group> | false => {

@@ -1,7 +1,7 @@
 /** Sends a test alert over every channel and prints what became of it. */
 import type { Alert, AlertSink } from "../../client/alerts/alert.ts";
 import { createSinks } from "../../client/alerts/alerts.ts";
-import { systemClock } from "../../client/clock.ts";
+import { epochMs, systemClock } from "../../client/clock.ts";
 import { AlertError, alertOptionsFromEnv, ConfigError } from "../../client/index.ts";
 import { usageError } from "../cliError.ts";
 import { type Environment, readEnvironment } from "../environment.ts";
@@ -16,7 +16,6 @@ export interface AlertTestOptions {
 }
 
 const TEXT = "This is a test. Alerts of this machine's bots will reach you here.";
-const NANOS_PER_MILLISECOND = 1_000_000n;
 
 /** What became of the alert on one channel. */
 interface Report {
@@ -27,7 +26,7 @@ interface Report {
 /** @throws CliError if the configuration is wrong, or names no channel. */
 export async function testAlerts({ envFile, json }: AlertTestOptions): Promise<void> {
   const sinks = configuredSinks(readEnvironment(envFile));
-  const time = new Date(Number(systemClock.now() / NANOS_PER_MILLISECOND));
+  const time = new Date(epochMs(systemClock));
   const alert: Alert = { kind: "owner", text: TEXT, time };
   const reports = await Promise.all(sinks.map((sink) => report(sink, alert)));
   for (const { channel, error } of reports) {

@@ -1,6 +1,6 @@
 /** Reads and changes an outbox file for a person. */
 import { existsSync } from "node:fs";
-import { systemClock } from "../../client/clock.ts";
+import { epochMs, systemClock } from "../../client/clock.ts";
 import { OutboxDamagedError, OutboxError } from "../../client/outbox/outboxError.ts";
 import { deadCount, type EntryTable, OutboxFile } from "../../client/outbox/outboxFile.ts";
 import type { Entry } from "../../client/outbox/record.ts";
@@ -34,7 +34,6 @@ export interface ChangeOptions extends FileOptions {
 const LIMIT_DEFAULT = 100;
 /** Few enough that a producer at work is held up for a millisecond only. */
 const PAGE_SIZE = 200;
-const NANOS_PER_MILLISECOND = 1_000_000n;
 
 /** `countersign outbox status`. */
 export async function showStatus({ file, json }: FileOptions): Promise<void> {
@@ -42,7 +41,8 @@ export async function showStatus({ file, json }: FileOptions): Promise<void> {
     outbox.refresh();
     return { totals: outbox.totals, oldest: outbox.oldest() };
   });
-  const ageMs = oldest === undefined ? undefined : Math.max(0, nowMs() - oldest.enqueuedMs);
+  const ageMs =
+    oldest === undefined ? undefined : Math.max(0, epochMs(systemClock) - oldest.enqueuedMs);
   const deadByReason = Object.fromEntries(totals.deadByReason);
   if (json === true) {
     await writeJson({
@@ -86,7 +86,7 @@ export async function exportSignals({ file, dead }: ExportOptions): Promise<void
 /** `countersign outbox retry`. */
 export async function retry(keys: readonly string[], options: ChangeOptions): Promise<void> {
   const chosen = chosenKeys(keys, options);
-  const changed = withFile(options.file, (outbox) => outbox.retry(chosen, nowMs()));
+  const changed = withFile(options.file, (outbox) => outbox.retry(chosen, epochMs(systemClock)));
   await reportChange(chosen, changed, "will be delivered");
 }
 
@@ -176,8 +176,4 @@ function damaged(path: string, fault: string): Error {
 
 function tableOf(dead: boolean | undefined): EntryTable {
   return dead === true ? "dead" : "pending";
-}
-
-function nowMs(): number {
-  return Number(systemClock.now() / NANOS_PER_MILLISECOND);
 }

@@ -9,6 +9,8 @@ export type AlertKind =
   | "delivery_failed"
   /** A signal passed its `expire_time` before it could be delivered. It was not sent. */
   | "signal_expired"
+  /** The outbox can deliver nothing until a person mends the cause. All signals are kept. */
+  | "delivery_held"
   /** The outbox is more than 80 % full. */
   | "outbox_filling"
   /** The outbox file was damaged, deleted or could not be written. */

@@ -14,8 +14,9 @@
  */
 import { z } from "zod";
 import type { ClientLogger } from "../clientLogger.ts";
-import { type ClientClock, systemClock } from "../clock.ts";
+import { type ClientClock, epochMs, systemClock } from "../clock.ts";
 import { ConfigError } from "../configError.ts";
+import { guardedLogger } from "../guardedLogger.ts";
 import type { SignalInput } from "../input.ts";
 import { problemsOf, wholeNumber } from "../settings.ts";
 import type { Alert, AlertKind, AlertSink, Alerts } from "./alert.ts";
@@ -73,7 +74,6 @@ const timing = z.object({
 
 /** What is kept of a text in memory, in UTF-16 units. */
 const TEXT_MAX_UNITS = 10_000;
-const NANOS_PER_MILLISECOND = 1_000_000n;
 
 /**
  * Makes the alerts of a process: over the log always, and over each channel that is given.
@@ -90,7 +90,7 @@ export function createAlerts(options: AlertOptions): Alerts {
   const judged = timing.safeParse(options);
   if (!judged.success) throw new ConfigError(problemsOf(judged.error));
   const { clock = systemClock } = options;
-  const logger = harmless(options.logger);
+  const logger = guardedLogger(options.logger);
   const sinks = [createLogSink(logger), ...createSinks(options)];
   return new ThrottledAlerts({ ...judged.data, logger, clock, sinks });
 }
@@ -204,18 +204,6 @@ class ThrottledAlerts implements Alerts {
   }
 
   #now(): Date {
-    return new Date(Number(this.#options.clock.now() / NANOS_PER_MILLISECOND));
+    return new Date(epochMs(this.#options.clock));
   }
-}
-
-/** A logger that never throws: when the log itself fails, there is nobody left to tell. */
-function harmless(logger: ClientLogger): ClientLogger {
-  const guard = (level: keyof ClientLogger) => (facts: object, message: string) => {
-    try {
-      logger[level](facts, message);
-    } catch {
-      // See above.
-    }
-  };
-  return { info: guard("info"), warn: guard("warn"), error: guard("error") };
 }

@@ -8,6 +8,7 @@ import { TITLE_BY_KIND } from "./titles.ts";
 const LEVEL_BY_KIND: Readonly<Record<AlertKind, keyof ClientLogger>> = {
   delivery_failed: "error",
   signal_expired: "error",
+  delivery_held: "error",
   outbox_filling: "warn",
   outbox_damaged: "error",
   circuit_opened: "warn",

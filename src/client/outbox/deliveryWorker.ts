@@ -19,8 +19,10 @@
  * *closed* when it was told to stop and the request under way has ended.
  *
  * A whole batch that is refused for good is halved until the signal that is to blame stands
- * alone. A signal that fails by a fault of the server again and again, while its neighbours in
- * the same batch are taken, is to blame for it and becomes a dead letter.
+ * alone. One that got no answer of the service is halved for the next attempt too: it may be
+ * too big for a proxy, or for a slow line. A signal that fails by a fault of the server again
+ * and again, while its neighbours in the same batch are taken, is to blame for it and becomes
+ * a dead letter.
  *
  * That signals were delivered is written for many of them at once, or as soon as nothing else
  * is to be done, so that it does not slow down those that come meanwhile.
@@ -30,13 +32,13 @@
  */
 
 import type { SignalClient } from "../client.ts";
-import type { ClientClock } from "../clock.ts";
-import type { IngestItemResult } from "../result.ts";
+import { type ClientClock, epochMs } from "../clock.ts";
 import type { Backoff } from "../retry/backoff.ts";
 import { SignalError } from "../signalError.ts";
 import { type AttemptLimits, planAttempt } from "./attempt.ts";
 import { itemOf, type OutboxItem } from "./item.ts";
 import { OutboxError } from "./outboxError.ts";
+import { type ItemOutcome, outcomeOf, outcomesOfFailure, UNSENT } from "./outcome.ts";
 import { dispositionOf } from "./policy.ts";
 import type { Death, Entry } from "./record.ts";
 
@@ -57,7 +59,7 @@ export interface OutboxTimers {
 /** Told of what happens. Nothing of it may throw. */
 export interface DeliveryObserver {
   delivered(count: number): void;
-  /** A signal became a dead letter, for the reason of the error. */
+  /** A signal became a dead letter, on disk, for the reason of the error. */
   died(item: OutboxItem, death: Death, error: Error): void;
   /** An attempt failed and is repeated. */
   waiting(error: SignalError, delayMs: number): void;
@@ -101,24 +103,22 @@ const UNWRITTEN_MAX = 64;
 /** and for how long, when there is nothing else to do. */
 const LINGER_MS = 25;
 
-/** How an attempt ended for one signal. */
-type ItemOutcome =
-  | { readonly kind: "delivered" }
-  | { readonly kind: "failed"; readonly error: SignalError }
-  /** It was not sent, because a neighbour was wrong. */
-  | { readonly kind: "unsent" };
-
-const UNSENT: ItemOutcome = { kind: "unsent" };
-
 /** An item and how its attempt ended. */
 type SettledItem = { readonly item: OutboxItem; readonly outcome: ItemOutcome };
+
+/** An item that can never be delivered, and why. */
+interface DeadItem {
+  readonly item: OutboxItem;
+  readonly death: Death;
+  readonly error: Error;
+}
 
 export class DeliveryWorker {
   readonly #options: DeliveryOptions;
   readonly #abort = new AbortController();
   readonly #isolatedFailures = new Map<number, number>();
   /** Outcomes that are not on disk yet. */
-  #unwritten: { delivered: number[]; dead: Entry[] } = { delivered: [], dead: [] };
+  #unwritten: { delivered: number[]; dead: DeadItem[] } = { delivered: [], dead: [] };
   #state: DeliveryState = "idle";
   #lastError: SignalError | undefined;
   #backoff: Backoff;
@@ -151,9 +151,7 @@ export class DeliveryWorker {
     this.#hasWork = true;
     if (this.#isStopping) return;
     this.#endLinger?.();
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
+    this.#running ??= this.#run();
   }
 
   /** Starts no more requests. Resolves when the one under way has ended, at the latest in time. */
@@ -193,7 +191,10 @@ export class DeliveryWorker {
         }
       } while (delayMs !== undefined && !this.#isStopping);
     }
-    this.#state = "idle";
+    if (!this.#isStopping) this.#state = "idle";
+    // In the same turn as the last look for work: in a later one, a call of `wake` in between
+    // would find a run that is over, and begin none.
+    this.#running = undefined;
   }
 
   /** Ends early when the worker is stopped. */
@@ -229,6 +230,8 @@ export class DeliveryWorker {
     if (this.#unwritten.dead.length > 0) this.#write();
     if (attempt.sent.length === 0) return 0;
     const outcomes = await this.#send(attempt.sent, attempt.timeoutMs);
+    // Too late for the file. The next start sends them again, under the same keys.
+    if (this.#state === "closed") return undefined;
     const settled = attempt.sent.map((item, index) => {
       return { item, outcome: outcomes[index] ?? UNSENT };
     });
@@ -286,6 +289,9 @@ export class DeliveryWorker {
       const { error } = outcome;
       if (isFinal(error) || this.#isToBlame(item, error, settled)) this.#bury(item, error);
       else kept.push(error);
+    }
+    if (settled.length > 1 && isOneError(settled) && kept.some(isPerhapsTooBig)) {
+      this.#halve(settled.length);
     }
     this.#forget(settled);
     this.#unwritten.delivered.push(...delivered.map(({ item }) => item.entry.sequence));
@@ -347,9 +353,8 @@ export class DeliveryWorker {
   }
 
   #bury(item: OutboxItem, error: Error): void {
-    const death = deathBy(error, Number(this.#options.clock.now() / NANOS_PER_MILLISECOND));
-    this.#unwritten.dead.push({ ...item.entry, death });
-    this.#options.observer.died(item, death, error);
+    const death = deathBy(error, epochMs(this.#options.clock));
+    this.#unwritten.dead.push({ item, death, error });
   }
 
   #givenUp(): OutboxError {
@@ -365,73 +370,31 @@ export class DeliveryWorker {
 
   #unwrittenSequences(): number[] {
     const { delivered, dead } = this.#unwritten;
-    return [...delivered, ...dead.map(({ sequence }) => sequence)];
+    return [...delivered, ...dead.map(({ item }) => item.entry.sequence)];
   }
 
-  /** Writes outcomes. @returns whether all of them are on disk. */
+  /** Writes outcomes, and tells of dead letters then. @returns whether all of it is on disk. */
   #write(): boolean {
+    const { queue, observer } = this.#options;
     const { delivered, dead } = this.#unwritten;
     if (delivered.length + dead.length === 0) return true;
     try {
-      this.#options.queue.settle(delivered, dead);
-      this.#unwritten = { delivered: [], dead: [] };
-      return true;
+      queue.settle(
+        delivered,
+        dead.map(({ item, death }) => ({ ...item.entry, death })),
+      );
     } catch (error) {
-      this.#options.observer.failed(error);
+      observer.failed(error);
       return false;
     }
+    this.#unwritten = { delivered: [], dead: [] };
+    for (const { item, death, error } of dead) observer.died(item, death, error);
+    return true;
   }
 }
-
-const NANOS_PER_MILLISECOND = 1_000_000n;
 
 function toIngestItem({ entry, signal }: OutboxItem) {
   return { signal, idempotencyKey: entry.idempotencyKey };
-}
-
-/** What the client's result for one signal means. */
-function outcomeOf(result: IngestItemResult): ItemOutcome {
-  if (result.outcome === "stored" || result.outcome === "duplicate") return { kind: "delivered" };
-  if (result.outcome === "refused") {
-    const violations = result.violations.map(withoutPlace);
-    return {
-      kind: "failed",
-      error: new SignalError(result.reason, result.message, { violations }),
-    };
-  }
-  // The client is switched off. Nothing is lost: it stays here until it is switched on.
-  return { kind: "failed", error: new SignalError("UNKNOWN", SWITCHED_OFF) };
-}
-
-const SWITCHED_OFF =
-  "The client is switched off (HMAC_PRODUCER_ENABLED=false). The signals stay in the outbox.";
-
-/**
- * A request that failed as a whole fails for each signal in it; but if the client or the server
- * names the places that are wrong, only for those.
- */
-function outcomesOfFailure(count: number, error: SignalError): ItemOutcome[] {
-  const outcomes = new Array<ItemOutcome>(count).fill({ kind: "failed", error });
-  if (count === 1) return outcomes;
-  const wrong = Map.groupBy(error.violations, ({ field }) => placeOf(field));
-  if (wrong.size === 0 || wrong.has(undefined)) return outcomes;
-  return outcomes.map((_, index) => {
-    const violations = wrong.get(index)?.map(withoutPlace);
-    if (violations === undefined) return UNSENT;
-    const listed = violations.map(({ field, description }) => `${field} ${description}`).join("; ");
-    return { kind: "failed", error: new SignalError(error.reason, `${listed}.`, { violations }) };
-  });
-}
-
-const PLACE = /^requests\[(\d+)\]\.?/;
-
-function placeOf(field: string): number | undefined {
-  const place = PLACE.exec(field)?.[1];
-  return place === undefined ? undefined : Number(place);
-}
-
-function withoutPlace<T extends { readonly field: string }>(violation: T): T {
-  return { ...violation, field: violation.field.replace(PLACE, "") };
 }
 
 function isFinal({ reason }: SignalError): boolean {
@@ -441,6 +404,11 @@ function isFinal({ reason }: SignalError): boolean {
 
 function isRefused({ outcome }: SettledItem): boolean {
   return outcome.kind === "failed" && isFinal(outcome.error);
+}
+
+/** Whether a smaller request might have had an answer. */
+function isPerhapsTooBig({ reason }: SignalError): boolean {
+  return ["UNREACHABLE", "INVALID_RESPONSE", "DEADLINE_EXCEEDED", "INTERNAL"].includes(reason);
 }
 
 /** Whether the request failed as a whole, rather than each signal by itself. */

@@ -8,6 +8,7 @@ import type { AlertKind, Alerts } from "../alerts/alert.ts";
 import type { ClientLogger } from "../clientLogger.ts";
 import type { SignalError } from "../signalError.ts";
 import type { OutboxItem } from "./item.ts";
+import type { Totals } from "./outboxFile.ts";
 import type { FileIncident } from "./outboxStore.ts";
 import type { Death } from "./record.ts";
 
@@ -38,6 +39,21 @@ export class OutboxNotices {
     this.#alerts = alerts;
   }
 
+  /**
+   * The file was opened. People hear again of its dead letters: who was to tell them may have
+   * been killed before the alert was sent.
+   */
+  opened({ deadByReason }: Totals): void {
+    if (deadByReason.size === 0) return;
+    const reasons = [...deadByReason].map(([reason, each]) => `${reason}: ${each}`).join(", ");
+    this.#log("warn", { reasons }, "outbox: holds dead letters from before");
+    this.#alert(
+      "delivery_failed",
+      `The outbox ${this.#path} holds dead letters from before this start (${reasons}). ` +
+        'Look at them with "countersign outbox list --dead", then retry or drop them.',
+    );
+  }
+
   delivered(count: number): void {
     this.#log("info", { count }, "outbox: signals delivered");
   }
@@ -54,7 +70,9 @@ export class OutboxNotices {
     this.#alert(
       "signal_expired",
       `The signal ${signal.side} ${signal.instrument} (key ${idempotencyKey}) expired${when} before ` +
-        "it was known to be delivered. It is not sent any more. It is kept as a dead letter.",
+        "it was known to be delivered. It is not sent any more, and kept as a dead letter. " +
+        "An attempt whose answer was lost may have stored it: look it up on the server before " +
+        "you trade by hand.",
     );
   }
 
@@ -68,11 +86,10 @@ export class OutboxNotices {
 
   held({ reason, message }: SignalError): void {
     this.#log("error", { reason, err: message }, "outbox: held until a person mends the cause");
-    this.#quietly(() =>
-      this.#alerts?.sendOwnerAlert(
-        `The outbox ${this.#path} cannot deliver anything until you mend the cause: ${message} ` +
-          "All signals are kept, and it tries once a minute.",
-      ),
+    this.#alert(
+      "delivery_held",
+      `The outbox ${this.#path} cannot deliver anything until you mend the cause: ${message} ` +
+        "All signals are kept, and it tries about once a minute.",
     );
   }
 

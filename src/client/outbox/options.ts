@@ -13,6 +13,7 @@ import {
   MAX_BODY_BYTES_DEFAULT,
   MAX_BODY_BYTES_MAX,
   MAX_BODY_BYTES_MIN,
+  objectWith,
   problemsOf,
   TIMEOUT_MS_DEFAULT,
   TIMEOUT_MS_MAX,
@@ -84,15 +85,6 @@ export interface OutboxOptions {
 
 const MS_PER_DAY = 86_400_000;
 
-/** An object with these methods: all that can be judged of what a caller implements. */
-function objectWith<T>(...methods: readonly string[]) {
-  const rule = `must be an object with ${methods.map((name) => `${name}()`).join(", ")}`;
-  return z.custom<T>((value) => {
-    if (typeof value !== "object" || value === null) return false;
-    return methods.every((name) => typeof Reflect.get(value, name) === "function");
-  }, rule);
-}
-
 const schema = z.strictObject({
   path: z.string("must be the path of a file").min(1, "must be the path of a file"),
   client: objectWith<OutboxOptions["client"]>("ingest", "ingestBatch"),
@@ -103,7 +95,7 @@ const schema = z.strictObject({
   timeoutMs: wholeNumber(1, TIMEOUT_MS_MAX).default(TIMEOUT_MS_DEFAULT),
   retry: z.unknown().optional(),
   maxBodyBytes: wholeNumber(MAX_BODY_BYTES_MIN, MAX_BODY_BYTES_MAX).default(MAX_BODY_BYTES_DEFAULT),
-  alerts: objectWith<Alerts>("send", "sendOwnerAlert", "sendSignalDeliveryError").optional(),
+  alerts: objectWith<Alerts>("send", "sendSignalDeliveryError").optional(),
   logger: objectWith<ClientLogger>("info", "warn", "error").optional(),
   registry: objectWith<Registry>("registerMetric", "getSingleMetric").optional(),
   clock: objectWith<ClientClock>("now").default(() => systemClock),

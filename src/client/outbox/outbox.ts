@@ -4,7 +4,7 @@
  * crashes and outages of either side.
  */
 import { randomUUIDv7 } from "node:crypto";
-import type { ClientClock } from "../clock.ts";
+import { type ClientClock, epochMs } from "../clock.ts";
 import type { SignalErrorReason } from "../errorReason.ts";
 import type { SignalInput } from "../input.ts";
 import { createBackoff } from "../retry/backoff.ts";
@@ -23,7 +23,8 @@ export interface EnqueueOptions {
   /**
    * Names this signal for good: 1 to 128 visible ASCII characters. Defaults to a new UUIDv7,
    * which the result tells. To be able to enqueue again after a crash without sending twice,
-   * give one that follows from the decision.
+   * give one that follows from the decision, and the `signalTime` too: once the first was
+   * delivered, the same key with another time is another content.
    */
   readonly idempotencyKey?: string | undefined;
 }
@@ -85,7 +86,7 @@ export interface Outbox extends AsyncDisposable {
   /**
    * Waits until nothing is to be delivered. It hurries nothing: a wait for a retry goes on.
    *
-   * @param timeoutMs how long to wait at most, in milliseconds.
+   * @param timeoutMs how long to wait at most, in milliseconds; `Infinity` for as long as it takes.
    * @returns whether nothing is to be delivered; false if the time was over before, or the
    *   outbox was closed.
    */
@@ -112,7 +113,8 @@ const DRAIN_MS_DEFAULT = 5_000;
 const HOLD_DELAY_MS = 60_000;
 /** and how much longer it may be by chance, so that many producers do not come together. */
 const HOLD_JITTER = 0.2;
-const NANOS_PER_MILLISECOND = 1_000_000n;
+/** Some 25 days: a timer of Node.js that should be longer fires at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 
 /**
  * Opens an outbox, and begins to deliver what is in its file.
@@ -165,7 +167,7 @@ class FileOutbox implements Outbox {
     this.#store = new OutboxStore({
       path,
       bounds: { maxSignals, maxBytes },
-      nowMs: () => this.#nowMs(),
+      nowMs: () => epochMs(this.#clock),
       onIncident: (incident) => this.#notices.incident(incident),
     });
     try {
@@ -177,6 +179,7 @@ class FileOutbox implements Outbox {
     }
     this.#worker = this.#createWorker();
     this.#callOffPoll = this.#schedulePoll();
+    this.#notices.opened(this.#store.totals);
     this.#noteFill();
     this.#worker.wake();
   }
@@ -204,7 +207,7 @@ class FileOutbox implements Outbox {
         resolve(isEmpty);
       };
       // Unlike the others, this timer keeps the process alive: somebody waits for it.
-      const timer = setTimeout(() => end(false), timeoutMs);
+      const timer = setTimeout(() => end(false), Math.min(timeoutMs, TIMER_MS_MAX));
       this.#flushes.add(end);
     });
   }
@@ -356,22 +359,18 @@ class FileOutbox implements Outbox {
     if (this.#worker.state === "closed" || this.#store.totals.pendingCount === 0) return 0;
     try {
       const oldest = this.#store.oldest();
-      return oldest === undefined ? 0 : Math.max(0, this.#nowMs() - oldest.enqueuedMs);
+      return oldest === undefined ? 0 : Math.max(0, epochMs(this.#clock) - oldest.enqueuedMs);
     } catch (error) {
       this.#notices.failed(error);
       return 0;
     }
-  }
-
-  #nowMs(): number {
-    return Number(this.#clock.now() / NANOS_PER_MILLISECOND);
   }
 }
 
 /** The timers of the process. They do not keep it alive. */
 const timers: OutboxTimers = {
   after(milliseconds, callback) {
-    const timer = setTimeout(callback, milliseconds);
+    const timer = setTimeout(callback, Math.min(milliseconds, TIMER_MS_MAX));
     timer.unref();
     return () => clearTimeout(timer);
   },

@@ -36,8 +36,8 @@ const JOURNAL_MAX_BYTES = 1_048_576;
 /** Room that a new file takes at once, so that a full disk does not hinder removals. */
 const RESERVED_PAGES = 16;
 
+const JOURNAL_MODE = "PRAGMA journal_mode = PERSIST";
 const PRAGMAS = `
-  PRAGMA journal_mode = PERSIST;
   PRAGMA journal_size_limit = ${JOURNAL_MAX_BYTES};
   PRAGMA synchronous = FULL;
   PRAGMA secure_delete = ON;
@@ -104,6 +104,8 @@ export class OutboxFile {
     try {
       this.#dataVersion = this.#guard(() => {
         this.#database.exec(PRAGMAS);
+        // A file with a write-ahead log is no outbox. This would change it for everybody.
+        if (!this.#hasWriteAheadLog) this.#database.exec(JOURNAL_MODE);
         return this.#database.prepare("PRAGMA data_version");
       });
     } catch (error) {
@@ -120,7 +122,9 @@ export class OutboxFile {
       closeSync(openSync(path, "wx", 0o600));
       const database = new DatabaseSync(path, DATABASE_OPTIONS);
       try {
-        database.exec(`PRAGMA page_size = ${PAGE_BYTES}; PRAGMA encoding = 'UTF-8'; ${PRAGMAS}`);
+        database.exec(
+          `PRAGMA page_size = ${PAGE_BYTES}; PRAGMA encoding = 'UTF-8'; ${JOURNAL_MODE}; ${PRAGMAS}`,
+        );
         database.exec(Object.values(TABLES).join(";"));
         reserveRoom(database);
         fill(database, entries, progress);
@@ -157,6 +161,10 @@ export class OutboxFile {
   get isForeign(): boolean {
     const tables = this.#all("SELECT name FROM sqlite_schema WHERE type = 'table'");
     return tables.length > 0 && tables.every(({ name }) => !Object.hasOwn(TABLES, String(name)));
+  }
+
+  get #hasWriteAheadLog(): boolean {
+    return this.#all("PRAGMA journal_mode")[0]?.journal_mode === "wal";
   }
 
   get totals(): Totals {
@@ -352,6 +360,7 @@ export class OutboxFile {
   #structuralFault(): string | undefined {
     const [verdict] = this.#all("PRAGMA integrity_check(1)");
     if (verdict?.integrity_check !== "ok") return `SQLite finds: ${verdict?.integrity_check}`;
+    if (this.#hasWriteAheadLog) return "it has a write-ahead log, as an outbox never has";
     const schema = this.#all("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name");
     const found = schema.map(({ sql }) => sql).join(";");
     const expected = Object.entries(TABLES)

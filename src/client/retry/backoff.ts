@@ -5,6 +5,7 @@
 import { monotonicMs } from "../clock.ts";
 import { SignalError } from "../signalError.ts";
 import {
+  DELAY_MS_MAX,
   type ResolvedRetryOptions,
   type RetryOptions,
   resolveRetryOptions,
@@ -53,7 +54,8 @@ export interface Backoff {
  *
  * - The first broken connection (`UNREACHABLE`) that names no delay is followed by an attempt at once.
  * - Then the waits grow exponentially up to their cap, each shortened by chance.
- * - A delay that the server named is waited for at least, however long.
+ * - A delay that the server named is waited for at least, up to an hour: what stands between
+ *   may name any number, and whoever waits for days might as well be stopped.
  * - An open circuit (`CIRCUIT_OPEN`) is waited for without using up a retry, since nothing
  *   was sent.
  *
@@ -113,7 +115,7 @@ export function exponentialDelayMs(
   return Math.round(wholeMs * (1 - jitter * chance));
 }
 
-/** Never shorter: earlier than the server said would be too early. */
+/** Never shorter, up to the longest wait: earlier than the server said would be too early. */
 function lengthened(namedMs: number, jitter: number, chance: number): number {
-  return Math.ceil(namedMs * (1 + jitter * chance));
+  return Math.min(Math.ceil(namedMs * (1 + jitter * chance)), DELAY_MS_MAX);
 }

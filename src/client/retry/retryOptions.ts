@@ -53,7 +53,8 @@ export type ResolvedRetryOptions = {
   readonly [Name in keyof RetryOptions]-?: NonNullable<RetryOptions[Name]>;
 };
 
-const DELAY_MS_MAX = 3_600_000;
+/** The longest wait between two attempts, whoever names it. */
+export const DELAY_MS_MAX = 3_600_000;
 const RETRIES_MAX = 1_000;
 /** Below 2 ** 31, from which on a timer of Node.js fires at once. */
 const BUDGET_MS_MAX = 86_400_000;

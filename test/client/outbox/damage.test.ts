@@ -135,7 +135,7 @@ describe("a truncated file", () => {
       const alerts = await reopen(path);
       const lost = judge(path, before, alerts);
       expect(lost.length).toBeGreaterThan(0);
-      expect(alerts.sent).toHaveLength(1);
+      expect(alerts.kinds.filter((kind) => kind === "outbox_damaged")).toHaveLength(1);
       expect(alerts.sent[0]?.text).toContain(".damaged-");
     },
   );
@@ -160,6 +160,28 @@ describe("a file that is no outbox", () => {
     const alerts = await reopen(path);
     expect(alerts.kinds).toEqual(["outbox_damaged"]);
     expect(readFileSync(join(dirname(path), String(setAside(path)[0])), "utf8")).toContain("list");
+  });
+
+  it("is left with its write-ahead log if it is another program's, or set aside if it is not", async () => {
+    const foreign = outboxPath();
+    const database = new DatabaseSync(foreign);
+    database.exec("PRAGMA journal_mode = WAL; CREATE TABLE t (a)");
+    database.close();
+    const before = readFileSync(foreign);
+    expect(() => openOutbox({ path: foreign })).toThrow(
+      expect.objectContaining({ reason: "OUTBOX_FOREIGN_FILE" }),
+    );
+    expect(readFileSync(foreign)).toEqual(before);
+
+    const own = outboxPath();
+    const signals = await fill(own, 5);
+    const changed = new DatabaseSync(own);
+    changed.exec("PRAGMA journal_mode = WAL");
+    changed.close();
+    const alerts = new RecordingAlerts();
+    await openOutbox({ path: own, alerts }).close();
+    expect(alerts.sent[0]?.text).toContain("write-ahead log");
+    expect(contents(own)).toEqual(signals);
   });
 
   it("is left alone if it is the database of another program", () => {

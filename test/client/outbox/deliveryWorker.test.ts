@@ -64,6 +64,8 @@ class MemoryQueue {
   readonly entries: Entry[] = [];
   readonly dead: Entry[] = [];
   settleFailure: Error | undefined;
+  /** Called after each change. */
+  settled: () => unknown = () => {};
   settleCount = 0;
   #sequence = 0;
 
@@ -92,6 +94,7 @@ class MemoryQueue {
     const kept = this.entries.filter(({ sequence }) => !removed.has(sequence));
     this.entries.splice(0, this.entries.length, ...kept);
     this.dead.push(...dead);
+    this.settled();
   }
 }
 
@@ -246,6 +249,27 @@ describe("a worker with nothing in the way", () => {
   });
 });
 
+describe("a signal that comes as the worker becomes idle", () => {
+  it.each(Array.from({ length: 12 }, (_, ticks) => ticks))(
+    "is delivered, %i turns after the last was written",
+    async (ticks) => {
+      const bench = new Bench();
+      let isFirst = true;
+      bench.queue.settled = async () => {
+        if (!isFirst) return;
+        isFirst = false;
+        for (let tick = 0; tick < ticks; tick++) await null;
+        bench.queue.add(["b"]);
+        bench.worker.wake();
+      };
+      await bench.deliver(["a"]);
+      await bench.time.advance(100);
+      expect(bench.sentKeys).toEqual(["a", "b"]);
+      expect(bench.queue.entries).toEqual([]);
+    },
+  );
+});
+
 describe("a failure that passes", () => {
   it("is waited for by the schedule, and order is kept", async () => {
     const bench = new Bench();
@@ -277,6 +301,20 @@ describe("a failure that passes", () => {
     await bench.time.advance(1_001);
     expect(bench.calls).toHaveLength(2);
   });
+
+  it.each(["INVALID_RESPONSE", "UNREACHABLE", "DEADLINE_EXCEEDED", "INTERNAL"] as const)(
+    "by %s of a batch that may be too big for what stands between is tried with a smaller one",
+    async (reason) => {
+      const bench = new Bench();
+      bench.answer = (call) => (call.keys.length > 2 ? failWith(reason)(call) : storeAll(call));
+      await bench.deliver(keys(10));
+      await bench.time.advance(300_000);
+      expect(bench.queue.entries).toEqual([]);
+      expect(bench.calls.slice(0, 4).map(({ keys }) => keys.length)).toEqual([10, 5, 3, 2]);
+      const delivered = bench.calls.filter(({ keys }) => keys.length <= 2);
+      expect(delivered.flatMap(({ keys }) => keys)).toEqual(keys(10));
+    },
+  );
 
   it("ends after giveUpAfterMs in a dead letter", async () => {
     const bench = new Bench({ giveUpAfterMs: 60_000 });
@@ -366,6 +404,19 @@ describe("a refusal for good", () => {
     expect(bench.calls.at(-1)?.atMs).toBe(0);
   });
 
+  it("that names a place that was not sent concerns all, and makes no endless loop", async () => {
+    const bench = new Bench();
+    const violations = [{ field: "requests[7].signal.side", description: "is wrong" }];
+    bench.answer = (call) => {
+      if (bench.calls.length > 20) throw new Error("endless");
+      return failWith("INVALID_SIGNAL", { violations })(call);
+    };
+    await bench.deliver(keys(2));
+    await bench.time.advance(100);
+    expect(bench.deadKeys).toEqual(["k0", "k1"]);
+    expect(bench.calls).toHaveLength(3);
+  });
+
   it("is what a fault of the server becomes that hits one signal again and again", async () => {
     const bench = new Bench();
     bench.answer = ({ keys }) =>
@@ -426,6 +477,22 @@ describe("a disk that cannot be written", () => {
     expect(bench.sentKeys).toEqual(["a", "b", "c"]);
     expect(bench.worker.state).toBe("idle");
   });
+
+  it("keeps a dead letter from being told before it is one, and then it is told once", async () => {
+    const bench = new Bench();
+    bench.queue.settleFailure = new Error("the disk is full");
+    bench.answer = ({ keys }) => keys.map((key) => refused(key, "INSTRUMENT_NOT_ALLOWED"));
+    await bench.deliver(["a"]);
+    await bench.time.advance(60_000);
+    expect(bench.events.map(([kind]) => kind)).not.toContain("died");
+    bench.queue.settleFailure = undefined;
+    await bench.time.advance(60_000);
+    expect(bench.events.filter(([kind]) => kind === "died")).toEqual([
+      ["died", "a", "INSTRUMENT_NOT_ALLOWED"],
+    ]);
+    expect(bench.deadKeys).toEqual(["a"]);
+    expect(bench.sentKeys).toEqual(["a"]);
+  });
 });
 
 describe("stopping", () => {
@@ -459,6 +526,19 @@ describe("stopping", () => {
     await bench.time.advance(1_000);
     await stopped;
     expect(bench.queue.entries).toHaveLength(1);
+  });
+
+  it("leaves the file alone afterwards, also when that attempt ends at last", async () => {
+    const bench = new Bench();
+    const gate = Promise.withResolvers<void>();
+    bench.answer = (call) => gate.promise.then(() => storeAll(call));
+    await bench.deliver(["a"]);
+    const stopped = bench.worker.stop(0);
+    await bench.time.advance(1_000);
+    await stopped;
+    gate.resolve();
+    await bench.time.advance(60_000);
+    expect([bench.queue.settleCount, bench.events, bench.worker.state]).toEqual([0, [], "closed"]);
   });
 
   it("ends a wait at once", async () => {

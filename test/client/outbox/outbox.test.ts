@@ -201,6 +201,35 @@ describe("an outbox", () => {
   });
 });
 
+it("tells people once when only they can mend why nothing is delivered", async () => {
+  const alerts = new RecordingAlerts();
+  const refuse = () => Promise.reject(new SignalError("UNAUTHENTICATED", "The secret is wrong."));
+  const client = { ingest: refuse, ingestBatch: refuse };
+  const outbox = openOutbox({ path: outboxPath(), client, alerts });
+  for (let n = 0; n < 3; n++) await outbox.enqueue(SIGNAL);
+  await vi.waitFor(() => expect(outbox.status().state).toBe("held"));
+  expect(alerts.sent).toEqual([
+    { kind: "delivery_held", text: expect.stringContaining("The secret is wrong.") },
+  ]);
+});
+
+it("tells people of dead letters again at each start, in case they never heard", async () => {
+  const path = outboxPath();
+  const refuse = () => Promise.reject(new SignalError("INVALID_SIGNAL", "for a test"));
+  const first = openOutbox({ path, client: { ingest: refuse, ingestBatch: refuse } });
+  await first.enqueue(SIGNAL);
+  await first.flush(5_000);
+  await first.close();
+  const alerts = new RecordingAlerts();
+  await openOutbox({ path, alerts }).close();
+  expect(alerts.sent).toEqual([
+    {
+      kind: "delivery_failed",
+      text: expect.stringContaining("(INVALID_SIGNAL: 1)"),
+    },
+  ]);
+});
+
 describe("enqueue", () => {
   it("refuses a wrong signal with every wrong field, and stores nothing", async () => {
     const outbox = openOutbox({ path: outboxPath() });
@@ -270,6 +299,21 @@ describe("flush", () => {
     const flushed = outbox.flush(60_000);
     await outbox.close();
     expect(await flushed).toBe(false);
+  });
+
+  it("waits without end if that is wanted, and so does a close", async () => {
+    const gate = Promise.withResolvers<void>();
+    await using server = await startTestServer({
+      service: { ingest: () => gate.promise.then(() => storedResponse()) },
+    });
+    const outbox = openOutbox({ path: outboxPath(), client: clientOf(server.url) });
+    await outbox.enqueue(SIGNAL);
+    const flushed = outbox.flush(Number.POSITIVE_INFINITY);
+    await vi.waitFor(() => expect(server.requests).toHaveLength(1));
+    const closed = outbox.close({ drainMs: Number.POSITIVE_INFINITY });
+    setTimeout(gate.resolve, 100);
+    expect(await flushed).toBe(true);
+    await closed;
   });
 });
 

@@ -92,6 +92,14 @@ describe("the schedule", () => {
     expect(createBackoff(chance).next(failed("OVERLOADED", 60_000))).toBe(89_970);
   });
 
+  it("waits an hour at most, since no timer and no producer can wait for ever", () => {
+    const endless = { budgetMs: Number.POSITIVE_INFINITY, jitter: 0.5, random: () => 0.999 };
+    for (const reason of ["RATE_LIMITED", "CIRCUIT_OPEN"] as const) {
+      const waitMs = createBackoff(endless).next(failed(reason, 999_999_999_000));
+      expect(waitMs).toBe(3_600_000);
+    }
+  });
+
   it("gives up at once if the server named a time past the budget", () => {
     const backoff = createBackoff({ jitter: 0, budgetMs: 30_000 });
     expect(backoff.next(failed("OVERLOADED", 30_000))).toBeUndefined();

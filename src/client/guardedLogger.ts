@@ -1,8 +1,8 @@
-import type { ClientLogger } from "../clientLogger.ts";
+import type { ClientLogger } from "./clientLogger.ts";
 
 /**
  * The same logger, but nothing that it throws comes through: a signal that is stored must
- * not seem to have failed because a line about it could not be written.
+ * not seem to have failed, nor an alert be lost, because a line about it could not be written.
  */
 export function guardedLogger(logger: ClientLogger): ClientLogger {
   return {
