@@ -10,6 +10,7 @@ import {
   IngestService,
 } from "../../gen/signals/v1/ingest_service_pb.ts";
 
+import { type ClientClock, systemClock } from "./clock.ts";
 import { type Connection, createConnection } from "./connection.ts";
 import { CorrectedClock } from "./correctedClock.ts";
 import { type Delivery, type DeliveryOptions, deliver } from "./delivery.ts";
@@ -63,6 +64,12 @@ export interface IngestCallOptions extends SignalCallOptions, Omit<IngestItem, "
 
 /** Hands signals to the server. Made by {@link createSignalClient}. */
 export interface SignalClient extends AsyncDisposable {
+  /**
+   * The time as the client takes it for signatures and for signals without one: that of its
+   * options, corrected once the server has said by how much it is wrong.
+   */
+  readonly clock: ClientClock;
+
   /**
    * Hands over one signal. When this resolves with `stored` or `duplicate`, the signal is on
    * the server's disk.
@@ -124,8 +131,8 @@ interface Call<Message, Result> extends Delivery<Message, readonly Result[]> {
 }
 
 class ConnectedClient implements SignalClient {
+  readonly clock: CorrectedClock;
   readonly #options: EnabledClientOptions;
-  readonly #clock: CorrectedClock;
   readonly #connection: Connection;
   readonly #service: Client<typeof IngestService>;
   readonly #circuit: Circuit;
@@ -137,8 +144,8 @@ class ConnectedClient implements SignalClient {
 
   constructor(options: EnabledClientOptions) {
     this.#options = options;
-    this.#clock = new CorrectedClock(options.clock);
-    this.#connection = createConnection({ ...options, clock: this.#clock });
+    this.clock = new CorrectedClock(options.clock);
+    this.#connection = createConnection({ ...options, clock: this.clock });
     this.#service = createClient(IngestService, this.#connection.transport);
     const { producerId, alerts, baseUrl } = options;
     const logger = guardedLogger(options.logger);
@@ -155,7 +162,7 @@ class ConnectedClient implements SignalClient {
     const [result] = await this.#handOver(options, {
       keys: [idempotencyKey],
       make: () => {
-        const request = ingestRequest(item, this.#clock.now());
+        const request = ingestRequest(item, this.clock.now());
         return this.#fitting(IngestRequestSchema, request, this.#options.maxBodyBytes);
       },
       send: async (request, call) => [
@@ -173,7 +180,7 @@ class ConnectedClient implements SignalClient {
     const results = await this.#handOver(options, {
       keys: keyed.map(({ idempotencyKey }) => idempotencyKey),
       make: () => {
-        const request = ingestBatchRequest(keyed, this.#clock.now());
+        const request = ingestBatchRequest(keyed, this.clock.now());
         return this.#fitting(IngestBatchRequestSchema, request, BATCH_MAX_BODY_BYTES);
       },
       send: async (request, call) =>
@@ -225,7 +232,7 @@ class ConnectedClient implements SignalClient {
     return deliver(call, {
       ...options,
       stopSignal: this.#closing.signal,
-      clock: this.#clock,
+      clock: this.clock,
       circuit: this.#circuit,
     });
   }
@@ -252,6 +259,8 @@ function requireTimeout(timeoutMs: number): void {
 
 /** A client that is switched off: it answers at once and sends nothing. */
 class DisabledClient implements SignalClient {
+  readonly clock = systemClock;
+
   async ingest(_signal: SignalInput, options: IngestCallOptions = {}): Promise<IngestResult> {
     return disabledResult(options.idempotencyKey ?? randomUUIDv7());
   }

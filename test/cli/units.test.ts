@@ -13,6 +13,7 @@ import {
   type IngestItemResult,
   type SignalClient,
   SignalError,
+  systemClock,
 } from "../../src/client/index.ts";
 
 async function collect<T>(source: AsyncIterable<T>): Promise<T[]> {
@@ -135,6 +136,7 @@ describe("deliver", () => {
   /** A client whose batches a test answers. */
   function clientOf(answer: (batch: readonly IngestItem[]) => IngestItemResult[]): SignalClient {
     return {
+      clock: systemClock,
       ingest: () => Promise.reject(new Error("not a batch")),
       ingestBatch: async (batch) => answer(batch),
       close: async () => {},

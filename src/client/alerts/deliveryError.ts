@@ -109,7 +109,10 @@ const ADVICE_BY_REASON: Readonly<Partial<Record<SignalErrorReason, string>>> = {
   SIGNAL_EXPIRED: "It is too late for this signal. Decide by hand whether to trade still.",
 } satisfies Partial<Record<Reason | SignalErrorReason, string>>;
 
+const NOT_TAKEN = "The outbox did not take it, and nothing was sent. Decide by hand.";
+
 function adviceFor(reason: unknown): string {
+  if (typeof reason === "string" && reason.startsWith("OUTBOX_")) return NOT_TAKEN;
   const known = typeof reason === "string" && Object.hasOwn(ADVICE_BY_REASON, reason);
   return (known && ADVICE_BY_REASON[reason as SignalErrorReason]) || LOOK_UP;
 }

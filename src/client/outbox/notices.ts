@@ -61,7 +61,11 @@ export class OutboxNotices {
   died({ entry, signal, expireTime }: OutboxItem, death: Death, error: Error): void {
     const { idempotencyKey } = entry;
     const { reason, violations, message } = death;
-    this.#log("error", { idempotencyKey, reason, violations, err: message }, "outbox: dead letter");
+    this.#log(
+      "error",
+      { idempotency_key: idempotencyKey, reason, violations, error: message },
+      "outbox: dead letter",
+    );
     if (reason !== "SIGNAL_EXPIRED") {
       this.#quietly(() => this.#alerts?.sendSignalDeliveryError(signal, error));
       return;
@@ -79,17 +83,17 @@ export class OutboxNotices {
   waiting({ reason, message }: SignalError, delayMs: number): void {
     this.#log(
       "warn",
-      { reason, err: message, delayMs },
+      { reason, error: message, delay_ms: delayMs },
       "outbox: attempt failed, will be repeated",
     );
   }
 
   held({ reason, message }: SignalError): void {
-    this.#log("error", { reason, err: message }, "outbox: held until a person mends the cause");
+    this.#log("error", { reason, error: message }, "outbox: held until a person mends the cause");
     this.#alert(
       "delivery_held",
       `The outbox ${this.#path} cannot deliver anything until you mend the cause: ${message} ` +
-        "All signals are kept, and it tries about once a minute.",
+        "All signals are kept until they expire or are too old, and it tries about once a minute.",
     );
   }
 
@@ -100,7 +104,7 @@ export class OutboxNotices {
   /** The file could not be read or written; told to people once until it can be. */
   failed(error: unknown): void {
     const message = error instanceof Error ? error.message : String(error);
-    this.#log("error", { err: message }, "outbox: the file cannot be used for now");
+    this.#log("error", { error: message }, "outbox: the file cannot be used for now");
     if (this.#isStorageFailing) return;
     this.#isStorageFailing = true;
     this.#alert("outbox_damaged", message);
@@ -112,7 +116,11 @@ export class OutboxNotices {
   }
 
   incident({ message, setAside, keptCount }: FileIncident): void {
-    this.#log("error", { setAside, keptCount, err: message }, "outbox: the file was replaced");
+    this.#log(
+      "error",
+      { set_aside: setAside, kept: keptCount, error: message },
+      "outbox: the file was replaced",
+    );
     this.#alert("outbox_damaged", message);
   }
 
@@ -143,7 +151,7 @@ export class OutboxNotices {
     try {
       const told = tell();
       if (told instanceof Promise)
-        told.catch((error) => this.#log("error", { err: String(error) }, "outbox: alert failed"));
+        told.catch((error) => this.#log("error", { error: String(error) }, "outbox: alert failed"));
     } catch {}
   }
 }

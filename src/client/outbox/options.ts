@@ -32,7 +32,8 @@ export interface OutboxOptions {
   readonly path: string;
 
   /** Who delivers. The outbox does not close it: close the outbox first, then the client. */
-  readonly client: Pick<SignalClient, "ingest" | "ingestBatch">;
+  readonly client: Pick<SignalClient, "ingest" | "ingestBatch"> &
+    Partial<Pick<SignalClient, "clock">>;
 
   /** The most signals in the file, dead letters included, 1 to 10,000,000. Defaults to 100,000. */
   readonly maxSignals?: number | undefined;
@@ -79,7 +80,10 @@ export interface OutboxOptions {
   /** Where to register metrics. Defaults to nowhere. */
   readonly registry?: Registry | undefined;
 
-  /** Defaults to the clock of this machine. It judges whether a signal has expired. */
+  /**
+   * The time for signals without one, and what judges whether a signal has expired. Defaults to
+   * the client's clock, which it corrects by the server's.
+   */
   readonly clock?: ClientClock | undefined;
 }
 
@@ -98,12 +102,13 @@ const schema = z.strictObject({
   alerts: objectWith<Alerts>("send", "sendSignalDeliveryError").optional(),
   logger: objectWith<ClientLogger>("info", "warn", "error").optional(),
   registry: objectWith<Registry>("registerMetric", "getSingleMetric").optional(),
-  clock: objectWith<ClientClock>("now").default(() => systemClock),
+  clock: objectWith<ClientClock>("now").optional(),
 });
 
 /** Options that are complete and hold every rule. */
-export type ResolvedOutboxOptions = Omit<z.output<typeof schema>, "retry"> & {
+export type ResolvedOutboxOptions = Omit<z.output<typeof schema>, "retry" | "clock"> & {
   readonly retry: OutboxRetryOptions;
+  readonly clock: ClientClock;
 };
 
 /** @throws ConfigError naming every wrong option. */
@@ -114,7 +119,8 @@ export function resolveOutboxOptions(options: OutboxOptions): ResolvedOutboxOpti
     ...retryProblems(options?.retry),
   ];
   if (!judged.success || problems.length > 0) throw new ConfigError(problems);
-  return { ...judged.data, retry: options.retry ?? {} };
+  const { client, clock = client.clock ?? systemClock } = judged.data;
+  return { ...judged.data, clock, retry: options.retry ?? {} };
 }
 
 function retryProblems(retry: unknown) {

@@ -248,6 +248,16 @@ describe("enqueue", () => {
     expect(outbox.status().pending).toBe(0);
   });
 
+  it("goes by the client's clock, which knows more than the machine's", async () => {
+    const clock = { now: () => BigInt(Date.UTC(2030, 0, 1)) * 1_000_000n };
+    const outbox = openOutbox({ path: outboxPath(), client: { ...unreachable, clock } });
+    await outbox.enqueue({ ...SIGNAL, expireTime: new Date("2030-01-01T00:10:00Z") });
+    await expect(
+      outbox.enqueue({ ...SIGNAL, expireTime: new Date("2029-12-31T23:50:00Z") }),
+    ).rejects.toMatchObject({ violations: [{ field: "signal.expire_time" }] });
+    expect(outbox.status()).toMatchObject({ pending: 1, deadLetters: 0 });
+  });
+
   it("takes a key once, and refuses another content under it", async () => {
     const outbox = openOutbox({ path: outboxPath() });
     const key = { idempotencyKey: "key" };
@@ -502,8 +512,8 @@ it("is never silent about losses, though it was given no logger", () => {
   expect(JSON.parse(child.stderr)).toMatchObject({
     level: 50,
     outbox: path,
-    keptCount: 0,
-    setAside: expect.stringContaining(".damaged-"),
+    kept: 0,
+    set_aside: expect.stringContaining(".damaged-"),
   });
 });
 

@@ -13,6 +13,7 @@ import {
   TEST_PRODUCER_ID,
   TEST_SECRET,
 } from "../../support/server.ts";
+import { openOutbox, outboxPath } from "../outbox/support.ts";
 import { PRODUCER_ID, SECRET, startTestServer, storedResponse } from "../support/ingestServer.ts";
 import { NOW, signalInput } from "../support/signals.ts";
 
@@ -62,6 +63,20 @@ describe("the real server", () => {
     const [facts, message] = warn.mock.calls[0] ?? [];
     expect(Math.abs(facts.offset_seconds + Number(minutes) * 60)).toBeLessThan(30);
     expect(message).toContain("clock");
+  });
+
+  it("takes them from an outbox, too, once the client knows its clock", async () => {
+    await using client = createSignalClient({
+      serverUrl: server.url,
+      producerId: TEST_PRODUCER_ID,
+      secret: TEST_SECRET,
+      clock: clockOffBy(10n),
+    });
+    await client.ingest(gold);
+    await using outbox = openOutbox({ path: outboxPath(), client });
+    await outbox.enqueue(gold);
+    expect(await outbox.flush(10_000)).toBe(true);
+    expect(outbox.status().deadLetters).toBe(0);
   });
 });
 
