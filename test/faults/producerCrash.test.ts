@@ -15,7 +15,12 @@ import { startProxy } from "../support/proxy.ts";
 import { testServerEnv } from "../support/server.ts";
 import type { EnqueueOrder } from "./support/botLedger.ts";
 import { Bot, type BotLife } from "./support/botProcess.ts";
-import { brokenProducerPromises, readOutbox, storedUnknown } from "./support/fates.ts";
+import {
+  brokenProducerPromises,
+  FAILED_ATTEMPT,
+  readOutbox,
+  storedUnknown,
+} from "./support/fates.ts";
 import { openReader } from "./support/ledger.ts";
 import { placesThatShowSecrets, startPeople } from "./support/people.ts";
 import { badNetwork, deadlyServer, startMortalServer } from "./support/weather.ts";
@@ -24,9 +29,14 @@ const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 16);
 const SEED = Number(process.env.CRASH_SEED ?? 20_251_025);
 /** Each takes the start of a bot, and some of them that of a server. */
 const KILLS = Math.ceil(ROUNDS * 0.5);
+/** On the average; a life that is killed late has up to twice as many. */
 const SIGNALS_PER_LIFE = 20;
 const PROGRESS_EVERY_KILLS = 20;
 
+/** How long an attempt may take while everything fails: so short that many take longer, */
+const STORM_TIMEOUT_MS = 200;
+/** and when nothing does. */
+const CALM_TIMEOUT_MS = 10_000;
 const LIFE_TIMEOUT_MS = 30_000;
 const FLUSH_TIMEOUT_MS = 60_000;
 
@@ -42,18 +52,18 @@ interface Life {
 function lives(): Life[] {
   const beat = fc.record({
     burst: fc.integer({ min: 1, max: 4 }),
-    pauseMs: fc.integer({ min: 0, max: 25 }),
+    pauseMs: fc.integer({ min: 0, max: 120 }),
   });
   const life = fc.record({
     rhythm: fc.array(beat, { minLength: 5, maxLength: 5 }),
-    afterTaken: fc.integer({ min: 1, max: SIGNALS_PER_LIFE }),
-    delayMs: fc.option(fc.integer({ min: 0, max: 60 }), { nil: undefined, freq: 2 }),
+    afterTaken: fc.integer({ min: 1, max: 2 * SIGNALS_PER_LIFE }),
+    delayMs: fc.option(fc.integer({ min: 0, max: 300 }), { nil: undefined, freq: 2 }),
   });
   return fc.sample(fc.noBias(life), { seed: SEED, numRuns: KILLS });
 }
 
 /** Of ten signals two expire: hardly any of one sort is delivered in time, and most of the other. */
-const VALID_MS = [null, null, null, 100, null, null, null, null, 2_500, null];
+const VALID_MS = [null, null, null, 100, null, null, null, null, 6_000, null];
 
 /** Lets the bot go on where it was, up to a decision. Some of what is in doubt it repeats. */
 function goOn(bot: Bot, life: BotLife, until: number, plan?: Life): void {
@@ -72,7 +82,7 @@ function goOn(bot: Bot, life: BotLife, until: number, plan?: Life): void {
 /** @returns when it was dead, in milliseconds since 1970. */
 async function liveAndDie(bot: Bot, plan: Life, until: number): Promise<number> {
   const takenBefore = bot.ledger.taken.size;
-  const life = bot.start();
+  const life = bot.start(STORM_TIMEOUT_MS);
   onTestFinished(() => life.kill().catch(() => undefined));
   goOn(bot, life, until, plan);
   const takenUntil = takenBefore + plan.afterTaken;
@@ -102,10 +112,13 @@ test(
     onTestFinished(() => bot.remove());
 
     const network = badNetwork(proxy, SEED);
+    onTestFinished(async () => void (await network.clear()));
     const killer = deadlyServer(server, SEED);
+    onTestFinished(async () => void (await killer.clear()));
     const killsMs: number[] = [];
     for (const [kill, plan] of lives().entries()) {
-      killsMs.push(await liveAndDie(bot, plan, bot.ledger.decisions.size + SIGNALS_PER_LIFE));
+      const until = bot.ledger.decisions.size + 2 * SIGNALS_PER_LIFE;
+      killsMs.push(await liveAndDie(bot, plan, until));
       if ((kill + 1) % PROGRESS_EVERY_KILLS === 0 && kill + 1 < KILLS) {
         const { size } = bot.ledger.decisions;
         process.stderr.write(`kill of the bot: ${kill + 1} of ${KILLS}, ${size} signals\n`);
@@ -114,7 +127,7 @@ test(
     const serverKills = await killer.clear();
     const faults = await network.clear();
 
-    const life = bot.start();
+    const life = bot.start(CALM_TIMEOUT_MS);
     onTestFinished(() => life.kill().catch(() => undefined));
     goOn(bot, life, Math.max(bot.ledger.decisions.size, KILLS * SIGNALS_PER_LIFE));
     life.give({ order: "flush", timeoutMs: FLUSH_TIMEOUT_MS });
@@ -135,8 +148,11 @@ test(
     };
     expect(brokenProducerPromises(fates)).toEqual([]);
     const { decisions, taken } = bot.ledger;
+    const failures = (reason: string) =>
+      fates.logLines.filter((line) => line.msg === FAILED_ATTEMPT && line.reason === reason).length;
     process.stderr.write(
       `kills: ${KILLS} of the bot, ${serverKills} of the server, ${faults} faults of the network; ` +
+        `attempts: ${failures("UNREACHABLE")} broken, ${failures("DEADLINE_EXCEEDED")} unanswered; ` +
         `signals: ${decisions.size} decided, ${taken.size} taken, ${fates.stored.length} stored, ` +
         `${fates.dead.length} expired, of which ${storedUnknown(fates).length} were stored and their answer lost\n`,
     );

@@ -23,7 +23,6 @@ import type { Decision, LedgerEvent, Order } from "./botLedger.ts";
 
 const LEDGER_FD = 3;
 /** Waits short enough that a drill takes seconds, in milliseconds. */
-const TIMEOUT_MS = 400;
 const RETRY = { baseDelayMs: 10, delayMaxMs: 100 };
 const CIRCUIT_BREAKER = { failuresMax: 5, halfOpenAfterMs: 50 };
 
@@ -40,7 +39,7 @@ const client = createSignalClient({
 const outbox = createOutbox({
   path: String(process.env.OUTBOX_PATH),
   client,
-  timeoutMs: TIMEOUT_MS,
+  timeoutMs: Number(process.env.ATTEMPT_TIMEOUT_MS),
   retry: RETRY,
   logger,
   registry,

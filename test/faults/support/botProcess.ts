@@ -67,8 +67,12 @@ export class Bot {
     return lines.map((line) => JSON.parse(line));
   }
 
-  /** Starts a life. It begins to deliver what the outbox holds. */
-  start(): BotLife {
+  /**
+   * Starts a life. It begins to deliver what the outbox holds.
+   *
+   * @param timeoutMs how long an attempt may take.
+   */
+  start(timeoutMs: number): BotLife {
     const { serverUrl, telegramUrl, webhookUrl } = this.#surroundings;
     const [log, ledger] = [openSync(this.#logPath, "a"), openSync(this.#ledgerPath, "a")];
     const child = spawn(process.execPath, [BOT], {
@@ -76,6 +80,7 @@ export class Bot {
         PATH: process.env.PATH,
         ...coverageEnv(),
         OUTBOX_PATH: this.outboxPath,
+        ATTEMPT_TIMEOUT_MS: String(timeoutMs),
         OUTBOUND_SERVER_URL: serverUrl,
         PRODUCER_ID: TEST_PRODUCER_ID,
         HMAC_PRODUCER_SECRET: TEST_SECRET,

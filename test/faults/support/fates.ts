@@ -8,6 +8,9 @@ import { parseTimestamp } from "../../../src/signing/index.ts";
 import type { StoredSignal } from "../../../src/store/index.ts";
 import type { Decision, Ledger } from "./botLedger.ts";
 
+/** What the log says of an attempt of the outbox that failed for a passing reason. */
+export const FAILED_ATTEMPT = "a single attempt failed";
+
 /** Where the signals of a bot are. */
 export interface Fates {
   readonly ledger: Ledger;
@@ -61,8 +64,8 @@ function wronglyUnknown(fates: Fates): string[] {
   const { ledger, logLines, killsMs } = fates;
   const failed = new Set(
     logLines
-      .filter(({ msg }) => msg === "a single attempt failed")
-      .map(({ idempotency_key }) => idempotency_key),
+      .filter(({ msg }) => msg === FAILED_ATTEMPT)
+      .flatMap(({ idempotency_key, idempotency_keys }) => idempotency_keys ?? idempotency_key),
   );
   const isWrong = ({ idempotencyKey: key, death }: Entry) => {
     const decidedMs = Date.parse(ledger.decisions.get(key)?.signalTime ?? "");

@@ -22,7 +22,7 @@ const FAULTS = [
   "slow",
 ] as const satisfies readonly (keyof FaultyProxy)[];
 
-const SLOW_MS = 60;
+const SLOW_MS = 40;
 /** More than any drill lives through; then it begins anew. */
 const SPELLS = 2_000;
 
@@ -30,8 +30,8 @@ const SPELLS = 2_000;
 export function badNetwork(proxy: FaultyProxy, seed: number): Weather {
   const spell = fc.record({
     fault: fc.constantFrom(...FAULTS),
-    faultMs: fc.integer({ min: 10, max: 250 }),
-    calmMs: fc.integer({ min: 10, max: 250 }),
+    faultMs: fc.integer({ min: 20, max: 400 }),
+    calmMs: fc.integer({ min: 0, max: 150 }),
   });
   return over(spell, seed, async ({ fault, faultMs, calmMs }) => {
     if (fault === "slow") proxy.slow(SLOW_MS);
