@@ -10,20 +10,17 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
-import { createTestDatabase } from "../support/postgres.ts";
-import { startProxy } from "../support/proxy.ts";
-import { testServerEnv } from "../support/server.ts";
 import type { EnqueueOrder } from "./support/botLedger.ts";
-import { Bot, type BotLife } from "./support/botProcess.ts";
+import type { Bot, BotLife } from "./support/botProcess.ts";
+import { type Drill, startDrill } from "./support/drill.ts";
 import {
   brokenProducerPromises,
   FAILED_ATTEMPT,
-  readOutbox,
+  type Fates,
   storedUnknown,
 } from "./support/fates.ts";
-import { openReader } from "./support/ledger.ts";
-import { placesThatShowSecrets, startPeople } from "./support/people.ts";
-import { badNetwork, deadlyServer, startMortalServer } from "./support/weather.ts";
+import { placesThatShowSecrets } from "./support/people.ts";
+import { badNetwork, deadlyServer } from "./support/weather.ts";
 
 const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 16);
 const SEED = Number(process.env.CRASH_SEED ?? 20_251_025);
@@ -80,12 +77,10 @@ function goOn(bot: Bot, life: BotLife, until: number, plan?: Life): void {
 }
 
 /** @returns when it was dead, in milliseconds since 1970. */
-async function liveAndDie(bot: Bot, plan: Life, until: number): Promise<number> {
-  const takenBefore = bot.ledger.taken.size;
-  const life = bot.start(STORM_TIMEOUT_MS);
-  onTestFinished(() => life.kill().catch(() => undefined));
-  goOn(bot, life, until, plan);
-  const takenUntil = takenBefore + plan.afterTaken;
+async function liveAndDie({ bot, live }: Drill, plan: Life): Promise<number> {
+  const takenUntil = bot.ledger.taken.size + plan.afterTaken;
+  const life = live(STORM_TIMEOUT_MS);
+  goOn(bot, life, bot.ledger.decisions.size + 2 * SIGNALS_PER_LIFE, plan);
   if (plan.delayMs === undefined) {
     await life.until(() => life.hasEnded, LIFE_TIMEOUT_MS, "its end by its own hand");
   } else {
@@ -96,76 +91,69 @@ async function liveAndDie(bot: Bot, plan: Life, until: number): Promise<number> 
   return Date.now();
 }
 
+/** What struck. */
+interface Storm {
+  /** When the bot was killed, in milliseconds since 1970. */
+  readonly killsMs: readonly number[];
+  readonly serverKills: number;
+  readonly faults: number;
+}
+
+/** Lets the bot live and die, while server and network fail; they work again afterwards. */
+async function storm(drill: Drill): Promise<Storm> {
+  const network = badNetwork(drill.network, SEED);
+  onTestFinished(async () => void (await network.clear()));
+  const killer = deadlyServer(drill.server, SEED);
+  onTestFinished(async () => void (await killer.clear()));
+  const killsMs: number[] = [];
+  for (const plan of lives()) {
+    killsMs.push(await liveAndDie(drill, plan));
+    printProgress(killsMs.length, drill.bot.ledger.decisions.size);
+  }
+  return { killsMs, serverKills: await killer.clear(), faults: await network.clear() };
+}
+
+function printProgress(kills: number, signals: number): void {
+  if (kills % PROGRESS_EVERY_KILLS !== 0 || kills === KILLS) return;
+  process.stderr.write(`kill of the bot: ${kills} of ${KILLS}, ${signals} signals\n`);
+}
+
+/** The last life, in which everything works. @returns what its metrics say in the end. */
+async function deliverAll({ bot, live }: Drill): Promise<string> {
+  const life = live(CALM_TIMEOUT_MS);
+  goOn(bot, life, Math.max(bot.ledger.decisions.size, KILLS * SIGNALS_PER_LIFE));
+  life.give({ order: "flush", timeoutMs: FLUSH_TIMEOUT_MS });
+  const { isEmpty } = await life.event("flushed", FLUSH_TIMEOUT_MS + LIFE_TIMEOUT_MS);
+  expect(isEmpty).toBe(true);
+  const metrics = await life.scrape();
+  expect(await life.close()).toBe(0);
+  return metrics;
+}
+
+function printSummary({ killsMs, serverKills, faults }: Storm, fates: Fates): void {
+  const { ledger, stored, dead, logLines } = fates;
+  const failures = (reason: string) =>
+    logLines.filter((line) => line.msg === FAILED_ATTEMPT && line.reason === reason).length;
+  process.stderr.write(
+    `kills: ${killsMs.length} of the bot, ${serverKills} of the server, ${faults} faults of the network; ` +
+      `attempts: ${failures("UNREACHABLE")} broken, ${failures("DEADLINE_EXCEEDED")} unanswered; ` +
+      `signals: ${ledger.decisions.size} decided, ${ledger.taken.size} taken, ${stored.length} stored, ` +
+      `${dead.length} expired, of which ${storedUnknown(fates).length} were stored and their answer lost\n`,
+  );
+}
+
 test(
   `${KILLS} kills of the bot of CRASH_SEED=${SEED}, of the server, and a bad network: nothing is lost`,
   async () => {
-    const database = await createTestDatabase();
-    onTestFinished(() => database.drop());
-    const proxy = await startProxy("http://127.0.0.1:1");
-    onTestFinished(() => proxy.close());
-    const env = testServerEnv(database.url, { OPS_PORT: "0" });
-    const server = await startMortalServer(env, proxy.retarget);
-    onTestFinished(() => server.kill());
-    const people = await startPeople();
-    onTestFinished(() => people[Symbol.asyncDispose]());
-    const bot = new Bot({ serverUrl: proxy.url, ...people });
-    onTestFinished(() => bot.remove());
-
-    const network = badNetwork(proxy, SEED);
-    onTestFinished(async () => void (await network.clear()));
-    const killer = deadlyServer(server, SEED);
-    onTestFinished(async () => void (await killer.clear()));
-    const killsMs: number[] = [];
-    for (const [kill, plan] of lives().entries()) {
-      const until = bot.ledger.decisions.size + 2 * SIGNALS_PER_LIFE;
-      killsMs.push(await liveAndDie(bot, plan, until));
-      if ((kill + 1) % PROGRESS_EVERY_KILLS === 0 && kill + 1 < KILLS) {
-        const { size } = bot.ledger.decisions;
-        process.stderr.write(`kill of the bot: ${kill + 1} of ${KILLS}, ${size} signals\n`);
-      }
-    }
-    const serverKills = await killer.clear();
-    const faults = await network.clear();
-
-    const life = bot.start(CALM_TIMEOUT_MS);
-    onTestFinished(() => life.kill().catch(() => undefined));
-    goOn(bot, life, Math.max(bot.ledger.decisions.size, KILLS * SIGNALS_PER_LIFE));
-    life.give({ order: "flush", timeoutMs: FLUSH_TIMEOUT_MS });
-    const { isEmpty } = await life.event("flushed", FLUSH_TIMEOUT_MS + LIFE_TIMEOUT_MS);
-    expect(isEmpty).toBe(true);
-    const metrics = await life.scrape();
-    const serverMetrics = await (await fetch(`${server.current.opsUrl}/metrics`)).text();
-    expect(await life.close()).toBe(0);
-
-    const reader = openReader(database.url);
-    onTestFinished(() => reader.close());
-    const fates = {
-      ledger: bot.ledger,
-      logLines: bot.logLines,
-      killsMs,
-      stored: await reader.read(),
-      ...readOutbox(bot.outboxPath),
-    };
+    const drill = await startDrill();
+    const struck = await storm(drill);
+    const metrics = await deliverAll(drill);
+    const fates = await drill.fates(struck.killsMs);
+    printSummary(struck, fates);
     expect(brokenProducerPromises(fates)).toEqual([]);
-    const { decisions, taken } = bot.ledger;
-    const failures = (reason: string) =>
-      fates.logLines.filter((line) => line.msg === FAILED_ATTEMPT && line.reason === reason).length;
-    process.stderr.write(
-      `kills: ${KILLS} of the bot, ${serverKills} of the server, ${faults} faults of the network; ` +
-        `attempts: ${failures("UNREACHABLE")} broken, ${failures("DEADLINE_EXCEEDED")} unanswered; ` +
-        `signals: ${decisions.size} decided, ${taken.size} taken, ${fates.stored.length} stored, ` +
-        `${fates.dead.length} expired, of which ${storedUnknown(fates).length} were stored and their answer lost\n`,
-    );
-    expect(serverKills).toBeGreaterThan(0);
-    expect(faults).toBeGreaterThan(0);
-    const shown = {
-      log: bot.log,
-      serverLog: server.log,
-      alerts: people.everything,
-      metrics,
-      serverMetrics,
-    };
-    expect(placesThatShowSecrets(shown)).toEqual([]);
+    expect(struck.serverKills).toBeGreaterThan(0);
+    expect(struck.faults).toBeGreaterThan(0);
+    expect(placesThatShowSecrets({ metrics, ...(await drill.shown()) })).toEqual([]);
   },
   120_000 + KILLS * 5_000,
 );

@@ -4,16 +4,13 @@
  * and in order, and people are told once more. Nothing that anybody can read shows a secret.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { eventually } from "../server/support/eventually.ts";
-import { createTestDatabase } from "../support/postgres.ts";
-import { startProxy } from "../support/proxy.ts";
-import { TEST_PRODUCER_ID, testServerEnv } from "../support/server.ts";
-import { Bot, type BotLife } from "./support/botProcess.ts";
-import { brokenProducerPromises, readOutbox } from "./support/fates.ts";
-import { openReader } from "./support/ledger.ts";
-import { placesThatShowSecrets, startPeople } from "./support/people.ts";
-import { startMortalServer } from "./support/weather.ts";
+import { TEST_PRODUCER_ID } from "../support/server.ts";
+import type { Bot, BotLife } from "./support/botProcess.ts";
+import { startDrill } from "./support/drill.ts";
+import { brokenProducerPromises } from "./support/fates.ts";
+import { placesThatShowSecrets } from "./support/people.ts";
 
 const SIGNALS_BEFORE = 20;
 const SIGNALS_IN_OUTAGE = 10_000;
@@ -51,19 +48,9 @@ async function drain(life: BotLife): Promise<void> {
 }
 
 test("10,000 signals of an outage arrive once and in order, and two alerts tell of it", async () => {
-  const database = await createTestDatabase();
-  onTestFinished(() => database.drop());
-  const proxy = await startProxy("http://127.0.0.1:1");
-  onTestFinished(() => proxy.close());
-  const env = testServerEnv(database.url, { OPS_PORT: "0" });
-  const server = await startMortalServer(env, proxy.retarget);
-  onTestFinished(() => server.kill());
-  const people = await startPeople();
-  onTestFinished(() => people[Symbol.asyncDispose]());
-  const bot = new Bot({ serverUrl: proxy.url, ...people });
-  onTestFinished(() => bot.remove());
-  const life = bot.start(ATTEMPT_TIMEOUT_MS);
-  onTestFinished(() => life.kill().catch(() => undefined));
+  const drill = await startDrill();
+  const { bot, server, people } = drill;
+  const life = drill.live(ATTEMPT_TIMEOUT_MS);
 
   await enqueue(bot, life, SIGNALS_BEFORE, false);
   await eventually("what was enqueued before is delivered", async () =>
@@ -85,7 +72,6 @@ test("10,000 signals of an outage arrive once and in order, and two alerts tell 
     () => people.messages("circuit_closed").length > 0,
   );
   const after = await life.scrape();
-  const serverMetrics = await (await fetch(`${server.current.opsUrl}/metrics`)).text();
   expect(await life.close()).toBe(0);
 
   expect(people.messages("circuit_opened")).toHaveLength(1);
@@ -96,28 +82,17 @@ test("10,000 signals of an outage arrive once and in order, and two alerts tell 
     new RegExp(`^signals_outbox_dead_letters\\{reason="SIGNAL_EXPIRED"\\} ${EXPIRED}$`, "m"),
   );
 
-  const reader = openReader(database.url);
-  onTestFinished(() => reader.close());
-  const { ledger, logLines } = bot;
-  const stored = await reader.read();
-  const fates = { ledger, logLines, killsMs: [], stored, ...readOutbox(bot.outboxPath) };
+  const fates = await drill.fates([]);
   expect(brokenProducerPromises(fates)).toEqual([]);
-  expect(stored).toHaveLength(SIGNALS_BEFORE + SIGNALS_IN_OUTAGE - EXPIRED);
+  expect(fates.stored).toHaveLength(SIGNALS_BEFORE + SIGNALS_IN_OUTAGE - EXPIRED);
   expect(fates.dead).toHaveLength(EXPIRED);
+  const shown = { during, after, ...(await drill.shown()) };
   // The server has heard of none that had expired.
-  expect(serverMetrics).not.toContain("SIGNAL_EXPIRED");
+  expect(shown.serverMetrics).not.toContain("SIGNAL_EXPIRED");
   const expiries = people.messages("signal_expired");
   expect(expiries).toHaveLength(2);
   expect(expiries[1]).toContain(`${EXPIRED - 1} more of this kind`);
 
-  const shown = {
-    log: bot.log,
-    serverLog: server.log,
-    alerts: people.everything,
-    metricsDuring: during,
-    metricsAfter: after,
-    serverMetrics,
-  };
-  expect(Object.values(shown).filter((text) => text === "")).toEqual([]);
+  expect(Object.values(shown)).not.toContain("");
   expect(placesThatShowSecrets(shown)).toEqual([]);
 }, 180_000);

@@ -19,9 +19,10 @@ import {
   createSignalClient,
   type SignalInput,
 } from "../../../src/client/index.ts";
-import type { Decision, LedgerEvent, Order } from "./botLedger.ts";
+import type { Decision, EnqueueOrder, LedgerEvent, Order } from "./botLedger.ts";
 
 const LEDGER_FD = 3;
+const ALONE = { burst: 1, pauseMs: 0 };
 /** Waits short enough that a drill takes seconds, in milliseconds. */
 const RETRY = { baseDelayMs: 10, delayMaxMs: 100 };
 const CIRCUIT_BREAKER = { failuresMax: 5, halfOpenAfterMs: 50 };
@@ -54,6 +55,7 @@ function note(event: LedgerEvent): void {
   writeSync(LEDGER_FD, `${JSON.stringify(event)}\n`);
 }
 
+/** The index is in the price, so that a signal under another one's key would be noticed. */
 function signalOf({ index, signalTime, expireTime }: Decision): SignalInput {
   const entryPrice = 1_000 + index;
   return { instrument: "GOLD", side: "buy", entryPrice, signalTime, expireTime };
@@ -82,32 +84,36 @@ function decide(index: number, validMs: number | undefined): Decision {
   return decision;
 }
 
-async function run(order: Order): Promise<void> {
-  if (order.order === "enqueue") {
-    const { repeated, from, until, rhythm, validMs } = order;
-    dieAfter = order.dieAfter ?? Number.POSITIVE_INFINITY;
-    for (const decision of repeated) await enqueue(decision);
-    for (let index = from, turn = 0; index < until; turn++) {
-      const { burst, pauseMs } = rhythm[turn % rhythm.length] ?? { burst: 1, pauseMs: 0 };
-      const end = Math.min(until, index + burst);
-      const decisions: Decision[] = [];
-      for (; index < end; index++) {
-        decisions.push(decide(index, validMs[index % validMs.length] ?? undefined));
-      }
-      await Promise.all(decisions.map(enqueue));
-      if (pauseMs > 0) await sleep(pauseMs);
+/** Decides one after the other, and enqueues in bursts. */
+async function enqueueAll({ from, until, rhythm, validMs }: EnqueueOrder): Promise<void> {
+  let index = from;
+  for (let turn = 0; index < until; turn++) {
+    const { burst, pauseMs } = rhythm[turn % rhythm.length] ?? ALONE;
+    const decisions: Decision[] = [];
+    for (const end = Math.min(until, index + burst); index < end; index++) {
+      decisions.push(decide(index, validMs[index % validMs.length] ?? undefined));
     }
-    note({ event: "enqueued" });
-  } else {
-    note({ event: "flushed", isEmpty: await outbox.flush(order.timeoutMs) });
+    await Promise.all(decisions.map(enqueue));
+    await sleep(pauseMs);
   }
+}
+
+async function carryOut(order: Order): Promise<void> {
+  if (order.order === "flush") {
+    note({ event: "flushed", isEmpty: await outbox.flush(order.timeoutMs) });
+    return;
+  }
+  dieAfter = order.dieAfter ?? Number.POSITIVE_INFINITY;
+  for (const decision of order.repeated) await enqueue(decision);
+  await enqueueAll(order);
 }
 
 metrics.listen(0, "127.0.0.1", () => {
   const { port } = metrics.address() as AddressInfo;
   note({ event: "ready", metricsUrl: `http://127.0.0.1:${port}/metrics` });
 });
-for await (const line of createInterface({ input: process.stdin })) await run(JSON.parse(line));
+for await (const line of createInterface({ input: process.stdin }))
+  await carryOut(JSON.parse(line));
 
 // The end of its orders is the order to end well.
 await outbox.close();

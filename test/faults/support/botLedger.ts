@@ -20,8 +20,7 @@ export type LedgerEvent =
   | { readonly event: "decided"; readonly decision: Decision }
   /** `enqueue` has resolved. */
   | { readonly event: "taken"; readonly key: string }
-  /** It has carried out an order. */
-  | { readonly event: "enqueued" }
+  /** It has waited until nothing was to be delivered, or long enough. */
   | { readonly event: "flushed"; readonly isEmpty: boolean };
 
 /** What a bot is told, one after the other. */

@@ -43,14 +43,14 @@ export class Bot {
     return join(this.#folder, "signals.outbox");
   }
 
-  /** What the ledger says now. */
+  /** What the ledger says now. It is read on from where it was read to; all of it is ASCII. */
   get ledger(): Ledger {
     const chunk = Buffer.alloc(65_536);
     for (;;) {
       const length = readSync(this.#ledgerFile, chunk, 0, chunk.length, this.#readTo);
       if (length === 0) return this.#ledger;
       this.#readTo += length;
-      const lines = (this.#unread + chunk.toString("latin1", 0, length)).split("\n");
+      const lines = (this.#unread + chunk.toString("ascii", 0, length)).split("\n");
       this.#unread = lines.pop() ?? "";
       for (const line of lines) this.#ledger.read(JSON.parse(line) as LedgerEvent);
     }

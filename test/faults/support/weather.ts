@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import type { FaultyProxy } from "../../support/proxy.ts";
-import { type ServerProcess, spawnServer } from "../../support/server.ts";
+import { spawnServer } from "../../support/server.ts";
 
 /** Something that goes on until it is stopped. */
 export interface Weather {
@@ -44,10 +44,10 @@ export function badNetwork(proxy: FaultyProxy, seed: number): Weather {
 
 /** A server that is killed now and then. */
 export interface MortalServer {
-  /** The one that works now. */
-  readonly current: ServerProcess;
   /** What all of them logged. */
   readonly log: string;
+  /** What the metrics of the one that works say. */
+  metrics(): Promise<string>;
   /** Ends it by `kill -9`. */
   kill(): Promise<void>;
   /** Starts another one, and leads the proxy to it. */
@@ -63,9 +63,6 @@ export async function startMortalServer(
   lead(current.url);
   const all = [current];
   return {
-    get current() {
-      return current;
-    },
     get log() {
       return all
         .map((server) =>
@@ -75,6 +72,9 @@ export async function startMortalServer(
             .join("\n"),
         )
         .join("\n");
+    },
+    async metrics() {
+      return (await fetch(`${current.opsUrl}/metrics`)).text();
     },
     async kill() {
       await current.stop("SIGKILL");
