@@ -13,13 +13,16 @@ export interface Weather {
   clear(): Promise<number>;
 }
 
+/** What takes an attempt away without a word comes twice as often. */
 const FAULTS = [
   "reset",
-  "abandon",
   "stall",
+  "slow",
   "loseAnswers",
   "loseRequests",
-  "slow",
+  "loseRequests",
+  "abandon",
+  "abandon",
 ] as const satisfies readonly (keyof FaultyProxy)[];
 
 const SLOW_MS = 40;
@@ -30,7 +33,7 @@ const SPELLS = 2_000;
 export function badNetwork(proxy: FaultyProxy, seed: number): Weather {
   const spell = fc.record({
     fault: fc.constantFrom(...FAULTS),
-    faultMs: fc.integer({ min: 20, max: 400 }),
+    faultMs: fc.integer({ min: 50, max: 500 }),
     calmMs: fc.integer({ min: 0, max: 150 }),
   });
   return over(spell, seed, async ({ fault, faultMs, calmMs }) => {
@@ -90,7 +93,7 @@ export async function startMortalServer(
 /** Kills a server and restarts it, by a seed. */
 export function deadlyServer(server: MortalServer, seed: number): Weather {
   const span = fc.record({
-    upMs: fc.integer({ min: 50, max: 900 }),
+    upMs: fc.integer({ min: 100, max: 2_000 }),
     downMs: fc.integer({ min: 0, max: 200 }),
   });
   return over(span, seed, async ({ upMs, downMs }) => {
