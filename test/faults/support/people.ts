@@ -1,0 +1,77 @@
+/**
+ * The people whom a bot tells what goes wrong: a chat of Telegram and a webhook, both real
+ * servers, and the secrets that nothing may show.
+ */
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
+import { TITLE_BY_KIND } from "../../../src/client/alerts/titles.ts";
+import type { AlertKind } from "../../../src/client/index.ts";
+import { TEST_MASTER_KEY, TEST_SECRET } from "../../support/server.ts";
+import { BOT_TOKEN, startTelegram } from "../../support/telegram.ts";
+
+const WEBHOOK_SECRET = "planted-secret-of-the-webhook-0003";
+
+/** People who read alerts. */
+export interface People extends AsyncDisposable {
+  readonly telegramUrl: string;
+  /** It holds a secret. */
+  readonly webhookUrl: string;
+  /** The messages of one kind that the chat shows. */
+  messages(kind: AlertKind): string[];
+  /** Everything that they were told, as text. */
+  readonly everything: string;
+}
+
+/** Starts both servers. */
+export async function startPeople(): Promise<People> {
+  const telegram = await startTelegram();
+  const posts: string[] = [];
+  const webhook = createServer(async (request, response) => {
+    posts.push(await text(request));
+    response.end();
+  });
+  webhook.listen(0, "127.0.0.1");
+  await once(webhook, "listening");
+  const { port } = webhook.address() as AddressInfo;
+  return {
+    telegramUrl: telegram.url,
+    webhookUrl: `http://127.0.0.1:${port}/hooks/${WEBHOOK_SECRET}`,
+    messages(kind) {
+      const texts = telegram.messages.map(({ text }) => text);
+      return texts.filter((message) => message.startsWith(TITLE_BY_KIND[kind]));
+    },
+    get everything() {
+      return [...telegram.messages.map(({ text }) => text), ...posts].join("\n");
+    },
+    async [Symbol.asyncDispose]() {
+      await telegram[Symbol.asyncDispose]();
+      const closed = once(webhook, "close");
+      webhook.close();
+      webhook.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+/** Each secret of a drill, in each form in which a careless program could show it. */
+const SHOWN_FORMS = [
+  TEST_SECRET,
+  TEST_MASTER_KEY,
+  WEBHOOK_SECRET,
+  BOT_TOKEN,
+  BOT_TOKEN.slice(BOT_TOKEN.indexOf(":") + 1),
+].flatMap((secret) => [
+  secret,
+  encodeURIComponent(secret),
+  Buffer.from(secret).toString("hex"),
+  Buffer.from(secret).toString("base64").replace(/=+$/, ""),
+]);
+
+/** The places that show a secret, of those given by their name. */
+export function placesThatShowSecrets(texts: Readonly<Record<string, string>>): string[] {
+  return Object.entries(texts)
+    .filter(([, text]) => SHOWN_FORMS.some((form) => text.includes(form)))
+    .map(([name]) => name);
+}
