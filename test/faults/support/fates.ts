@@ -118,7 +118,7 @@ function faultsOfDeath({ idempotencyKey: key, death }: Entry, { ledger }: Fates)
 /** Each death was told to the log. */
 function untold({ dead, logLines }: Fates): string[] {
   const deaths = logLines.filter(({ msg }) => msg === "outbox: dead letter");
-  const keys = new Set(deaths.map(({ idempotencyKey }) => idempotencyKey));
+  const keys = new Set(deaths.map(({ idempotency_key }) => idempotency_key));
   const missing = dead.filter(({ idempotencyKey }) => !keys.has(idempotencyKey));
   return missing.map(({ idempotencyKey }) => `${idempotencyKey} died, and nobody was told`);
 }
