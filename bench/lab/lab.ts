@@ -26,8 +26,8 @@ export interface Pace {
 export const FULL_PACE: Pace = {
   rounds: 3,
   // V8 has compiled all that is hot only after some seconds of load.
-  warmUpMs: 5_000,
-  durationMs: 3_000,
+  warmUpMs: 4_000,
+  durationMs: 2_500,
   openLoopMs: 4_000,
   pairs: 300,
   memoryMs: 60_000,
