@@ -4,7 +4,7 @@
  */
 import { randomUUIDv7 } from "node:crypto";
 import { Bench } from "tinybench";
-import { type IngestRequest, IngestRequestSchema } from "../../gen/signals/v1/ingest_service_pb.ts";
+import { IngestRequestSchema } from "../../gen/signals/v1/ingest_service_pb.ts";
 import { accept } from "../../src/ingest/accept.ts";
 import { type Codec, decodeMessage } from "../../src/server/decode.ts";
 import {
@@ -67,19 +67,20 @@ function verifyOrThrow({ body, endpoint, headers }: SignedRequest): Uint8Array {
   return signature;
 }
 
-function decodeOrThrow(codec: Codec, { body }: SignedRequest): IngestRequest {
+function decodeOrThrow(codec: Codec, { body }: SignedRequest) {
   const decoding = decodeMessage(IngestRequestSchema, codec, body);
   if (!decoding.decoded) throw new Error(decoding.refusal.message);
-  return decoding.message;
+  return decoding;
 }
 
 /** From the bytes to what the store is given. */
 function acceptOrThrow(codec: Codec, request: SignedRequest): void {
   const requestSignature = verifyOrThrow(request);
-  const { signal, idempotencyKey } = decodeOrThrow(codec, request);
+  const { message, overrides } = decodeOrThrow(codec, request);
+  const { signal, idempotencyKey } = message;
   const acceptance = accept(
     {
-      signal: signal && signalFromProto(signal),
+      signal: signal && { ...signalFromProto(signal), ...overrides[0] },
       idempotencyKey,
       isKeySigned: true,
       validateOnly: false,
