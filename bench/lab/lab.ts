@@ -26,14 +26,14 @@ export interface Pace {
 export const FULL_PACE: Pace = {
   rounds: 3,
   // V8 has compiled all that is hot only after some seconds of load.
-  warmUpMs: 4_000,
+  warmUpMs: 3_000,
   durationMs: 2_500,
-  openLoopMs: 4_000,
-  pairs: 300,
+  openLoopMs: 3_000,
+  pairs: 200,
   memoryMs: 60_000,
   microMs: 500,
-  drainSignals: 50_000,
-  drainWarmUpSignals: 40_000,
+  drainSignals: 30_000,
+  drainWarmUpSignals: 20_000,
   filledRows: 5_000_000,
 };
 
