@@ -27,9 +27,9 @@ export const FULL_PACE: Pace = {
   rounds: 3,
   // V8 has compiled all that is hot only after some seconds of load.
   warmUpMs: 3_000,
-  durationMs: 2_500,
+  durationMs: 2_000,
   openLoopMs: 3_000,
-  pairs: 200,
+  pairs: 150,
   memoryMs: 60_000,
   microMs: 500,
   drainSignals: 30_000,

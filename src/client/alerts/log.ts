@@ -26,7 +26,7 @@ export function createLogSink(logger: ClientLogger): AlertSink {
   };
 }
 
-/** An alert as facts for the log. */
+/** An alert as facts for the log, whose own `time` is that of the line. */
 export function alertFacts({ kind, text, time }: Alert) {
-  return { kind, text, time: time.toISOString() };
+  return { kind, text, alert_time: time.toISOString() };
 }
