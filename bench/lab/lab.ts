@@ -32,8 +32,8 @@ export const FULL_PACE: Pace = {
   pairs: 150,
   memoryMs: 60_000,
   microMs: 500,
-  drainSignals: 30_000,
-  drainWarmUpSignals: 20_000,
+  drainSignals: 20_000,
+  drainWarmUpSignals: 10_000,
   filledRows: 5_000_000,
 };
 
