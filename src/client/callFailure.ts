@@ -11,6 +11,7 @@ import {
   RetryInfoSchema,
 } from "../../gen/google/rpc/error_details_pb.ts";
 import { isReason, REASON_DOMAIN, type Violation } from "../signal/index.ts";
+import { causesOf } from "./causes.ts";
 import type { SignalErrorReason } from "./errorReason.ts";
 import { fromGrpcError } from "./grpcError.ts";
 import { parseRetryAfter } from "./retryAfter.ts";
@@ -114,12 +115,5 @@ const REASON_BY_CODE: Readonly<Record<Code, SignalErrorReason>> = {
  * errors have a text as `code`, such as `ECONNRESET` or `CERT_HAS_EXPIRED`.
  */
 function hasNodeError(thrown: unknown): boolean {
-  const seen = new Set<unknown>();
-  let error = thrown;
-  while (error instanceof Error && !seen.has(error)) {
-    if ("code" in error && typeof error.code === "string") return true;
-    seen.add(error);
-    error = error.cause;
-  }
-  return false;
+  return causesOf(thrown).some((error) => "code" in error && typeof error.code === "string");
 }

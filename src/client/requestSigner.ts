@@ -6,8 +6,7 @@ import {
   signatureHeaders,
 } from "../signing/index.ts";
 import { type ClientClock, systemClock } from "./clock.ts";
-import { ConfigError } from "./configError.ts";
-import { problemsOf, producerId, secret } from "./settings.ts";
+import { checkedOptions, producerId, secret } from "./settings.ts";
 
 /** As whom to sign. */
 export interface SignerOptions {
@@ -26,9 +25,7 @@ const schema = z.object({ producerId, secret });
 
 /** @throws ConfigError if the producer id or the secret breaks its rule. */
 export function createRequestSigner(options: SignerOptions): RequestSigner {
-  const judged = schema.safeParse(options);
-  if (!judged.success) throw new ConfigError(problemsOf(judged.error));
-  const identity = judged.data;
+  const identity = checkedOptions(schema, options);
   const clock = options.clock ?? systemClock;
   return (endpoint, body) =>
     signatureHeaders({ ...identity, endpoint, body, timestamp: formatTimestamp(clock.now()) });

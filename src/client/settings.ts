@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { isProducerId, PRODUCER_ID_RULE, SECRET_MIN_BYTES, Secret } from "../signing/index.ts";
-import type { ConfigProblem } from "./configError.ts";
+import { ConfigError, type ConfigProblem } from "./configError.ts";
 import { parseServerUrl } from "./serverUrl.ts";
 
 export const TIMEOUT_MS_DEFAULT = 30_000;
@@ -111,4 +111,14 @@ export function problemsOf(error: z.ZodError): ConfigProblem[] {
     }
   }
   return [...problems].map(([name, rule]) => ({ name, rule }));
+}
+
+/** Options that are complete and hold every rule. @throws ConfigError naming every wrong one. */
+export function checkedOptions<Schema extends z.ZodType>(
+  schema: Schema,
+  options: unknown,
+): z.output<Schema> {
+  const judged = schema.safeParse(options);
+  if (!judged.success) throw new ConfigError(problemsOf(judged.error));
+  return judged.data;
 }

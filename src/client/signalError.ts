@@ -1,6 +1,7 @@
 import type { Code } from "@connectrpc/connect";
 import type { Retry, Violation } from "../signal/index.ts";
 import { describeFailure } from "./callFailure.ts";
+import { causesOf } from "./causes.ts";
 import { isRetryable, retryForError, type SignalErrorReason } from "./errorReason.ts";
 
 /** What is known about a failure besides its reason. All of it is optional. */
@@ -69,12 +70,5 @@ export class SignalError extends Error {
 
 /** The `SignalError` among a thrown value and its causes. */
 function ownError(thrown: unknown): SignalError | undefined {
-  const seen = new Set<unknown>();
-  let error = thrown;
-  while (error instanceof Error && !seen.has(error)) {
-    if (error instanceof SignalError) return error;
-    seen.add(error);
-    error = error.cause;
-  }
-  return undefined;
+  return causesOf(thrown).find((error) => error instanceof SignalError);
 }

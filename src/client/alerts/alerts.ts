@@ -15,10 +15,9 @@
 import { z } from "zod";
 import type { ClientLogger } from "../clientLogger.ts";
 import { type ClientClock, epochMs, systemClock } from "../clock.ts";
-import { ConfigError } from "../configError.ts";
 import { guardedLogger } from "../guardedLogger.ts";
 import type { SignalInput } from "../input.ts";
-import { problemsOf, wholeNumber } from "../settings.ts";
+import { checkedOptions, wholeNumber } from "../settings.ts";
 import type { Alert, AlertKind, AlertSink, Alerts } from "./alert.ts";
 import { Channel } from "./channel.ts";
 import { describeDeliveryError, isExpiry } from "./deliveryError.ts";
@@ -87,12 +86,11 @@ const TEXT_MAX_UNITS = 10_000;
  * @throws ConfigError naming every wrong option of the first part that is wrong.
  */
 export function createAlerts(options: AlertOptions): Alerts {
-  const judged = timing.safeParse(options);
-  if (!judged.success) throw new ConfigError(problemsOf(judged.error));
+  const times = checkedOptions(timing, options);
   const { clock = systemClock } = options;
   const logger = guardedLogger(options.logger);
   const sinks = [createLogSink(logger), ...createSinks(options)];
-  return new ThrottledAlerts({ ...judged.data, logger, clock, sinks });
+  return new ThrottledAlerts({ ...times, logger, clock, sinks });
 }
 
 /**

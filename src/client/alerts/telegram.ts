@@ -7,8 +7,7 @@
  */
 import type { GrammyError, HttpError } from "grammy";
 import { z } from "zod";
-import { ConfigError } from "../configError.ts";
-import { problemsOf } from "../settings.ts";
+import { checkedOptions } from "../settings.ts";
 import type { Alert, AlertSink } from "./alert.ts";
 import { AlertError } from "./alertError.ts";
 import type { HiddenText } from "./hiddenText.ts";
@@ -51,9 +50,7 @@ type Grammy = typeof import("grammy");
  * @throws ConfigError naming every wrong option, but never the token.
  */
 export function createTelegramSink(options: TelegramOptions): AlertSink {
-  const judged = schema.safeParse(options);
-  if (!judged.success) throw new ConfigError(problemsOf(judged.error));
-  return new TelegramSink(judged.data);
+  return new TelegramSink(checkedOptions(schema, options));
 }
 
 class TelegramSink implements AlertSink {

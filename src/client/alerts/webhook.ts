@@ -2,8 +2,7 @@
  * The channel to any program that takes JSON over HTTP.
  */
 import { z } from "zod";
-import { ConfigError } from "../configError.ts";
-import { problemsOf } from "../settings.ts";
+import { checkedOptions } from "../settings.ts";
 import type { Alert, AlertSink } from "./alert.ts";
 import { AlertError } from "./alertError.ts";
 import type { HiddenText } from "./hiddenText.ts";
@@ -33,9 +32,7 @@ const schema = z.strictObject({ url: webhookUrl, host, retries });
  * @throws ConfigError naming every wrong option, but never the URL.
  */
 export function createWebhookSink(options: WebhookOptions): AlertSink {
-  const judged = schema.safeParse(options);
-  if (!judged.success) throw new ConfigError(problemsOf(judged.error));
-  return new WebhookSink(judged.data);
+  return new WebhookSink(checkedOptions(schema, options));
 }
 
 class WebhookSink implements AlertSink {

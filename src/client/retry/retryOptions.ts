@@ -3,7 +3,14 @@
  */
 import { z } from "zod";
 import { ConfigError } from "../configError.ts";
-import { flag, numberFrom, problemsOf, switchable, wholeNumber } from "../settings.ts";
+import {
+  checkedOptions,
+  flag,
+  numberFrom,
+  problemsOf,
+  switchable,
+  wholeNumber,
+} from "../settings.ts";
 
 /**
  * When a failed attempt is repeated. All of it is optional; as it is, an attempt is
@@ -84,9 +91,7 @@ const endlessSchema = schema.extend({
  * @throws ConfigError naming every wrong option.
  */
 export function resolveRetryOptions(options: RetryOptions): ResolvedRetryOptions {
-  const judged = endlessSchema.safeParse(options);
-  if (judged.success) return judged.data;
-  throw new ConfigError(problemsOf(judged.error));
+  return checkedOptions(endlessSchema, options);
 }
 
 /**
