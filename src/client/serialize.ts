@@ -4,7 +4,7 @@
  */
 import {
   type BinaryWriteOptions,
-  clone,
+  type DescField,
   type DescMessage,
   type JsonWriteOptions,
   type MessageShape,
@@ -32,31 +32,44 @@ export function serialize<Desc extends DescMessage>(
 }
 
 /**
- * A copy of a message in which the keys of every `google.protobuf.Struct` are sorted, so
- * that equal messages give equal bytes: a Struct keeps the order in which its keys were
- * set. The contract has no other maps.
+ * A message in which the keys of every `google.protobuf.Struct` are sorted, so that equal
+ * messages give equal bytes: a Struct keeps the order in which its keys were set. The contract
+ * has no other maps. The message given stays as it is; what holds no Struct is shared with it,
+ * since to copy a batch whole would take longer than to serialise it.
  */
 export function withSortedKeys<Desc extends DescMessage>(
   desc: Desc,
   message: MessageShape<Desc>,
 ): MessageShape<Desc> {
-  const copy = clone(desc, message);
-  sortStructs(desc, copy as unknown as Record<string, unknown>);
-  return copy;
+  return withSortedStructs(desc, message as unknown as Fields) as unknown as MessageShape<Desc>;
 }
 
-function sortStructs(desc: DescMessage, message: Record<string, unknown>): void {
+/** A message by the names of its fields. */
+type Fields = Record<string, unknown>;
+
+function withSortedStructs(desc: DescMessage, message: Fields): Fields {
+  let copy: Fields | undefined;
   for (const field of desc.fields) {
     const value = message[field.localName];
-    if (value === undefined) continue;
-    if (field.fieldKind === "message" && field.message.typeName === "google.protobuf.Struct") {
-      message[field.localName] = sorted(value as JsonObject);
-    } else if (field.fieldKind === "message") {
-      sortStructs(field.message, value as Record<string, unknown>);
-    } else if (field.fieldKind === "list" && field.listKind === "message") {
-      for (const item of value as Record<string, unknown>[]) sortStructs(field.message, item);
-    }
+    const sortedValue = value === undefined ? undefined : withSortedValue(field, value);
+    if (sortedValue === value) continue;
+    copy ??= Object.assign(Object.create(Object.getPrototypeOf(message)), message) as Fields;
+    copy[field.localName] = sortedValue;
   }
+  return copy ?? message;
+}
+
+/** @returns the very same value if no Struct is in it. */
+function withSortedValue(field: DescField, value: unknown): unknown {
+  if (field.fieldKind === "message") {
+    return field.message.typeName === "google.protobuf.Struct"
+      ? sorted(value as JsonObject)
+      : withSortedStructs(field.message, value as Fields);
+  }
+  if (field.fieldKind !== "list" || field.listKind !== "message") return value;
+  const items = value as Fields[];
+  const sortedItems = items.map((item) => withSortedStructs(field.message, item));
+  return sortedItems.some((item, index) => item !== items[index]) ? sortedItems : items;
 }
 
 function sorted(value: JsonValue): JsonValue {

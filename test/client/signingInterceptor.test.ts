@@ -9,7 +9,12 @@ import {
 import { describe, expect, it } from "vitest";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import { ConfigError, createSigningInterceptor } from "../../src/client/index.ts";
-import { IngestRequestSchema, IngestService, Side } from "../../src/client/proto.ts";
+import {
+  IngestBatchRequestSchema,
+  IngestRequestSchema,
+  IngestService,
+  Side,
+} from "../../src/client/proto.ts";
 import {
   isSigned,
   PRODUCER_ID,
@@ -106,6 +111,21 @@ it("does not change the caller's own message", async () => {
   const before = toBinary(IngestRequestSchema, message);
   await createClient(IngestService, connect(server.url)).ingest(message);
   expect(toBinary(IngestRequestSchema, message)).toEqual(before);
+});
+
+it("sorts the keys in every item of a batch, and changes none of the caller's own", async () => {
+  await using server = await startTestServer();
+  const { payload, ...withoutPayload } = request.signal;
+  const requests = [{ signal: withoutPayload }, request, { signal: { payload } }];
+  const message = create(IngestBatchRequestSchema, { requests });
+  const before = toBinary(IngestBatchRequestSchema, message);
+  await createClient(IngestService, connect(server.url)).ingestBatch(message);
+  expect(isSigned(server.last(), "/signals.v1.IngestService/IngestBatch")).toBe(true);
+  const sent = fromBinary(IngestBatchRequestSchema, server.last().message);
+  expect(sent).toEqual(message);
+  const keysOf = (index: number) => Object.keys(sent.requests[index]?.signal?.payload ?? {});
+  expect([0, 1, 2].map(keysOf)).toEqual([[], ["a", "b"], ["a", "b"]]);
+  expect(toBinary(IngestBatchRequestSchema, message)).toEqual(before);
 });
 
 it("signs each attempt of a retrying interceptor anew", async () => {

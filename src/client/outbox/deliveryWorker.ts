@@ -24,15 +24,14 @@
  * and again, while its neighbours in the same batch are taken, is to blame for it and becomes
  * a dead letter.
  *
- * That signals were delivered is written for many of them at once, or as soon as nothing else
- * is to be done, so that it does not slow down those that come meanwhile.
- *
- * Outcomes that cannot be written, because the disk is full, are remembered, and none of
- * those entries is sent again; they are written with the next ones.
+ * That signals were delivered is written for many of them at once while the next are under way,
+ * or as soon as nothing else is to be done, so that it does not slow down those that come
+ * meanwhile. Of a backlog the next ones are read in that time, too.
  */
 
+import { setImmediate } from "node:timers/promises";
 import type { SignalClient } from "../client.ts";
-import { type ClientClock, epochMs } from "../clock.ts";
+import type { ClientClock } from "../clock.ts";
 import type { Backoff } from "../retry/backoff.ts";
 import { SignalError } from "../signalError.ts";
 import { type AttemptLimits, planAttempt } from "./attempt.ts";
@@ -40,14 +39,13 @@ import { itemOf, type OutboxItem } from "./item.ts";
 import { OutboxError } from "./outboxError.ts";
 import { type ItemOutcome, outcomeOf, outcomesOfFailure, UNSENT } from "./outcome.ts";
 import { dispositionOf } from "./policy.ts";
-import type { Death, Entry } from "./record.ts";
+import type { Entry } from "./record.ts";
+import { type OutcomeObserver, type OutcomeQueue, UnwrittenOutcomes } from "./unwritten.ts";
 
 /** The entries to deliver, on disk. */
-export interface DeliveryQueue {
+export interface DeliveryQueue extends OutcomeQueue {
   /** The oldest ones but those excluded, as many as fit, at least one if there is any. */
   pending(excluded: readonly number[], maxCount: number, maxBytes: number): Entry[];
-  /** Removes what is delivered, and makes dead letters of the entries with a death. */
-  settle(delivered: readonly number[], dead: readonly Entry[]): void;
 }
 
 /** Where waiting comes from; tests bring their own. */
@@ -57,18 +55,14 @@ export interface OutboxTimers {
 }
 
 /** Told of what happens. Nothing of it may throw. */
-export interface DeliveryObserver {
+export interface DeliveryObserver extends OutcomeObserver {
   delivered(count: number): void;
-  /** A signal became a dead letter, on disk, for the reason of the error. */
-  died(item: OutboxItem, death: Death, error: Error): void;
   /** An attempt failed and is repeated. */
   waiting(error: SignalError, delayMs: number): void;
   /** Nothing can be delivered until a person mends it; told once. */
   held(error: SignalError): void;
   /** After `held`: something was delivered or refused by itself again. */
   released(): void;
-  /** The file could not be read or written, or something unforeseen happened. */
-  failed(error: unknown): void;
 }
 
 /** What a worker needs. */
@@ -98,27 +92,21 @@ const ISOLATED_FAILURES_MAX = 5;
 /** How long an attempt that was aborted may take to end. */
 const ABORT_GRACE_MS = 1_000;
 
-/** How many delivered signals are left unwritten at most, */
-const UNWRITTEN_MAX = 64;
-/** and for how long, when there is nothing else to do. */
+/** From how many delivered signals on it is worth writing them while more are under way, */
+const WORTH_WRITING = 64;
+/** and how long fewer are left unwritten when there is nothing else to do. */
 const LINGER_MS = 25;
 
 /** An item and how its attempt ended. */
 type SettledItem = { readonly item: OutboxItem; readonly outcome: ItemOutcome };
 
-/** An item that can never be delivered, and why. */
-interface DeadItem {
-  readonly item: OutboxItem;
-  readonly death: Death;
-  readonly error: Error;
-}
-
 export class DeliveryWorker {
   readonly #options: DeliveryOptions;
   readonly #abort = new AbortController();
   readonly #isolatedFailures = new Map<number, number>();
-  /** Outcomes that are not on disk yet. */
-  #unwritten: { delivered: number[]; dead: DeadItem[] } = { delivered: [], dead: [] };
+  readonly #unwritten: UnwrittenOutcomes;
+  /** The ones after those under way. */
+  #readAhead: readonly OutboxItem[] | undefined;
   #state: DeliveryState = "idle";
   #lastError: SignalError | undefined;
   #backoff: Backoff;
@@ -133,6 +121,7 @@ export class DeliveryWorker {
 
   constructor(options: DeliveryOptions) {
     this.#options = options;
+    this.#unwritten = new UnwrittenOutcomes(options);
     this.#backoff = options.newBackoff();
     this.#batchSize = options.maxBatchSize;
   }
@@ -159,7 +148,7 @@ export class DeliveryWorker {
     this.#isStopping = true;
     this.#endPause?.();
     if (this.#running !== undefined) await this.#endOf(this.#running, drainMs);
-    this.#write();
+    this.#unwritten.write();
     this.#state = "closed";
   }
 
@@ -221,15 +210,16 @@ export class DeliveryWorker {
   }
 
   async #deliverOldest(): Promise<number | undefined> {
-    const { queue, clock } = this.#options;
-    const entries = queue.pending(this.#unwrittenSequences(), this.#batchSize, BATCH_MAX_BYTES);
-    if (entries.length === 0) return this.#writeWhenIdle();
-    const attempt = planAttempt(entries.map(itemOf), clock.now(), this.#options);
-    for (const item of attempt.expired) this.#bury(item, expired());
-    for (const item of attempt.tooOld) this.#bury(item, this.#givenUp());
-    if (this.#unwritten.dead.length > 0) this.#write();
+    const items = this.#takeReadAhead() ?? this.#oldest([]);
+    if (items.length === 0) return this.#writeWhenIdle();
+    const attempt = planAttempt(items, this.#options.clock.now(), this.#options);
+    for (const item of attempt.expired) this.#unwritten.bury(item, expired());
+    for (const item of attempt.tooOld) this.#unwritten.bury(item, this.#givenUp());
+    if (this.#unwritten.deadCount > 0) this.#unwritten.write();
     if (attempt.sent.length === 0) return 0;
-    const outcomes = await this.#send(attempt.sent, attempt.timeoutMs);
+    const sending = this.#send(attempt.sent, attempt.timeoutMs);
+    await this.#workMeanwhile(attempt.sent);
+    const outcomes = await sending;
     // Too late for the file. The next start sends them again, under the same keys.
     if (this.#state === "closed") return undefined;
     const settled = attempt.sent.map((item, index) => {
@@ -238,13 +228,47 @@ export class DeliveryWorker {
     return this.#conclude(settled);
   }
 
+  /** The oldest pending ones but those under way, as many as a request takes. */
+  #oldest(underWay: readonly OutboxItem[]): OutboxItem[] {
+    const excluded = [...this.#unwritten.sequences, ...underWay.map(({ entry }) => entry.sequence)];
+    const { queue } = this.#options;
+    return queue.pending(excluded, this.#batchSize, BATCH_MAX_BYTES).map(itemOf);
+  }
+
+  /**
+   * While a request is under way, writes which signals the ones before delivered, and reads
+   * those for the next if there is a backlog.
+   */
+  async #workMeanwhile(underWay: readonly OutboxItem[]): Promise<void> {
+    const isBacklog = underWay.length === this.#batchSize;
+    const isMuchUnwritten = this.#unwritten.deliveredCount >= WORTH_WRITING;
+    if (!isBacklog && !isMuchUnwritten) return;
+    // The file holds up the whole process, so the request must have left it by then.
+    await setImmediate();
+    if (this.#state === "closed") return;
+    if (isMuchUnwritten) this.#unwritten.write();
+    if (!isBacklog) return;
+    try {
+      this.#readAhead = this.#oldest(underWay);
+    } catch {
+      // The next step reads again, and reports what it meets then.
+    }
+  }
+
+  /** What was read ahead is next in line only if all before it was delivered. */
+  #takeReadAhead(): readonly OutboxItem[] | undefined {
+    const items = this.#readAhead;
+    this.#readAhead = undefined;
+    return items?.length === 0 ? undefined : items;
+  }
+
   /** @returns how long to wait before the next step; `undefined` if all is done and written. */
   async #writeWhenIdle(): Promise<number | undefined> {
-    if (this.#unwrittenSequences().length === 0) return undefined;
+    if (this.#unwritten.sequences.length === 0) return undefined;
     this.#state = "idle";
     this.#hasWork = false;
     const isIdle = await this.#linger(LINGER_MS);
-    if (isIdle && this.#write()) return undefined;
+    if (isIdle && this.#unwritten.write()) return undefined;
     if (isIdle) await this.#linger(STORAGE_RETRY_MS);
     return 0;
   }
@@ -281,22 +305,23 @@ export class DeliveryWorker {
   /** Acts on the outcomes of an attempt. @returns how long to wait before the next. */
   #conclude(settled: readonly SettledItem[]): number {
     const kept: SignalError[] = [];
+    const unwritten = this.#unwritten;
     const delivered = settled.filter(({ outcome }) => outcome.kind === "delivered");
+    if (delivered.length < settled.length) this.#readAhead = undefined;
     const isWholeRefused = settled.length > 1 && settled.every(isRefused) && isOneError(settled);
     if (isWholeRefused) return this.#halve(settled.length);
     for (const { item, outcome } of settled) {
       if (outcome.kind !== "failed") continue;
       const { error } = outcome;
-      if (isFinal(error) || this.#isToBlame(item, error, settled)) this.#bury(item, error);
+      if (isFinal(error) || this.#isToBlame(item, error, settled)) unwritten.bury(item, error);
       else kept.push(error);
     }
     if (settled.length > 1 && isOneError(settled) && kept.some(isPerhapsTooBig)) {
       this.#halve(settled.length);
     }
     this.#forget(settled);
-    this.#unwritten.delivered.push(...delivered.map(({ item }) => item.entry.sequence));
-    const { delivered: unwritten, dead } = this.#unwritten;
-    if (unwritten.length >= UNWRITTEN_MAX || dead.length + kept.length > 0) this.#write();
+    unwritten.deliver(delivered.map(({ item }) => item));
+    if (unwritten.deadCount + kept.length > 0) unwritten.write();
     if (delivered.length > 0) this.#options.observer.delivered(delivered.length);
     const hasProgressed = settled.length > kept.length;
     if (hasProgressed) this.#succeed();
@@ -352,11 +377,6 @@ export class DeliveryWorker {
     }
   }
 
-  #bury(item: OutboxItem, error: Error): void {
-    const death = deathBy(error, epochMs(this.#options.clock));
-    this.#unwritten.dead.push({ item, death, error });
-  }
-
   #givenUp(): OutboxError {
     const { giveUpAfterMs } = this.#options;
     const last =
@@ -366,30 +386,6 @@ export class DeliveryWorker {
       `The signal could not be delivered within ${giveUpAfterMs} ms and is not sent any more.${last}`,
       { cause: this.#lastError },
     );
-  }
-
-  #unwrittenSequences(): number[] {
-    const { delivered, dead } = this.#unwritten;
-    return [...delivered, ...dead.map(({ item }) => item.entry.sequence)];
-  }
-
-  /** Writes outcomes, and tells of dead letters then. @returns whether all of it is on disk. */
-  #write(): boolean {
-    const { queue, observer } = this.#options;
-    const { delivered, dead } = this.#unwritten;
-    if (delivered.length + dead.length === 0) return true;
-    try {
-      queue.settle(
-        delivered,
-        dead.map(({ item, death }) => ({ ...item.entry, death })),
-      );
-    } catch (error) {
-      observer.failed(error);
-      return false;
-    }
-    this.#unwritten = { delivered: [], dead: [] };
-    for (const { item, death, error } of dead) observer.died(item, death, error);
-    return true;
   }
 }
 
@@ -422,10 +418,4 @@ function expired(): SignalError {
     "SIGNAL_EXPIRED",
     "The signal passed its expire_time before it was known to be delivered, so it is not sent any more.",
   );
-}
-
-function deathBy(error: Error, diedMs: number): Death {
-  const reason = error instanceof SignalError ? error.reason : "GIVEN_UP";
-  const violations = error instanceof SignalError ? error.violations : [];
-  return { reason, message: error.message, violations, diedMs };
 }

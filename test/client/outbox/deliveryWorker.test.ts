@@ -27,6 +27,7 @@ import { REASONS } from "../../../src/signal/index.ts";
 const START_MS = 1_761_402_645_000;
 const MS = 1_000_000n;
 const HOLD_DELAY_MS = 60_000;
+const TURNS = 30;
 
 class ManualTime implements OutboxTimers {
   nowMs = START_MS;
@@ -54,10 +55,21 @@ class ManualTime implements OutboxTimers {
     this.nowMs = endMs;
     await settled();
   }
+
+  /** Lets time pass within one turn of the event loop. */
+  elapse(milliseconds: number): void {
+    this.nowMs += milliseconds;
+    for (const timer of this.#waiting) {
+      if (timer.dueMs > this.nowMs) continue;
+      this.#waiting.delete(timer);
+      timer.callback();
+    }
+  }
 }
 
-function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+/** The worker lets a turn of the event loop pass with each request of a backlog. */
+async function settled(): Promise<void> {
+  for (let turn = 0; turn < TURNS; turn++) await new Promise(setImmediate);
 }
 
 class MemoryQueue {
@@ -67,6 +79,9 @@ class MemoryQueue {
   /** Called after each change. */
   settled: () => unknown = () => {};
   settleCount = 0;
+  readCount = 0;
+  /** The numbers of the reads that fail. */
+  readFailures: readonly number[] = [];
   #sequence = 0;
 
   add(keys: readonly string[], signal: Partial<SignalInput> = {}, enqueuedMs = START_MS): void {
@@ -84,6 +99,8 @@ class MemoryQueue {
   }
 
   pending(excluded: readonly number[], maxCount: number): Entry[] {
+    this.readCount += 1;
+    if (this.readFailures.includes(this.readCount)) throw new Error("the disk fails");
     return this.entries.filter(({ sequence }) => !excluded.includes(sequence)).slice(0, maxCount);
   }
 
@@ -236,6 +253,24 @@ describe("a worker with nothing in the way", () => {
     expect(bench.queue.entries).toEqual([]);
   });
 
+  it("writes what a request delivered while the next is under way, and reads what follows", async () => {
+    const bench = new Bench();
+    const underWay: [reads: number, writes: number][] = [];
+    bench.answer = async (call) => {
+      await settled();
+      underWay.push([bench.queue.readCount, bench.queue.settleCount]);
+      return storeAll(call);
+    };
+    await bench.deliver(keys(300));
+    for (let turn = 0; turn < 8; turn++) await bench.time.advance(100);
+    expect(underWay).toEqual([
+      [2, 0],
+      [3, 1],
+      [4, 2],
+    ]);
+    expect(bench.queue.entries).toEqual([]);
+  });
+
   it("writes down many deliveries at once while more come", async () => {
     const bench = new Bench();
     for (let n = 0; n < 50; n++) {
@@ -250,6 +285,17 @@ describe("a worker with nothing in the way", () => {
 });
 
 describe("a signal that comes as the worker becomes idle", () => {
+  it("is delivered after the last of a backlog, though nothing was there to be read ahead", async () => {
+    const bench = new Bench({ maxBatchSize: 4 });
+    const gate = Promise.withResolvers<void>();
+    bench.answer = (call) => gate.promise.then(() => storeAll(call));
+    await bench.deliver(keys(4));
+    await bench.deliver(["b"]);
+    gate.resolve();
+    await settled();
+    expect(bench.sentKeys).toEqual(["k0,k1,k2,k3", "b"]);
+  });
+
   it.each(Array.from({ length: 12 }, (_, ticks) => ticks))(
     "is delivered, %i turns after the last was written",
     async (ticks) => {
@@ -287,6 +333,26 @@ describe("a failure that passes", () => {
     expect(bench.sentKeys.at(-1)).toBe("a,b");
     expect(bench.queue.entries).toEqual([]);
     expect(bench.worker.lastError).toBeUndefined();
+  });
+
+  it.each([
+    ["of one signal", "k5"],
+    ["of all signals", ""],
+  ])("%s keeps what was read ahead back, and the order", async (_whose, failing) => {
+    const bench = new Bench({ maxBatchSize: 4 });
+    const isFailing = (key: string | undefined) => failing === "" || key === failing;
+    bench.answer = (call) => {
+      if (bench.calls.length !== 2) return storeAll(call);
+      return call.keys.map((key) => (isFailing(key) ? refused(key, "OVERLOADED") : stored(key)));
+    };
+    await bench.deliver(keys(12));
+    await bench.time.advance(60_000);
+    expect(bench.sentKeys).toEqual([
+      "k0,k1,k2,k3",
+      "k4,k5,k6,k7",
+      ...(failing === "" ? ["k4,k5,k6,k7", "k8,k9,k10,k11"] : ["k5,k8,k9,k10", "k11"]),
+    ]);
+    expect(bench.queue.entries).toEqual([]);
   });
 
   it("is never hurried by new signals, nor repeated before the server allows it", async () => {
@@ -345,6 +411,7 @@ describe("a failure that only a person can mend", () => {
 
     bench.answer = storeAll;
     await bench.time.advance(HOLD_DELAY_MS);
+    await bench.time.advance(100);
     expect(bench.queue.entries).toEqual([]);
     expect(bench.events).toContainEqual(["released"]);
     expect(bench.worker.state).toBe("idle");
@@ -388,6 +455,16 @@ describe("a refusal for good", () => {
     expect(bench.deadKeys).toEqual(["k5"]);
     expect(bench.queue.entries).toEqual([]);
     expect(bench.calls.length).toBeLessThan(16);
+  });
+
+  it("of a whole batch comes before what was read ahead", async () => {
+    const bench = new Bench({ maxBatchSize: 4 });
+    bench.answer = (call) =>
+      call.keys.includes("k1") ? failWith("BODY_TOO_LARGE")(call) : storeAll(call);
+    await bench.deliver(keys(8));
+    await bench.time.advance(100);
+    expect(bench.sentKeys).toEqual(["k0,k1,k2,k3", "k0,k1", "k0", "k1", "k2,k3,k4,k5", "k6,k7"]);
+    expect(bench.deadKeys).toEqual(["k1"]);
   });
 
   it("that names places concerns those only, and the others go at once", async () => {
@@ -460,6 +537,21 @@ describe("a signal that expires", () => {
       ["never", 30_000],
     ]);
   });
+});
+
+it("is not stopped by a file that cannot be read for a while", async () => {
+  const bench = new Bench({ maxBatchSize: 4 });
+  bench.answer = async (call) => {
+    await settled();
+    return storeAll(call);
+  };
+  bench.queue.readFailures = [2, 3];
+  await bench.deliver(keys(12));
+  for (let turn = 0; turn < 10; turn++) await bench.time.advance(1_000);
+  expect(bench.sentKeys).toEqual(["k0,k1,k2,k3", "k4,k5,k6,k7", "k8,k9,k10,k11"]);
+  // The second was to read ahead: only the third found nothing else to do.
+  expect(bench.events.filter(([kind]) => kind === "failed")).toHaveLength(1);
+  expect(bench.queue.entries).toEqual([]);
 });
 
 describe("a disk that cannot be written", () => {
@@ -539,6 +631,19 @@ describe("stopping", () => {
     gate.resolve();
     await bench.time.advance(60_000);
     expect([bench.queue.settleCount, bench.events, bench.worker.state]).toEqual([0, [], "closed"]);
+  });
+
+  it("reads nothing ahead afterwards", async () => {
+    const bench = new Bench({ maxBatchSize: 1 });
+    bench.answer = () => new Promise(() => {});
+    bench.queue.add(["a", "b"]);
+    bench.worker.wake();
+    const stopped = bench.worker.stop(0);
+    bench.time.elapse(0);
+    bench.time.elapse(1_000);
+    await stopped;
+    await settled();
+    expect([bench.queue.readCount, bench.worker.state]).toEqual([1, "closed"]);
   });
 
   it("ends a wait at once", async () => {

@@ -13,7 +13,6 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import { create, fromBinary } from "@bufbuild/protobuf";
 import { Gauge, Registry } from "prom-client";
@@ -456,28 +455,6 @@ describe("a full disk", () => {
     expect(await outbox.flush(10_000)).toBe(true);
     expect(sentKeys(server.requests).at(-1)).toBe("again");
   });
-});
-
-it("is on disk when enqueue resolves, at less than thrice the cost of a bare transaction", async () => {
-  const path = outboxPath();
-  const outbox = openOutbox({ path });
-  const bare = new DatabaseSync(`${path}.bare`);
-  bare.exec("PRAGMA synchronous = FULL; CREATE TABLE rows (value TEXT)");
-  const insert = bare.prepare("INSERT INTO rows VALUES (?)");
-  const ratios: number[] = [];
-  for (let round = 0; round < 5; round++) {
-    const bareMs = await time(() => void insert.run("x".repeat(200)));
-    ratios.push((await time(() => outbox.enqueue(SIGNAL))) / bareMs);
-  }
-  bare.close();
-  // The best of five: a busy machine disturbs single rounds.
-  expect(Math.min(...ratios)).toBeLessThan(3);
-
-  async function time(work: () => unknown): Promise<number> {
-    const startMs = performance.now();
-    for (let n = 0; n < 40; n++) await work();
-    return performance.now() - startMs;
-  }
 });
 
 it("is readable by its owner only, and starts without a word", async () => {
