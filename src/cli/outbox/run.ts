@@ -2,8 +2,10 @@
 import { existsSync } from "node:fs";
 import { epochMs, systemClock } from "../../client/clock.ts";
 import { OutboxDamagedError, OutboxError } from "../../client/outbox/outboxError.ts";
-import { deadCount, type EntryTable, OutboxFile } from "../../client/outbox/outboxFile.ts";
+import { OutboxFile } from "../../client/outbox/outboxFile.ts";
+import type { EntryTable } from "../../client/outbox/outboxFormat.ts";
 import type { Entry } from "../../client/outbox/record.ts";
+import { deadCount } from "../../client/outbox/totals.ts";
 import { failedError, unavailableError, usageError } from "../cliError.ts";
 import { printable, writeJson, writeOut } from "../output.ts";
 import { formatTable } from "../table.ts";

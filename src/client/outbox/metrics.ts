@@ -2,7 +2,8 @@
  * The metrics of outboxes in a registry of prom-client. Several outboxes of one process may
  * share a registry: their numbers are added up, and the oldest age is that of the oldest.
  */
-import { Counter, Gauge, type Registry } from "prom-client";
+import { Counter, Gauge, type GaugeConfiguration, type Registry } from "prom-client";
+import { registered } from "../telemetry/registered.ts";
 import type { DeathReason } from "./record.ts";
 
 /** What an outbox tells when its metrics are collected. */
@@ -27,83 +28,106 @@ export interface OutboxMetrics {
 
 const NO_METRICS: OutboxMetrics = { enqueued() {}, delivered() {}, died() {}, close() {} };
 
-interface Family {
-  readonly readings: Set<() => OutboxReading>;
-  readonly enqueued: Counter;
-  readonly delivered: Counter;
-  readonly deadLettered: Counter<"reason">;
-}
-
-/** A metric may be registered once, so outboxes find those of the first one here. */
-const FAMILIES = new WeakMap<Registry, Family>();
-
-/** Adds an outbox to the metrics of a registry; without one, nothing is measured. */
+/**
+ * Adds an outbox to the metrics of a registry; without one, nothing is measured.
+ *
+ * @throws Error of prom-client if a metric of another kind has one of the names.
+ */
 export function outboxMetrics(
   registry: Registry | undefined,
   read: () => OutboxReading,
 ): OutboxMetrics {
   if (registry === undefined) return NO_METRICS;
-  const family = FAMILIES.get(registry) ?? register(registry);
-  family.readings.add(read);
+  const { enqueued, delivered, deadLettered, gauges } = metricsOf(registry);
+  for (const { outboxes } of gauges) outboxes.add(read);
   return {
-    enqueued: (count) => family.enqueued.inc(count),
-    delivered: (count) => family.delivered.inc(count),
-    died: (reason) => family.deadLettered.inc({ reason }),
-    close: () => void family.readings.delete(read),
+    enqueued: (count) => enqueued.inc(count),
+    delivered: (count) => delivered.inc(count),
+    died: (reason) => deadLettered.inc({ reason }),
+    close() {
+      for (const { outboxes } of gauges) outboxes.delete(read);
+    },
   };
 }
 
-function register(registry: Registry): Family {
-  const readings: Family["readings"] = new Set();
-  const sum = (pick: (reading: OutboxReading) => number) =>
-    [...readings].reduce((total, read) => total + pick(read()), 0);
-  const gauge = (name: string, help: string, value: () => number) =>
-    new Gauge({
-      name,
-      help,
-      registers: [registry],
+/** A gauge that asks the outboxes when it is collected. */
+class OutboxGauge extends Gauge<"reason"> {
+  readonly outboxes: Set<() => OutboxReading>;
+
+  constructor(
+    facts: GaugeConfiguration<"reason">,
+    show: (gauge: Gauge<"reason">, readings: readonly OutboxReading[]) => void,
+  ) {
+    const outboxes = new Set<() => OutboxReading>();
+    super({
+      ...facts,
       collect() {
-        this.set(value());
+        const readings = [...outboxes].map((read) => read());
+        show(this, readings);
       },
     });
-  gauge("signals_outbox_depth", "Signals that wait to be delivered.", () => sum((r) => r.pending));
-  gauge("signals_outbox_bytes", "Bytes of signals in the outbox, dead letters included.", () =>
-    sum((r) => r.bytes),
-  );
-  gauge("signals_outbox_oldest_age_seconds", "How long the oldest signal has waited.", () =>
-    Math.max(0, ...[...readings].map((read) => read().oldestAgeSeconds)),
-  );
-  new Gauge({
-    name: "signals_outbox_dead_letters",
-    help: "Dead letters in the outbox, by the reason why they are some.",
-    labelNames: ["reason"],
-    registers: [registry],
-    collect() {
-      this.reset();
-      for (const read of readings) {
-        for (const [reason, count] of read().deadByReason) this.inc({ reason }, count);
-      }
-    },
-  });
-  const family = {
-    readings,
-    enqueued: new Counter({
-      name: "signals_outbox_enqueued_total",
-      help: "Signals that the outbox took.",
-      registers: [registry],
-    }),
-    delivered: new Counter({
-      name: "signals_outbox_delivered_total",
-      help: "Signals of the outbox that the server has.",
-      registers: [registry],
-    }),
-    deadLettered: new Counter({
-      name: "signals_outbox_dead_lettered_total",
-      help: "Signals that became dead letters, by reason.",
-      labelNames: ["reason"] as const,
-      registers: [registry],
-    }),
+    this.outboxes = outboxes;
+  }
+}
+
+function metricsOf(registry: Registry) {
+  const registers = [registry];
+  const counter = (name: string, help: string) =>
+    registered(registry, name, Counter, () => new Counter({ name, help, registers }));
+  const gauge = (
+    name: string,
+    help: string,
+    value: (readings: readonly OutboxReading[]) => number,
+  ) =>
+    registered(registry, name, OutboxGauge, () => {
+      return new OutboxGauge({ name, help, registers }, (gauge, readings) => {
+        gauge.set(value(readings));
+      });
+    });
+  return {
+    gauges: [
+      gauge("signals_outbox_depth", "Signals that wait to be delivered.", (readings) =>
+        sum(readings.map(({ pending }) => pending)),
+      ),
+      gauge(
+        "signals_outbox_bytes",
+        "Bytes of signals in the outbox, dead letters included.",
+        (readings) => sum(readings.map(({ bytes }) => bytes)),
+      ),
+      gauge(
+        "signals_outbox_oldest_age_seconds",
+        "How long the oldest signal has waited.",
+        (readings) => Math.max(0, ...readings.map(({ oldestAgeSeconds }) => oldestAgeSeconds)),
+      ),
+      registered(registry, "signals_outbox_dead_letters", OutboxGauge, (name) => {
+        const help = "Dead letters in the outbox, by the reason why they are some.";
+        return new OutboxGauge({ name, help, labelNames: ["reason"], registers }, showDeadLetters);
+      }),
+    ],
+    enqueued: counter("signals_outbox_enqueued_total", "Signals that the outbox took."),
+    delivered: counter(
+      "signals_outbox_delivered_total",
+      "Signals of the outbox that the server has.",
+    ),
+    deadLettered: registered(
+      registry,
+      "signals_outbox_dead_lettered_total",
+      Counter<"reason">,
+      (name) => {
+        const help = "Signals that became dead letters, by reason.";
+        return new Counter({ name, help, labelNames: ["reason"], registers });
+      },
+    ),
   };
-  FAMILIES.set(registry, family);
-  return family;
+}
+
+function showDeadLetters(gauge: Gauge<"reason">, readings: readonly OutboxReading[]): void {
+  gauge.reset();
+  for (const [reason, count] of readings.flatMap(({ deadByReason }) => [...deadByReason])) {
+    gauge.inc({ reason }, count);
+  }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
 }

@@ -8,9 +8,9 @@ import type { AlertKind, Alerts } from "../alerts/alert.ts";
 import type { ClientLogger } from "../clientLogger.ts";
 import type { SignalError } from "../signalError.ts";
 import type { OutboxItem } from "./item.ts";
-import type { Totals } from "./outboxFile.ts";
 import type { FileIncident } from "./outboxStore.ts";
 import type { Death } from "./record.ts";
+import type { Totals } from "./totals.ts";
 
 /** From which share of its bounds on the outbox counts as filling, */
 const FILLING_FROM = 0.8;

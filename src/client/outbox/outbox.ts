@@ -15,8 +15,9 @@ import { type OutboxMetrics, outboxMetrics } from "./metrics.ts";
 import { defaultOutboxLogger, OutboxNotices } from "./notices.ts";
 import { type OutboxOptions, type ResolvedOutboxOptions, resolveOutboxOptions } from "./options.ts";
 import { OutboxError, OutboxFullError } from "./outboxError.ts";
-import { deadCount, type Insertion, type NewRequest } from "./outboxFile.ts";
+import type { Insertion, NewRequest } from "./outboxFile.ts";
 import { OutboxStore } from "./outboxStore.ts";
+import { deadCount } from "./totals.ts";
 
 /** How to take one signal in. */
 export interface EnqueueOptions {

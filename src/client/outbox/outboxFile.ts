@@ -1,20 +1,14 @@
 /**
  * The outbox file: a SQLite database with the signals to deliver, the dead letters, and how
- * far delivery has come. All SQL of the outbox is here.
- *
- * What is written is on disk when the call returns. With a rollback journal and
- * `synchronous=FULL`, SQLite syncs the journal, then the file, and then the journal's end;
- * the journal stays (`PERSIST`), so that its room on the disk is kept and entries can still be
- * removed when the disk is full. A write-ahead log would be a little faster, but of a log in
- * which one bit flips SQLite drops all later commits without a word.
+ * far delivery has come. What is written is on disk when the call returns.
  *
  * Other processes may read the file at any time, and retry or drop dead letters.
  */
-import { closeSync, fsyncSync, openSync, rmSync } from "node:fs";
-import { DatabaseSync, type SQLOutputValue, type StatementSync } from "node:sqlite";
+import type { DatabaseSync, SQLOutputValue, StatementSync } from "node:sqlite";
 import type { FixedRequest } from "./item.ts";
 import { withTimeOf } from "./item.ts";
 import { OutboxDamagedError } from "./outboxError.ts";
+import { type EntryTable, JOURNAL_MODE, openDatabase, PRAGMAS, TABLES } from "./outboxFormat.ts";
 import {
   type DeathReason,
   decodeRecord,
@@ -25,50 +19,14 @@ import {
   type RecordContent,
 } from "./record.ts";
 import { isDiskFull, storageError } from "./sqliteFault.ts";
-
-/** The size of a page, which salvage relies on. */
-export const PAGE_BYTES = 4_096;
-
-/** How long another process may be waited for, which holds the file for milliseconds at most. */
-const BUSY_TIMEOUT_MS = 2_000;
-/** What the journal keeps of the disk, at most. */
-const JOURNAL_MAX_BYTES = 1_048_576;
-/** Room that a new file takes at once, so that a full disk does not hinder removals. */
-const RESERVED_PAGES = 16;
-
-const JOURNAL_MODE = "PRAGMA journal_mode = PERSIST";
-const PRAGMAS = `
-  PRAGMA journal_size_limit = ${JOURNAL_MAX_BYTES};
-  PRAGMA synchronous = FULL;
-  PRAGMA secure_delete = ON;
-  PRAGMA cell_size_check = ON;
-  PRAGMA trusted_schema = OFF;
-`;
-
-const TABLES = {
-  pending:
-    "CREATE TABLE pending (sequence INTEGER PRIMARY KEY, idempotency_key TEXT NOT NULL UNIQUE, record BLOB NOT NULL) STRICT",
-  dead: "CREATE TABLE dead (sequence INTEGER PRIMARY KEY, idempotency_key TEXT NOT NULL UNIQUE, record BLOB NOT NULL) STRICT",
-  progress:
-    "CREATE TABLE progress (id INTEGER PRIMARY KEY CHECK (id = 1), record BLOB NOT NULL) STRICT",
-} as const;
-
-/** Where an entry is: still to be delivered, or a dead letter. */
-export type EntryTable = "pending" | "dead";
-
-/** How much the file holds. */
-export interface Totals {
-  readonly pendingCount: number;
-  /** Of the records, dead letters included. */
-  readonly bytes: number;
-  readonly deadByReason: ReadonlyMap<DeathReason, number>;
-}
-
-/** The most that the file may hold, dead letters included. */
-export interface OutboxBounds {
-  readonly maxSignals: number;
-  readonly maxBytes: number;
-}
+import {
+  type Change,
+  countDeath,
+  exceeded,
+  NOTHING,
+  type OutboxBounds,
+  type Totals,
+} from "./totals.ts";
 
 /** A request to take in. */
 export interface NewRequest extends FixedRequest {
@@ -100,7 +58,7 @@ export class OutboxFile {
   /** Opens a file that exists. It is neither judged nor counted yet: {@link check} does. */
   constructor(path: string) {
     this.path = path;
-    this.#database = this.#guard(() => new DatabaseSync(path, DATABASE_OPTIONS));
+    this.#database = this.#guard(() => openDatabase(path));
     try {
       this.#dataVersion = this.#guard(() => {
         this.#database.exec(PRAGMAS);
@@ -111,29 +69,6 @@ export class OutboxFile {
     } catch (error) {
       this.#database.close();
       throw error;
-    }
-  }
-
-  /** Makes a new file, complete and on disk, in place of whatever is at the path. */
-  static create(path: string, entries: readonly Entry[], progress: Progress): void {
-    for (const suffix of ["", "-journal"]) rmSync(path + suffix, { force: true });
-    try {
-      // Signals are nobody else's business.
-      closeSync(openSync(path, "wx", 0o600));
-      const database = new DatabaseSync(path, DATABASE_OPTIONS);
-      try {
-        database.exec(
-          `PRAGMA page_size = ${PAGE_BYTES}; PRAGMA encoding = 'UTF-8'; ${JOURNAL_MODE}; ${PRAGMAS}`,
-        );
-        database.exec(Object.values(TABLES).join(";"));
-        reserveRoom(database);
-        fill(database, entries, progress);
-      } finally {
-        database.close();
-      }
-      syncFile(path);
-    } catch (error) {
-      throw storageError(path, error);
     }
   }
 
@@ -476,41 +411,6 @@ export class OutboxFile {
   }
 }
 
-const DATABASE_OPTIONS = { timeout: BUSY_TIMEOUT_MS, defensive: true };
-
-/** The totals while they change. */
-interface Change {
-  pendingCount: number;
-  bytes: number;
-  deadByReason: Map<DeathReason, number>;
-  nextSequence: number;
-}
-
-const NOTHING: Totals = { pendingCount: 0, bytes: 0, deadByReason: new Map() };
-
-/** How many dead letters there are. */
-export function deadCount({ deadByReason }: Pick<Totals, "deadByReason">): number {
-  return [...deadByReason.values()].reduce((sum, count) => sum + count, 0);
-}
-
-function countDeath(deadByReason: Map<DeathReason, number>, { death }: Entry, by: number): void {
-  if (death === undefined) return;
-  const count = (deadByReason.get(death.reason) ?? 0) + by;
-  if (count === 0) deadByReason.delete(death.reason);
-  else deadByReason.set(death.reason, count);
-}
-
-/** The bound that one more record would exceed, as a phrase. */
-function exceeded(
-  totals: Totals,
-  recordBytes: number,
-  { maxSignals, maxBytes }: OutboxBounds,
-): string | undefined {
-  if (totals.pendingCount + deadCount(totals) + 1 > maxSignals) return `${maxSignals} signals`;
-  if (totals.bytes + recordBytes > maxBytes) return `${maxBytes} bytes`;
-  return undefined;
-}
-
 /** The entry of a row; `undefined` unless the record is sound and belongs to the row. */
 function entryIn({ sequence, idempotency_key, record }: Row): Entry | undefined {
   const content: RecordContent | undefined = decodeRecord(record as Uint8Array);
@@ -522,34 +422,4 @@ function entryIn({ sequence, idempotency_key, record }: Row): Entry | undefined 
 
 function brokenRecord({ sequence, idempotency_key }: Row): string {
   return `the signal of sequence ${sequence} with key ${idempotency_key} is not as it was written`;
-}
-
-/** Makes file and journal big enough that entries can be removed on a full disk. */
-function reserveRoom(database: DatabaseSync): void {
-  const fill = database.prepare("INSERT INTO dead VALUES (?, ?, zeroblob(?))");
-  database.exec("BEGIN");
-  for (let page = 0; page < RESERVED_PAGES; page++) fill.run(page, String(page), PAGE_BYTES - 100);
-  database.exec("COMMIT; DELETE FROM dead");
-}
-
-function fill(database: DatabaseSync, entries: readonly Entry[], progress: Progress): void {
-  database.exec("BEGIN");
-  for (const entry of entries) {
-    const table: EntryTable = entry.death === undefined ? "pending" : "dead";
-    database
-      .prepare(`INSERT INTO ${table} VALUES (?, ?, ?)`)
-      .run(entry.sequence, entry.idempotencyKey, encodeEntry(entry));
-  }
-  database.prepare("INSERT INTO progress VALUES (1, ?)").run(encodeProgress(progress));
-  database.exec("COMMIT");
-}
-
-/** Before anything has it open: closing a second handle would end SQLite's locks. */
-function syncFile(path: string): void {
-  const handle = openSync(path, "r");
-  try {
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
-  }
 }

@@ -28,16 +28,12 @@ import {
 import { basename, dirname, join } from "node:path";
 import { identityOf, lockOutbox, type OutboxLock } from "./lock.ts";
 import { OutboxDamagedError, OutboxError } from "./outboxError.ts";
-import {
-  type Insertion,
-  type NewRequest,
-  type OutboxBounds,
-  OutboxFile,
-  type Totals,
-} from "./outboxFile.ts";
+import { type Insertion, type NewRequest, OutboxFile } from "./outboxFile.ts";
+import { createOutboxFile } from "./outboxFormat.ts";
 import type { Entry, Progress } from "./record.ts";
 import { salvage } from "./salvage.ts";
 import { storageError } from "./sqliteFault.ts";
+import { NOTHING, type OutboxBounds, type Totals } from "./totals.ts";
 
 /** What befell the file, for a person. */
 export interface FileIncident {
@@ -88,7 +84,7 @@ export class OutboxStore {
 
   /** As of the last call. */
   get totals(): Totals {
-    return this.#file?.totals ?? NO_TOTALS;
+    return this.#file?.totals ?? NOTHING;
   }
 
   /** The entry that has waited longest to be delivered. */
@@ -208,7 +204,7 @@ export class OutboxStore {
   #place(entries: readonly Entry[], progress: Progress): string | undefined {
     const fresh = `${this.path}.new`;
     return this.#system(() => {
-      OutboxFile.create(fresh, entries, progress);
+      createOutboxFile(fresh, entries, progress);
       const setAside = this.#setAside();
       // Its journal comes along for the room that it has on the disk; it holds no transaction.
       renameSync(`${fresh}-journal`, `${this.path}-journal`);
@@ -244,7 +240,6 @@ export class OutboxStore {
 }
 
 const FROM_THE_START: Progress = { pendingFrom: 1, nextSequence: 1 };
-const NO_TOTALS: Totals = { pendingCount: 0, bytes: 0, deadByReason: new Map() };
 
 /** An open file; if something is wrong with it, what that is. */
 type Opening =

@@ -12,7 +12,7 @@
  * later one counts.
  */
 import { closeSync, existsSync, fstatSync, openSync, readSync } from "node:fs";
-import { PAGE_BYTES } from "./outboxFile.ts";
+import { PAGE_BYTES } from "./outboxFormat.ts";
 import {
   decodeRecord,
   type Entry,

@@ -6,6 +6,7 @@ import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import type { SignalErrorReason } from "../errorReason.ts";
 import type { CircuitState } from "../retry/circuit.ts";
 import type { PostResult } from "./postResult.ts";
+import { registered } from "./registered.ts";
 
 /** Counts what one client does. */
 export interface ClientMetrics {
@@ -78,17 +79,4 @@ function metricsOf(registry: Registry) {
       return new Gauge({ name, help, labelNames: ["state", "producer_id"], registers });
     }),
   };
-}
-
-/** The metric that another client has registered, or else a new one. */
-function registered<M extends object>(
-  registry: Registry,
-  name: string,
-  // biome-ignore lint/suspicious/noExplicitAny: only a constructor of anything fits every metric.
-  kind: new (...args: any[]) => M,
-  make: (name: string) => M,
-): M {
-  const existing: unknown = registry.getSingleMetric(name);
-  // What is there but of another kind makes prom-client say that the name is taken.
-  return existing instanceof kind ? existing : make(name);
 }

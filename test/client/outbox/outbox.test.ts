@@ -502,6 +502,9 @@ it("shares a registry with others, and leaves no lock when it cannot", async () 
   expect(await registry.metrics()).toMatch(/^signals_outbox_depth 2$/m);
   await one.close();
   expect(await registry.metrics()).toMatch(/^signals_outbox_depth 1$/m);
+  registry.clear();
+  openOutbox({ path: outboxPath(), registry });
+  expect(await registry.metrics()).toMatch(/^signals_outbox_depth 0$/m);
   const taken = new Registry();
   new Gauge({ name: "signals_outbox_bytes", help: "another's", registers: [taken] });
   const path = outboxPath();
