@@ -55,13 +55,19 @@ interface FragileDatabase {
   heal(): Promise<void>;
 }
 
+/** A database of its own, and a proxy before it. */
+async function proxiedDatabase({ onTestFinished }: Cleanup) {
+  const database = await createTestDatabase();
+  onTestFinished(() => database.drop());
+  const proxy = await startProxy(database.url);
+  onTestFinished(() => proxy.close());
+  return { database, proxy };
+}
+
 /** A database behind a proxy that fails as it is told. */
 function behindProxy(strike: (proxy: FaultyProxy) => void) {
-  return async ({ onTestFinished }: Cleanup): Promise<FragileDatabase> => {
-    const database = await createTestDatabase();
-    onTestFinished(() => database.drop());
-    const proxy = await startProxy(database.url);
-    onTestFinished(() => proxy.close());
+  return async (cleanup: Cleanup): Promise<FragileDatabase> => {
+    const { database, proxy } = await proxiedDatabase(cleanup);
     return {
       serverUrl: proxy.url,
       directUrl: database.url,
@@ -195,10 +201,7 @@ describe.concurrent("a database", () => {
   test("that forgot its connections is reached by new ones, without anybody's help", {
     timeout: TEST_TIMEOUT_MS,
   }, async ({ onTestFinished, expect }) => {
-    const database = await createTestDatabase();
-    onTestFinished(() => database.drop());
-    const proxy = await startProxy(database.url);
-    onTestFinished(() => proxy.close());
+    const { database, proxy } = await proxiedDatabase({ onTestFinished });
     // With one connection, every statement is on the one that is dead.
     const server = await startTestServer(proxy.url, { DATABASE_POOL_SIZE: "1" });
     onTestFinished(() => server.close());
@@ -227,10 +230,7 @@ describe.concurrent("a database", () => {
   test("that breaks connections at any moment of their opening does not end the server", {
     timeout: TEST_TIMEOUT_MS,
   }, async ({ onTestFinished, expect }) => {
-    const database = await createTestDatabase();
-    onTestFinished(() => database.drop());
-    const proxy = await startProxy(database.url);
-    onTestFinished(() => proxy.close());
+    const { database, proxy } = await proxiedDatabase({ onTestFinished });
     const server = await spawnServer(testServerEnv(proxy.url));
     onTestFinished(async () => {
       await server.stop();
@@ -306,10 +306,7 @@ describe.concurrent("a database", () => {
   test("that is away when the server starts ends the start at once, with the cause", {
     timeout: TEST_TIMEOUT_MS,
   }, async ({ onTestFinished, expect }) => {
-    const database = await createTestDatabase();
-    onTestFinished(() => database.drop());
-    const proxy = await startProxy(database.url);
-    onTestFinished(() => proxy.close());
+    const { proxy } = await proxiedDatabase({ onTestFinished });
     proxy.refuse();
     const startedMs = performance.now();
     const start = spawnServer(testServerEnv(proxy.url));
@@ -321,10 +318,7 @@ describe.concurrent("a database", () => {
   test("that stalls when the server starts ends the start in time, with the cause", {
     timeout: TEST_TIMEOUT_MS,
   }, async ({ onTestFinished, expect }) => {
-    const database = await createTestDatabase();
-    onTestFinished(() => database.drop());
-    const proxy = await startProxy(database.url);
-    onTestFinished(() => proxy.close());
+    const { proxy } = await proxiedDatabase({ onTestFinished });
     proxy.stall();
     const startedMs = performance.now();
     const start = spawnServer(testServerEnv(proxy.url));

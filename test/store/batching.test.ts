@@ -1,5 +1,5 @@
 /** Batches on a real database: one signal that it refuses costs its neighbours nothing. */
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import {
   type Batcher,
   createBatcher,
@@ -7,32 +7,15 @@ import {
   type SignalStore,
   StoreUnavailableError,
 } from "../../src/ingest/index.ts";
-import {
-  createSignalStore,
-  type Database,
-  openDatabase,
-  type PostgresSignalStore,
-} from "../../src/store/index.ts";
-import { createTestDatabase, silentLog, type TestDatabase } from "../support/postgres.ts";
+import { createSignalStore } from "../../src/store/index.ts";
 import { aCandidate, aSignal, NOW } from "./builders.ts";
+import { openTestDatabase } from "./openTestDatabase.ts";
 
 const TIMEOUT_MS = 5_000;
 const BATCH_SIZE = 50;
 
-let testDatabase: TestDatabase;
-let database: Database;
-let store: PostgresSignalStore;
-
-beforeAll(async () => {
-  testDatabase = await createTestDatabase();
-  database = openDatabase({ url: testDatabase.url, poolSize: 2, log: silentLog });
-  store = createSignalStore(database);
-});
-
-afterAll(async () => {
-  await database.close();
-  await testDatabase.drop();
-});
+const database = await openTestDatabase(2);
+const store = createSignalStore(database);
 
 /** A batcher on the real store and real timers. */
 function openBatcher(

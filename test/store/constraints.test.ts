@@ -1,29 +1,18 @@
 /** The database refuses by itself what the rules exclude, whoever writes to it. */
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { SignalCandidate } from "../../src/ingest/store.ts";
 import type { Signal } from "../../src/signal/index.ts";
-import { createSignalStore, type Database, openDatabase } from "../../src/store/index.ts";
-import { createTestDatabase, silentLog, type TestDatabase } from "../support/postgres.ts";
+import { createSignalStore } from "../../src/store/index.ts";
 import { aCandidate, aSignal, NOW } from "./builders.ts";
+import { openTestDatabase } from "./openTestDatabase.ts";
 
 const TIMEOUT_MS = 5_000;
 const CHECK_VIOLATION = "23514";
 /** What the store throws for a signal that breaks a rule of the table. */
 const REJECTED = { name: "SignalRejectedError", cause: { cause: { code: CHECK_VIOLATION } } };
 
-let testDatabase: TestDatabase;
-let database: Database;
-
-beforeAll(async () => {
-  testDatabase = await createTestDatabase();
-  database = openDatabase({ url: testDatabase.url, poolSize: 2, log: silentLog });
-});
-
-afterAll(async () => {
-  await database.close();
-  await testDatabase.drop();
-});
+const database = await openTestDatabase(2);
 
 function ingest(overrides: Partial<SignalCandidate>, signal: Partial<Signal>) {
   return createSignalStore(database).ingest([aCandidate(overrides, aSignal(signal))], TIMEOUT_MS);

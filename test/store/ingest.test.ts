@@ -1,32 +1,14 @@
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { SignalRejectedError, StoreUnavailableError } from "../../src/ingest/store.ts";
-import {
-  createSignalStore,
-  type Database,
-  DatabaseError,
-  openDatabase,
-  type PostgresSignalStore,
-} from "../../src/store/index.ts";
-import { createTestDatabase, silentLog, type TestDatabase } from "../support/postgres.ts";
+import { createSignalStore, DatabaseError } from "../../src/store/index.ts";
 import { aCandidate, aSignal, aSignature, NOW, SECOND } from "./builders.ts";
+import { openTestDatabase } from "./openTestDatabase.ts";
 
 const TIMEOUT_MS = 5_000;
 
-let testDatabase: TestDatabase;
-let database: Database;
-let store: PostgresSignalStore;
-
-beforeAll(async () => {
-  testDatabase = await createTestDatabase();
-  database = openDatabase({ url: testDatabase.url, poolSize: 4, log: silentLog });
-  store = createSignalStore(database);
-});
-
-afterAll(async () => {
-  await database.close();
-  await testDatabase.drop();
-});
+const database = await openTestDatabase(4);
+const store = createSignalStore(database);
 
 async function count(): Promise<number> {
   const [row] = await database.query<{ n: number }>(

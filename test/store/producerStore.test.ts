@@ -1,34 +1,16 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import {
-  createProducerStore,
-  type Database,
-  type NewProducer,
-  openDatabase,
-  type ProducerStore,
-} from "../../src/store/index.ts";
-import { createTestDatabase, silentLog, type TestDatabase } from "../support/postgres.ts";
+import { beforeEach, expect, test } from "vitest";
+import { createProducerStore, type NewProducer } from "../../src/store/index.ts";
 import { SECOND } from "./builders.ts";
+import { openTestDatabase } from "./openTestDatabase.ts";
 
 const TIMEOUT_MS = 5_000;
 
-let testDatabase: TestDatabase;
-let database: Database;
-let store: ProducerStore;
-
-beforeAll(async () => {
-  testDatabase = await createTestDatabase();
-  database = openDatabase({ url: testDatabase.url, poolSize: 2, log: silentLog });
-  store = createProducerStore(database);
-});
+const database = await openTestDatabase(2);
+const store = createProducerStore(database);
 
 beforeEach(async () => {
   await database.query(TIMEOUT_MS, (sql) => sql`TRUNCATE producers CASCADE`);
-});
-
-afterAll(async () => {
-  await database.close();
-  await testDatabase.drop();
 });
 
 function aProducer(overrides: Partial<NewProducer> = {}): NewProducer {

@@ -1,32 +1,15 @@
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { JsonObject, Signal } from "../../src/signal/index.ts";
-import {
-  createSignalStore,
-  type Database,
-  openDatabase,
-  type PostgresSignalStore,
-} from "../../src/store/index.ts";
-import { createTestDatabase, silentLog, type TestDatabase } from "../support/postgres.ts";
+import { createSignalStore } from "../../src/store/index.ts";
 import { aCandidate, aSignal } from "./builders.ts";
+import { openTestDatabase } from "./openTestDatabase.ts";
 
 const TIMEOUT_MS = 5_000;
 
-let testDatabase: TestDatabase;
-let database: Database;
-let store: PostgresSignalStore;
-
-beforeAll(async () => {
-  testDatabase = await createTestDatabase();
-  database = openDatabase({ url: testDatabase.url, poolSize: 2, log: silentLog });
-  store = createSignalStore(database);
-});
-
-afterAll(async () => {
-  await database.close();
-  await testDatabase.drop();
-});
+const database = await openTestDatabase(2);
+const store = createSignalStore(database);
 
 async function storeAndFind(signal: Signal): Promise<Signal | undefined> {
   const candidate = aCandidate({ receiveTime: signal.signalTime }, signal);
