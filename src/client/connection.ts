@@ -11,7 +11,7 @@ import {
   Http2SessionManager,
 } from "@connectrpc/connect-node";
 import type { EnabledClientOptions } from "./options.ts";
-import { createSigningInterceptor } from "./signingInterceptor.ts";
+import { createSigningInterceptorOfFixed } from "./signingInterceptor.ts";
 
 /**
  * The greatest answer that is read, in bytes: room for a batch of 1,000 refusals that name
@@ -45,7 +45,7 @@ export function createConnection(options: EnabledClientOptions): Connection {
     readMaxBytes: READ_MAX_BYTES,
     // Answers are small, and an answer that is not compressed cannot grow when it is read.
     acceptCompression: [],
-    interceptors: [createSigningInterceptor(options)],
+    interceptors: [createSigningInterceptorOfFixed(options)],
   };
   if (options.httpVersion === "2") {
     const pings = { pingIntervalMs: PING_INTERVAL_MS, pingTimeoutMs: PING_TIMEOUT_MS };

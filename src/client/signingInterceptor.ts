@@ -1,3 +1,4 @@
+import { clone, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { createRequestSigner, type SignerOptions } from "./requestSigner.ts";
 import { type SerializeOptions, serialize, withSortedKeys } from "./serialize.ts";
@@ -23,6 +24,20 @@ export interface SigningInterceptorOptions extends SignerOptions, SerializeOptio
  * @throws ConfigError if the producer id or the secret breaks its rule.
  */
 export function createSigningInterceptor(options: SigningInterceptorOptions): Interceptor {
+  // Some transports serialise only after the call has returned, when the caller may have
+  // changed the message for the next one.
+  return signingInterceptor(options, clone);
+}
+
+/** The same for messages that nobody changes once they are made, so that none is copied. */
+export function createSigningInterceptorOfFixed(options: SigningInterceptorOptions): Interceptor {
+  return signingInterceptor(options, (_, message) => message);
+}
+
+function signingInterceptor(
+  options: SigningInterceptorOptions,
+  keep: <Desc extends DescMessage>(desc: Desc, message: MessageShape<Desc>) => MessageShape<Desc>,
+): Interceptor {
   const sign = createRequestSigner(options);
   return (next) => async (request) => {
     if (request.service.typeName !== SIGNED_SERVICE) return next(request);
@@ -36,7 +51,7 @@ export function createSigningInterceptor(options: SigningInterceptorOptions): In
       );
     }
     const { input } = request.method;
-    const message = withSortedKeys(input, request.message);
+    const message = withSortedKeys(input, keep(input, request.message));
     const body = serialize(input, message, codecOf(request.header), options);
     const endpoint = endpointOf(request.service.typeName, request.method.name);
     for (const [name, value] of Object.entries(sign(endpoint, body))) {

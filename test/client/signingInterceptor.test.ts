@@ -105,6 +105,25 @@ it("keeps to the binary options of the transport", async () => {
   expect(withUnknown?.message.length).toBeGreaterThan(Number(without?.message.length));
 });
 
+it.each(TRANSPORTS)(
+  "sends what it signed, though the caller changes it meanwhile, on %s and HTTP/%s",
+  async (_name, http, createTransport) => {
+    await using server = await startTestServer({ http });
+    const interceptors = [createSigningInterceptor(identity)];
+    const nodeOptions = { baseUrl: server.url, idleConnectionTimeoutMs: 10 };
+    const transport = createTransport({ ...nodeOptions, httpVersion: http as "2", interceptors });
+    // Without a payload, nothing else would make a copy.
+    const { payload: _, ...signal } = request.signal;
+    const message = create(IngestRequestSchema, { idempotencyKey: "key-1", signal });
+    const call = createClient(IngestService, transport).ingest(message);
+    message.idempotencyKey = "the-next";
+    await call;
+    expect(isSigned(server.last())).toBe(true);
+    const { idempotencyKey } = fromBinary(IngestRequestSchema, server.last().message);
+    expect(idempotencyKey).toBe("key-1");
+  },
+);
+
 it("does not change the caller's own message", async () => {
   await using server = await startTestServer();
   const message = create(IngestRequestSchema, request);

@@ -96,6 +96,12 @@ const ABORT_GRACE_MS = 1_000;
 const WORTH_WRITING = 64;
 /** and how long fewer are left unwritten when there is nothing else to do. */
 const LINGER_MS = 25;
+/**
+ * An attempt that may take less is not shared with work on the file, which holds up the whole
+ * process: for seconds if another process has the file, and then an answer that is there by
+ * then would be too late.
+ */
+const UNHURRIED_MS = 10_000;
 
 /** An item and how its attempt ended. */
 type SettledItem = { readonly item: OutboxItem; readonly outcome: ItemOutcome };
@@ -210,15 +216,17 @@ export class DeliveryWorker {
   }
 
   async #deliverOldest(): Promise<number | undefined> {
-    const items = this.#takeReadAhead() ?? this.#oldest([]);
+    const items = this.#takeReadAhead() ?? this.#oldest(this.#batchSize);
     if (items.length === 0) return this.#writeWhenIdle();
     const attempt = planAttempt(items, this.#options.clock.now(), this.#options);
     for (const item of attempt.expired) this.#unwritten.bury(item, expired());
     for (const item of attempt.tooOld) this.#unwritten.bury(item, this.#givenUp());
     if (this.#unwritten.deadCount > 0) this.#unwritten.write();
     if (attempt.sent.length === 0) return 0;
+    const isHurried = attempt.timeoutMs < UNHURRIED_MS;
+    if (isHurried && this.#isWorthWriting) this.#unwritten.write();
     const sending = this.#send(attempt.sent, attempt.timeoutMs);
-    await this.#workMeanwhile(attempt.sent);
+    if (!isHurried) await this.#workMeanwhile(attempt.sent);
     const outcomes = await sending;
     // Too late for the file. The next start sends them again, under the same keys.
     if (this.#state === "closed") return undefined;
@@ -228,34 +236,39 @@ export class DeliveryWorker {
     return this.#conclude(settled);
   }
 
-  /** The oldest pending ones but those under way, as many as a request takes. */
-  #oldest(underWay: readonly OutboxItem[]): OutboxItem[] {
+  get #isWorthWriting(): boolean {
+    return this.#unwritten.deliveredCount >= WORTH_WRITING;
+  }
+
+  /** The size of the next batch if the one under way is taken. */
+  get #grownBatchSize(): number {
+    return Math.min(this.#options.maxBatchSize, this.#batchSize * 2);
+  }
+
+  /** The oldest pending ones but those under way: so many, unless they are too many bytes. */
+  #oldest(maxCount: number, underWay: readonly OutboxItem[] = []): OutboxItem[] {
     const excluded = [...this.#unwritten.sequences, ...underWay.map(({ entry }) => entry.sequence)];
-    const { queue } = this.#options;
-    return queue.pending(excluded, this.#batchSize, BATCH_MAX_BYTES).map(itemOf);
+    return this.#options.queue.pending(excluded, maxCount, BATCH_MAX_BYTES).map(itemOf);
   }
 
   /**
-   * While a request is under way, writes which signals the ones before delivered, and reads
-   * those for the next if there is a backlog.
+   * While a request is under way, writes what became of earlier ones, and if there is a backlog
+   * reads what comes next.
    */
   async #workMeanwhile(underWay: readonly OutboxItem[]): Promise<void> {
-    const isBacklog = underWay.length === this.#batchSize;
-    const isMuchUnwritten = this.#unwritten.deliveredCount >= WORTH_WRITING;
-    if (!isBacklog && !isMuchUnwritten) return;
-    // The file holds up the whole process, so the request must have left it by then.
+    const isBacklog = underWay.length > 1;
+    if (!isBacklog && !this.#isWorthWriting) return;
+    // Work on the file holds up the whole process, so the request goes first.
     await setImmediate();
     if (this.#state === "closed") return;
-    if (isMuchUnwritten) this.#unwritten.write();
-    if (!isBacklog) return;
     try {
-      this.#readAhead = this.#oldest(underWay);
-    } catch {
-      // The next step reads again, and reports what it meets then.
+      if (this.#isWorthWriting) this.#unwritten.write();
+      if (isBacklog) this.#readAhead = this.#oldest(this.#grownBatchSize, underWay);
+    } catch (error) {
+      this.#options.observer.failed(error);
     }
   }
 
-  /** What was read ahead is next in line only if all before it was delivered. */
   #takeReadAhead(): readonly OutboxItem[] | undefined {
     const items = this.#readAhead;
     this.#readAhead = undefined;
@@ -267,7 +280,7 @@ export class DeliveryWorker {
     if (this.#unwritten.sequences.length === 0) return undefined;
     this.#state = "idle";
     this.#hasWork = false;
-    const isIdle = await this.#linger(LINGER_MS);
+    const isIdle = this.#isWorthWriting || (await this.#linger(LINGER_MS));
     if (isIdle && this.#unwritten.write()) return undefined;
     if (isIdle) await this.#linger(STORAGE_RETRY_MS);
     return 0;
@@ -307,6 +320,7 @@ export class DeliveryWorker {
     const kept: SignalError[] = [];
     const unwritten = this.#unwritten;
     const delivered = settled.filter(({ outcome }) => outcome.kind === "delivered");
+    // What was read ahead is next in line only if all before it was delivered.
     if (delivered.length < settled.length) this.#readAhead = undefined;
     const isWholeRefused = settled.length > 1 && settled.every(isRefused) && isOneError(settled);
     if (isWholeRefused) return this.#halve(settled.length);
@@ -337,7 +351,7 @@ export class DeliveryWorker {
   #succeed(): void {
     this.#lastError = undefined;
     this.#backoff = this.#options.newBackoff();
-    this.#batchSize = Math.min(this.#options.maxBatchSize, this.#batchSize * 2);
+    this.#batchSize = this.#grownBatchSize;
     if (!this.#isHeld) return;
     this.#isHeld = false;
     this.#options.observer.released();

@@ -31,7 +31,7 @@ const NO_METRICS: OutboxMetrics = { enqueued() {}, delivered() {}, died() {}, cl
 /**
  * Adds an outbox to the metrics of a registry; without one, nothing is measured.
  *
- * @throws Error of prom-client if a metric of another kind has one of the names.
+ * @throws Error of prom-client if a metric of somebody else has one of the names.
  */
 export function outboxMetrics(
   registry: Registry | undefined,

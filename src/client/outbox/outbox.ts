@@ -133,7 +133,7 @@ const TIMER_MS_MAX = 2 ** 31 - 1;
  * A damaged file is set aside and reported, and what can be read of it is delivered.
  *
  * @throws ConfigError naming every wrong option.
- * @throws Error of prom-client if the registry has metrics of the same names.
+ * @throws Error of prom-client if the registry has metrics of somebody else by the same names.
  * @throws OutboxError `OUTBOX_LOCKED` if the file is in use, `OUTBOX_FOREIGN_FILE` if it is
  *   another program's, `OUTBOX_STORAGE` if it cannot be read or written.
  */
@@ -174,7 +174,7 @@ class FileOutbox implements Outbox {
     try {
       this.#metrics = outboxMetrics(options.registry, () => this.#reading());
     } catch (error) {
-      // The registry has metrics of these names already. The file must not stay locked.
+      // The registry has such metrics of somebody else. The file must not stay locked.
       this.#store.close();
       throw error;
     }
@@ -302,8 +302,8 @@ class FileOutbox implements Outbox {
           notices.delivered(count);
         },
         died: (item, death, error) => {
-          this.#metrics.died(death.reason);
           notices.died(item, death, error);
+          this.#metrics.died(death.reason);
         },
         waiting: (error, delayMs) => notices.waiting(error, delayMs),
         held: (error) => notices.held(error),

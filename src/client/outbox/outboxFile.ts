@@ -106,6 +106,11 @@ export class OutboxFile {
     return this.#totals;
   }
 
+  /** Greater than every sequence used so far. */
+  get nextSequence(): number {
+    return this.#nextSequence;
+  }
+
   /** The oldest entry still to be delivered. */
   oldest(): Entry | undefined {
     return this.entries("pending", 0, 1)[0];

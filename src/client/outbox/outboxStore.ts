@@ -62,6 +62,11 @@ export class OutboxStore {
   #lock: OutboxLock;
   /** `undefined` after a new file could not be made: the next call tries again. */
   #file: OutboxFile | undefined;
+  /**
+   * Greater than every sequence that was used since the outbox is open. The worker knows signals
+   * by it, so a new file must not give one of them to another signal, whatever is lost.
+   */
+  #unusedSequence = 1;
   /** Tells the open file from another at its path. */
   #identity: string | undefined;
 
@@ -145,7 +150,7 @@ export class OutboxStore {
 
   /** @param isNew whether the file was just made: then damage is no reason to make another. */
   #open(isNew = false): OutboxFile {
-    if (!existsSync(this.path)) this.#place([], FROM_THE_START);
+    if (!existsSync(this.path)) this.#place([], { pendingFrom: 1, nextSequence: 1 });
     const { file, fault } = openAndCheck(this.path);
     if (fault === undefined) {
       this.#file = file;
@@ -161,6 +166,7 @@ export class OutboxStore {
 
   /** Sets a damaged file aside and goes on with what can be read of it. */
   #replaceDamaged(fault: string): OutboxFile {
+    this.#unusedSequence = Math.max(this.#unusedSequence, this.#file?.nextSequence ?? 1);
     this.#file?.close();
     this.#file = undefined;
     const { entries, progress, brokenCount } = this.#system(() => salvage(this.path));
@@ -203,8 +209,9 @@ export class OutboxStore {
   /** Puts a new file at the path. @returns where the old one is now. */
   #place(entries: readonly Entry[], progress: Progress): string | undefined {
     const fresh = `${this.path}.new`;
+    const nextSequence = Math.max(progress.nextSequence, this.#unusedSequence);
     return this.#system(() => {
-      createOutboxFile(fresh, entries, progress);
+      createOutboxFile(fresh, entries, { ...progress, nextSequence });
       const setAside = this.#setAside();
       // Its journal comes along for the room that it has on the disk; it holds no transaction.
       renameSync(`${fresh}-journal`, `${this.path}-journal`);
@@ -238,8 +245,6 @@ export class OutboxStore {
     }
   }
 }
-
-const FROM_THE_START: Progress = { pendingFrom: 1, nextSequence: 1 };
 
 /** An open file; if something is wrong with it, what that is. */
 type Opening =

@@ -40,7 +40,7 @@ interface DeadItem {
 
 export class UnwrittenOutcomes {
   readonly #options: UnwrittenOptions;
-  #delivered: OutboxItem[] = [];
+  #delivered: number[] = [];
   #dead: DeadItem[] = [];
 
   constructor(options: UnwrittenOptions) {
@@ -57,12 +57,12 @@ export class UnwrittenOutcomes {
 
   /** The entries concerned. */
   get sequences(): number[] {
-    return [...this.#delivered, ...this.#dead.map(({ item }) => item)].map(sequenceOf);
+    return [...this.#delivered, ...this.#dead.map(({ item }) => item.entry.sequence)];
   }
 
   /** Remembers that the server has these. */
   deliver(items: readonly OutboxItem[]): void {
-    this.#delivered.push(...items);
+    for (const { entry } of items) this.#delivered.push(entry.sequence);
   }
 
   /** Remembers that this one can never be delivered, for the reason of the error. */
@@ -77,7 +77,7 @@ export class UnwrittenOutcomes {
     if (delivered.length + dead.length === 0) return true;
     const buried = dead.map(({ item, death }) => ({ ...item.entry, death }));
     try {
-      queue.settle(delivered.map(sequenceOf), buried);
+      queue.settle(delivered, buried);
     } catch (error) {
       observer.failed(error);
       return false;
@@ -87,10 +87,6 @@ export class UnwrittenOutcomes {
     for (const { item, death, error } of dead) observer.died(item, death, error);
     return true;
   }
-}
-
-function sequenceOf({ entry }: OutboxItem): number {
-  return entry.sequence;
 }
 
 function deathBy(error: Error, diedMs: number): Death {

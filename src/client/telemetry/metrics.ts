@@ -22,7 +22,7 @@ export interface ClientMetrics {
  * Counts in a registry. Clients that share one share its metrics, which tell them apart by
  * `producer_id`.
  *
- * @throws Error if a metric of another kind has one of the names.
+ * @throws Error if a metric of somebody else has one of the names.
  */
 export function createClientMetrics(
   registry: Registry | undefined,

@@ -1,10 +1,13 @@
 import type { Registry } from "prom-client";
 
+/** Those made here. One of somebody else may have other labels, and means something else. */
+const OWN = new WeakSet<object>();
+
 /**
  * The metric that another client or outbox has registered, or else a new one: a registry
  * takes each name once.
  *
- * @throws Error of prom-client if a metric of another kind has the name.
+ * @throws Error of prom-client if a metric of somebody else has the name.
  */
 export function registered<M extends object>(
   registry: Registry,
@@ -14,6 +17,9 @@ export function registered<M extends object>(
   make: (name: string) => M,
 ): M {
   const existing: unknown = registry.getSingleMetric(name);
-  // What is there but of another kind makes prom-client say that the name is taken.
-  return existing instanceof kind ? existing : make(name);
+  if (existing instanceof kind && OWN.has(existing)) return existing;
+  // If the name is taken, prom-client says so.
+  const metric = make(name);
+  OWN.add(metric);
+  return metric;
 }

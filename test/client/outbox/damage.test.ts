@@ -3,17 +3,21 @@
  * is kept, the file is set aside, and people are told.
  */
 import {
+  closeSync,
   copyFileSync,
   existsSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
   truncateSync,
   writeFileSync,
+  writeSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { describe, expect, it } from "vitest";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, it, vi } from "vitest";
 import { SignalError } from "../../../src/client/index.ts";
 import { OutboxFile } from "../../../src/client/outbox/outboxFile.ts";
 import {
@@ -24,6 +28,9 @@ import {
 } from "../../../src/client/outbox/record.ts";
 import { salvage } from "../../../src/client/outbox/salvage.ts";
 import { openOutbox, outboxPath, RecordingAlerts, SIGNAL } from "./support.ts";
+
+/** By it SQLite sees that another process changed the file (fileformat2, section 1.3.7). */
+const CHANGE_COUNTER_AT = 24;
 
 /** An outbox with small signals, some that fill several pages, and a dead letter. */
 async function fill(path: string, count: number): Promise<Map<string, Buffer>> {
@@ -196,6 +203,50 @@ describe("a file that is no outbox", () => {
     expect(readFileSync(path).equals(bytes)).toBe(true);
   });
 });
+
+it.each([
+  ["under way", ["lost"]],
+  ["next in line", ["first", "second", "lost"]],
+])("takes no new signal for one that was %s when its record broke", async (_, keys) => {
+  const path = outboxPath();
+  const sent: (string | undefined)[] = [];
+  const answered = Promise.withResolvers<void>();
+  const store = async (...keys: (string | undefined)[]) => {
+    sent.push(...keys);
+    await answered.promise;
+    return keys.map(() => ({ outcome: "stored" }) as never);
+  };
+  const outbox = openOutbox({
+    path,
+    maxBatchSize: 2,
+    client: {
+      ingest: async (_, options) => (await store(options?.idempotencyKey))[0] as never,
+      ingestBatch: (items) => store(...items.map(({ idempotencyKey }) => idempotencyKey)),
+    },
+  });
+  await Promise.all(keys.map((idempotencyKey) => outbox.enqueue(SIGNAL, { idempotencyKey })));
+  await vi.waitFor(() => expect(sent).toHaveLength(Math.min(2, keys.length)));
+  // What is next in line is read a moment later.
+  await sleep(50);
+  breakRecord(path, "lost");
+
+  await outbox.enqueue(SIGNAL, { idempotencyKey: "new" });
+  expect(setAside(path)).toHaveLength(1);
+  answered.resolve();
+  expect(await outbox.flush(5_000)).toBe(true);
+  expect(sent).toEqual([...keys, "new"]);
+});
+
+/** Breaks the record of a signal in a file that is open, so that SQLite reads it again. */
+function breakRecord(path: string, key: string): void {
+  const bytes = readFileSync(path);
+  const places: number[] = [];
+  for (let at = bytes.indexOf(key); at >= 0; at = bytes.indexOf(key, at + 1)) places.push(at);
+  const file = openSync(path, "r+");
+  for (const place of places) writeSync(file, "X", place);
+  writeSync(file, Buffer.from([9, 9, 9, 9]), 0, 4, CHANGE_COUNTER_AT);
+  closeSync(file);
+}
 
 it("does not send again what was delivered, when the file is salvaged", async () => {
   const path = outboxPath();

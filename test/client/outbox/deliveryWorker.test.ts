@@ -271,6 +271,41 @@ describe("a worker with nothing in the way", () => {
     expect(bench.queue.entries).toEqual([]);
   });
 
+  it("lets no work on the file delay an attempt that may not take long", async () => {
+    const bench = new Bench({ timeoutMs: 9_999 });
+    const underWay: [reads: number, writes: number][] = [];
+    bench.answer = async (call) => {
+      const before = [bench.queue.readCount, bench.queue.settleCount];
+      await settled();
+      expect([bench.queue.readCount, bench.queue.settleCount]).toEqual(before);
+      underWay.push([bench.queue.readCount, bench.queue.settleCount]);
+      return storeAll(call);
+    };
+    await bench.deliver(keys(300));
+    for (let turn = 0; turn < 8; turn++) await bench.time.advance(100);
+    expect(underWay).toEqual([
+      [1, 0],
+      [2, 1],
+      [3, 2],
+    ]);
+    expect(bench.queue.entries).toEqual([]);
+  });
+
+  it("writes what the last of a backlog delivered without waiting for more", async () => {
+    const bench = new Bench();
+    await bench.deliver(keys(80));
+    expect(bench.time.nowMs).toBe(START_MS);
+    expect(bench.queue.entries).toEqual([]);
+  });
+
+  it("writes seldom while many small requests are made", async () => {
+    const bench = new Bench({ maxBatchSize: 4 });
+    await bench.deliver(keys(256));
+    for (let turn = 0; turn < 8; turn++) await settled();
+    expect(bench.calls).toHaveLength(64);
+    expect(bench.queue.settleCount).toBe(4);
+  });
+
   it("writes down many deliveries at once while more come", async () => {
     const bench = new Bench();
     for (let n = 0; n < 50; n++) {
@@ -382,6 +417,25 @@ describe("a failure that passes", () => {
     },
   );
 
+  it("that is over lets batches grow again, each to twice the size", async () => {
+    const bench = new Bench();
+    bench.answer = (call) =>
+      bench.time.nowMs < START_MS + 300_000 ? failWith("UNREACHABLE")(call) : storeAll(call);
+    await bench.deliver(keys(300));
+    await bench.time.advance(1_000_000);
+    const delivered = bench.calls.filter(({ atMs }) => atMs >= 300_000);
+    expect(delivered.map(({ keys }) => keys.length)).toEqual([1, 2, 4, 8, 16, 32, 64, 100, 73]);
+  });
+
+  it("of one signal does not keep what was delivered beside it from being written", async () => {
+    const bench = new Bench();
+    bench.answer = ({ keys }) =>
+      keys.map((key) => (key === "k1" ? refused(key, "OVERLOADED") : stored(key)));
+    await bench.deliver(keys(3));
+    expect(bench.time.nowMs).toBe(START_MS);
+    expect(bench.queue.entries.map(({ idempotencyKey }) => idempotencyKey)).toEqual(["k1"]);
+  });
+
   it("ends after giveUpAfterMs in a dead letter", async () => {
     const bench = new Bench({ giveUpAfterMs: 60_000 });
     bench.answer = failWith("OVERLOADED");
@@ -463,7 +517,8 @@ describe("a refusal for good", () => {
       call.keys.includes("k1") ? failWith("BODY_TOO_LARGE")(call) : storeAll(call);
     await bench.deliver(keys(8));
     await bench.time.advance(100);
-    expect(bench.sentKeys).toEqual(["k0,k1,k2,k3", "k0,k1", "k0", "k1", "k2,k3,k4,k5", "k6,k7"]);
+    const sent = ["k0,k1,k2,k3", "k0,k1", "k0", "k1,k2", "k1", "k2,k3", "k4,k5,k6,k7"];
+    expect(bench.sentKeys).toEqual(sent);
     expect(bench.deadKeys).toEqual(["k1"]);
   });
 
@@ -549,8 +604,8 @@ it("is not stopped by a file that cannot be read for a while", async () => {
   await bench.deliver(keys(12));
   for (let turn = 0; turn < 10; turn++) await bench.time.advance(1_000);
   expect(bench.sentKeys).toEqual(["k0,k1,k2,k3", "k4,k5,k6,k7", "k8,k9,k10,k11"]);
-  // The second was to read ahead: only the third found nothing else to do.
-  expect(bench.events.filter(([kind]) => kind === "failed")).toHaveLength(1);
+  expect(bench.calls.map(({ atMs }) => atMs)).toEqual([0, 5_000, 5_000]);
+  expect(bench.events.filter(([kind]) => kind === "failed")).toHaveLength(2);
   expect(bench.queue.entries).toEqual([]);
 });
 

@@ -15,7 +15,7 @@ import {
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { create, fromBinary } from "@bufbuild/protobuf";
-import { Gauge, Registry } from "prom-client";
+import { Counter, Gauge, Registry } from "prom-client";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import {
   IngestBatchRequestSchema,
@@ -505,11 +505,15 @@ it("shares a registry with others, and leaves no lock when it cannot", async () 
   registry.clear();
   openOutbox({ path: outboxPath(), registry });
   expect(await registry.metrics()).toMatch(/^signals_outbox_depth 0$/m);
-  const taken = new Registry();
-  new Gauge({ name: "signals_outbox_bytes", help: "another's", registers: [taken] });
-  const path = outboxPath();
-  expect(() => openOutbox({ path, registry: taken })).toThrow("signals_outbox_bytes");
-  openOutbox({ path });
+  for (const name of ["signals_outbox_bytes", "signals_outbox_dead_lettered_total"]) {
+    for (const Metric of [Counter, Gauge]) {
+      const path = outboxPath();
+      const taken = new Registry();
+      new Metric({ name, help: "of somebody else", registers: [taken] });
+      expect(() => openOutbox({ path, registry: taken })).toThrow(name);
+      openOutbox({ path });
+    }
+  }
 });
 
 it("goes on with dead letters that another program gave back", async () => {

@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { Gauge, register as globalRegistry, Registry } from "prom-client";
+import { Counter, Gauge, register as globalRegistry, Registry } from "prom-client";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
 import {
@@ -174,8 +174,8 @@ it("is shared by all clients of a registry, which differ by their producer", asy
   ]);
 });
 
-it("says so if a metric of another kind has one of the names", () => {
-  new Gauge({ name: "signals_posted_total", help: "mine", registers: [registry] });
+it.each([Counter, Gauge])("says so if a %o of somebody else has one of the names", (Metric) => {
+  new Metric({ name: "signals_posted_total", help: "mine", registers: [registry] });
   expect(() => clientOf("http://127.0.0.1:1")).toThrow("signals_posted_total");
 });
 
