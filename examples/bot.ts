@@ -67,7 +67,9 @@ async function run(stopSignal: AbortSignal): Promise<void> {
   const telemetry = { logger, registry, alerts };
   const client = parts.use(createSignalClient({ ...clientOptionsFromEnv(), ...telemetry }));
   const outbox = parts.use(createOutbox({ path: OUTBOX_FILE, client, ...telemetry }));
-  const server = createServer(async (_, response) => response.end(await registry.metrics()));
+  const server = createServer(async (_, response) => {
+    response.setHeader("content-type", registry.contentType).end(await registry.metrics());
+  });
   parts.defer(() => void server.close().closeAllConnections());
   await once(server.listen(Number(METRICS_PORT), "127.0.0.1"), "listening");
   logger.info({ ...outbox.status(), metrics: server.address() }, "ready");
@@ -89,7 +91,8 @@ async function run(stopSignal: AbortSignal): Promise<void> {
       void alerts.sendSignalDeliveryError(signal, error as Error);
     }
   }
-  await outbox.flush(FLUSH_MS);
+  if (await outbox.flush(FLUSH_MS)) return;
+  logger.warn(outbox.status(), "signals wait in the outbox for the next start");
 }
 
 /** The line as a price; `undefined`, and a line in the log, if it is none. */

@@ -77,16 +77,22 @@ async function runProgram(code: string, env: Record<string, string> = {}): Promi
 
 /** Runs commands of the page. */
 function runIn(commands: string, env: Record<string, string> = {}): Promise<Outcome> {
-  const countersign = `countersign() { node '${ROOT}src/cli/main.ts' "$@"; }`;
+  const countersign = `countersign() { node -- '${ROOT}src/cli/main.ts' "$@"; }`;
   return run("sh", ["-euc", `cd '${folder}'\n${countersign}\n${commands}`], { env });
 }
 
 /** Runs a block that is meant for the root of the repository. */
 async function runAtRoot(commands: string, env: Record<string, string> = {}): Promise<Outcome> {
-  const file = join(folder, "producer.env");
+  const file = await writeProducerFile("producer.env");
+  return run("sh", ["-euc", commands.replaceAll(".countersign/producer.env", file)], { env });
+}
+
+/** @returns the path of a file with the producer's variables in the test's folder. */
+async function writeProducerFile(name: string): Promise<string> {
+  const file = join(folder, name);
   const lines = Object.entries(producer).map(([name, value]) => `${name}=${value}\n`);
   await writeFile(file, lines.join(""));
-  return run("sh", ["-euc", commands.replaceAll(".countersign/producer.env", file)], { env });
+  return file;
 }
 
 describe("the programs", () => {
@@ -229,7 +235,8 @@ describe("the commands", () => {
     }
     expect(await outbox.flush(10_000)).toBe(true);
 
-    const { code, stdout } = await runIn(block("sh", "countersign send -"), producer);
+    await writeProducerFile("gold-bot.env");
+    const { code, stdout } = await runIn(block("sh", "| countersign send"));
 
     expect(code).toBe(1);
     expect(stdout).toMatch(/duplicate.*\n.*SIGNAL_EXPIRED/s);

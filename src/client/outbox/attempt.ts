@@ -1,5 +1,6 @@
 /**
- * Which of the oldest entries go into the next attempt, and how long it may take. Pure.
+ * Which of the oldest entries go into the next attempt, how long it may take, and how soon it
+ * must come. Pure.
  */
 import type { Instant } from "../../signal/index.ts";
 import type { OutboxItem } from "./item.ts";
@@ -32,32 +33,55 @@ export interface Attempt {
   readonly timeoutMs: number;
 }
 
-/** Plans the next attempt over the oldest entries, which are in order. */
+/**
+ * Plans the next attempt over the oldest entries, which are in order.
+ *
+ * @param maxCount how many may be sent. All others are looked at, too, so that people are told
+ *   soon of those that came too late.
+ */
 export function planAttempt(
   items: readonly OutboxItem[],
   now: Instant,
   { giveUpAfterMs, timeoutMs }: AttemptLimits,
+  maxCount: number,
 ): Attempt {
   const expired: OutboxItem[] = [];
   const tooOld: OutboxItem[] = [];
   const sent: OutboxItem[] = [];
   let boundMs = timeoutMs;
+  let isComplete = false;
   for (const item of items) {
     const remainingMs = remainingMsOf(item, now);
     if (remainingMs < 1) expired.push(item);
     else if (ageMsOf(item, now) > giveUpAfterMs) tooOld.push(item);
-    else {
-      if (remainingMs < URGENT_MS && sent.length > 0) break;
+    else if (!isComplete) {
+      const isUrgent = remainingMs < URGENT_MS;
+      isComplete = isUrgent || sent.length + 1 === maxCount;
+      if (isUrgent && sent.length > 0) continue;
       sent.push(item);
       boundMs = Math.min(boundMs, remainingMs);
-      if (remainingMs < URGENT_MS) break;
     }
   }
   return { expired, tooOld, sent, timeoutMs: boundMs };
 }
 
+/**
+ * How long to wait for the next attempt at most, in milliseconds, so that a signal with this
+ * `expire_time` is tried again several times before it: half of what is left, but
+ * {@link URGENT_MS} at least.
+ */
+export function longestWaitMs(expireTime: Instant | undefined, now: Instant): number {
+  return Math.max(URGENT_MS, Math.round(remainingMsOf({ expireTime }, now) / 2));
+}
+
+/** The sooner one of two times, either of which may be never. */
+export function sooner(one: Instant | undefined, other: Instant | undefined): Instant | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  return one < other ? one : other;
+}
+
 /** Whole milliseconds until the signal expires; `Infinity` if it never does. */
-function remainingMsOf({ expireTime }: OutboxItem, now: Instant): number {
+function remainingMsOf({ expireTime }: Pick<OutboxItem, "expireTime">, now: Instant): number {
   if (expireTime === undefined) return Number.POSITIVE_INFINITY;
   return expireTime <= now ? 0 : Number((expireTime - now) / NANOS_PER_MILLISECOND);
 }

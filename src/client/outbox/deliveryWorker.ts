@@ -14,8 +14,10 @@
  *
  * The worker is *idle* when nothing is pending, and *delivering* while a request is under way
  * or about to be. After a failure that passes it is *waiting*, as long as the retry schedule
- * says and the server asked for. After one that only a person can mend it is *held*: it tries
- * about once a minute. Both waits end when the time is over; new entries queue behind. It is
+ * says and the server asked for; if the server asked for nothing, a signal that expires makes it
+ * wait no longer than half of what it has left. After one that only a person can mend it is
+ * *held*: it tries about once a minute. Apart from that, waits end when their time is over; new
+ * entries queue behind. When nothing is pending any more, the schedule begins anew. It is
  * *closed* when it was told to stop and the request under way has ended.
  *
  * A whole batch that is refused for good is halved until the signal that is to blame stands
@@ -30,14 +32,16 @@
  */
 
 import { setImmediate } from "node:timers/promises";
+import type { Instant } from "../../signal/index.ts";
 import type { SignalClient } from "../client.ts";
-import type { ClientClock } from "../clock.ts";
+import { type ClientClock, epochMs } from "../clock.ts";
 import type { Backoff } from "../retry/backoff.ts";
 import { SignalError } from "../signalError.ts";
-import { type AttemptLimits, planAttempt } from "./attempt.ts";
+import { type AttemptLimits, longestWaitMs, planAttempt, sooner } from "./attempt.ts";
 import { itemOf, type OutboxItem } from "./item.ts";
 import { OutboxError } from "./outboxError.ts";
 import { type ItemOutcome, outcomeOf, outcomesOfFailure, UNSENT } from "./outcome.ts";
+import { type OutboxTimers, Pause } from "./pause.ts";
 import { dispositionOf } from "./policy.ts";
 import type { Entry } from "./record.ts";
 import { type OutcomeObserver, type OutcomeQueue, UnwrittenOutcomes } from "./unwritten.ts";
@@ -46,12 +50,6 @@ import { type OutcomeObserver, type OutcomeQueue, UnwrittenOutcomes } from "./un
 export interface DeliveryQueue extends OutcomeQueue {
   /** The oldest ones but those excluded, as many as fit, at least one if there is any. */
   pending(excluded: readonly number[], maxCount: number, maxBytes: number): Entry[];
-}
-
-/** Where waiting comes from; tests bring their own. */
-export interface OutboxTimers {
-  /** Calls back once after so many milliseconds. @returns how to call it off. */
-  after(milliseconds: number, callback: () => void): () => void;
 }
 
 /** Told of what happens. Nothing of it may throw. */
@@ -115,20 +113,24 @@ export class DeliveryWorker {
   #readAhead: readonly OutboxItem[] | undefined;
   #state: DeliveryState = "idle";
   #lastError: SignalError | undefined;
-  #backoff: Backoff;
+  /** The schedule since the last success; `undefined` if nothing has failed since. */
+  #backoff: Backoff | undefined;
   #batchSize: number;
   #hasWork = false;
   #isHeld = false;
   #isStopping = false;
   #running: Promise<void> | undefined;
-  #endPause: (() => void) | undefined;
+  #pause: Pause | undefined;
+  /** Whether the pause may be shorter than the schedule says. */
+  #mayHurry = false;
+  /** When the next of those that are known to be pending expires; perhaps it has since. */
+  #soonestExpiry: Instant | undefined;
   /** Ends the pause that only waits for more to write at once. */
   #endLinger: (() => void) | undefined;
 
   constructor(options: DeliveryOptions) {
     this.#options = options;
     this.#unwritten = new UnwrittenOutcomes(options);
-    this.#backoff = options.newBackoff();
     this.#batchSize = options.maxBatchSize;
   }
 
@@ -141,18 +143,23 @@ export class DeliveryWorker {
     return this.#lastError;
   }
 
-  /** Says that there may be something to deliver. Cuts no wait short. */
-  wake(): void {
+  /**
+   * Says that there may be something to deliver. It shortens the wait for the next attempt only
+   * if what is new expires soon.
+   */
+  wake(expireTime?: Instant): void {
     this.#hasWork = true;
     if (this.#isStopping) return;
     this.#endLinger?.();
+    this.#noteExpiry(expireTime);
+    if (this.#mayHurry) this.#pause?.shortenTo(this.#longestWaitMs());
     this.#running ??= this.#run();
   }
 
   /** Starts no more requests. Resolves when the one under way has ended, at the latest in time. */
   async stop(drainMs: number): Promise<void> {
     this.#isStopping = true;
-    this.#endPause?.();
+    this.#pause?.end();
     if (this.#running !== undefined) await this.#endOf(this.#running, drainMs);
     this.#unwritten.write();
     this.#state = "closed";
@@ -182,7 +189,7 @@ export class DeliveryWorker {
         delayMs = await this.#step();
         if (delayMs !== undefined && delayMs > 0) {
           this.#state = this.#isHeld ? "held" : "waiting";
-          await this.#pause(delayMs);
+          await this.#wait(delayMs);
         }
       } while (delayMs !== undefined && !this.#isStopping);
     }
@@ -193,16 +200,13 @@ export class DeliveryWorker {
   }
 
   /** Ends early when the worker is stopped. */
-  #pause(delayMs: number): Promise<void> {
-    if (this.#isStopping) return Promise.resolve();
-    return new Promise((resolve) => {
-      const callOff = this.#options.timers.after(delayMs, () => this.#endPause?.());
-      this.#endPause = () => {
-        callOff();
-        this.#endPause = undefined;
-        resolve();
-      };
-    });
+  async #wait(delayMs: number): Promise<void> {
+    if (this.#isStopping) return;
+    const { timers, clock } = this.#options;
+    this.#pause = new Pause(delayMs, timers, () => epochMs(clock));
+    await this.#pause.over;
+    this.#pause = undefined;
+    this.#mayHurry = false;
   }
 
   /** @returns how long to wait before the next step; `undefined` if there is nothing to do. */
@@ -216,9 +220,12 @@ export class DeliveryWorker {
   }
 
   async #deliverOldest(): Promise<number | undefined> {
-    const items = this.#takeReadAhead() ?? this.#oldest(this.#batchSize);
-    if (items.length === 0) return this.#writeWhenIdle();
-    const attempt = planAttempt(items, this.#options.clock.now(), this.#options);
+    const items = this.#takeReadAhead() ?? this.#oldest();
+    if (items.length === 0) {
+      this.#backoff = undefined;
+      return this.#writeWhenIdle();
+    }
+    const attempt = planAttempt(items, this.#options.clock.now(), this.#options, this.#batchSize);
     for (const item of attempt.expired) this.#unwritten.bury(item, expired());
     for (const item of attempt.tooOld) this.#unwritten.bury(item, this.#givenUp());
     if (this.#unwritten.deadCount > 0) this.#unwritten.write();
@@ -240,15 +247,25 @@ export class DeliveryWorker {
     return this.#unwritten.deliveredCount >= WORTH_WRITING;
   }
 
-  /** The size of the next batch if the one under way is taken. */
-  get #grownBatchSize(): number {
-    return Math.min(this.#options.maxBatchSize, this.#batchSize * 2);
+  /** The oldest pending ones but those under way, as many as a request takes at most. */
+  #oldest(underWay: readonly OutboxItem[] = []): OutboxItem[] {
+    const { queue, maxBatchSize } = this.#options;
+    const excluded = [...this.#unwritten.sequences, ...underWay.map(({ entry }) => entry.sequence)];
+    const items = queue.pending(excluded, maxBatchSize, BATCH_MAX_BYTES).map(itemOf);
+    for (const { expireTime } of items) this.#noteExpiry(expireTime);
+    return items;
   }
 
-  /** The oldest pending ones but those under way: so many, unless they are too many bytes. */
-  #oldest(maxCount: number, underWay: readonly OutboxItem[] = []): OutboxItem[] {
-    const excluded = [...this.#unwritten.sequences, ...underWay.map(({ entry }) => entry.sequence)];
-    return this.#options.queue.pending(excluded, maxCount, BATCH_MAX_BYTES).map(itemOf);
+  #noteExpiry(expireTime: Instant | undefined): void {
+    const now = this.#options.clock.now();
+    const isAhead = (time: Instant | undefined) => time !== undefined && time > now;
+    this.#soonestExpiry = [this.#soonestExpiry, expireTime]
+      .filter(isAhead)
+      .reduce(sooner, undefined);
+  }
+
+  #longestWaitMs(): number {
+    return longestWaitMs(this.#soonestExpiry, this.#options.clock.now());
   }
 
   /**
@@ -263,7 +280,7 @@ export class DeliveryWorker {
     if (this.#state === "closed") return;
     try {
       if (this.#isWorthWriting) this.#unwritten.write();
-      if (isBacklog) this.#readAhead = this.#oldest(this.#grownBatchSize, underWay);
+      if (isBacklog) this.#readAhead = this.#oldest(underWay);
     } catch (error) {
       this.#options.observer.failed(error);
     }
@@ -291,9 +308,9 @@ export class DeliveryWorker {
     let isIdle = true;
     this.#endLinger = () => {
       isIdle = false;
-      this.#endPause?.();
+      this.#pause?.end();
     };
-    await this.#pause(delayMs);
+    await this.#wait(delayMs);
     this.#endLinger = undefined;
     return isIdle;
   }
@@ -350,8 +367,8 @@ export class DeliveryWorker {
   /** The way is open: the schedule starts anew, and batches grow again. */
   #succeed(): void {
     this.#lastError = undefined;
-    this.#backoff = this.#options.newBackoff();
-    this.#batchSize = this.#grownBatchSize;
+    this.#backoff = undefined;
+    this.#batchSize = Math.min(this.#options.maxBatchSize, this.#batchSize * 2);
     if (!this.#isHeld) return;
     this.#isHeld = false;
     this.#options.observer.released();
@@ -359,6 +376,7 @@ export class DeliveryWorker {
 
   #delayAfter(errors: readonly SignalError[]): number {
     const { observer } = this.#options;
+    this.#mayHurry = false;
     const holding = errors.find(({ reason }) => dispositionOf(reason) === "hold");
     if (holding !== undefined) {
       this.#lastError = holding;
@@ -368,7 +386,10 @@ export class DeliveryWorker {
     }
     const [error] = errors as readonly [SignalError];
     this.#lastError = error;
-    const delayMs = this.#backoff.next(error) ?? this.#options.holdDelayMs();
+    this.#backoff ??= this.#options.newBackoff();
+    const scheduledMs = this.#backoff.next(error) ?? this.#options.holdDelayMs();
+    this.#mayHurry = error.retryAfterMs === undefined;
+    const delayMs = this.#mayHurry ? Math.min(scheduledMs, this.#longestWaitMs()) : scheduledMs;
     observer.waiting(error, delayMs);
     return delayMs;
   }

@@ -21,6 +21,7 @@ export interface OutboxItem {
 /** A signal that holds every rule, with its key and its time fixed, as it will be sent. */
 export interface FixedRequest {
   readonly idempotencyKey: string;
+  readonly expireTime: Instant | undefined;
   readonly bytes: Uint8Array;
 }
 
@@ -39,7 +40,9 @@ export function fixRequest(item: KeyedItem, now: Instant, maxBodyBytes: number):
       `Nothing was stored, because the request has ${bytes.byteLength} bytes and may have at most ${maxBodyBytes}.`,
     );
   }
-  return { idempotencyKey: request.idempotencyKey, bytes };
+  const { idempotencyKey, signal } = request;
+  const expireTime = signal && (signalFromProto(signal).expireTime as Instant | undefined);
+  return { idempotencyKey, expireTime, bytes };
 }
 
 /**

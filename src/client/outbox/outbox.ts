@@ -9,7 +9,8 @@ import type { SignalErrorReason } from "../errorReason.ts";
 import type { SignalInput } from "../input.ts";
 import { createBackoff } from "../retry/backoff.ts";
 import { SignalError } from "../signalError.ts";
-import { type DeliveryState, DeliveryWorker, type OutboxTimers } from "./deliveryWorker.ts";
+import { sooner } from "./attempt.ts";
+import { type DeliveryState, DeliveryWorker } from "./deliveryWorker.ts";
 import { fixRequest } from "./item.ts";
 import { type OutboxMetrics, outboxMetrics } from "./metrics.ts";
 import { defaultOutboxLogger, OutboxNotices } from "./notices.ts";
@@ -17,6 +18,7 @@ import { type OutboxOptions, type ResolvedOutboxOptions, resolveOutboxOptions } 
 import { OutboxError, OutboxFullError } from "./outboxError.ts";
 import type { Insertion, NewRequest } from "./outboxFile.ts";
 import { OutboxStore } from "./outboxStore.ts";
+import type { OutboxTimers } from "./pause.ts";
 import { deadCount } from "./totals.ts";
 
 /** How to take one signal in. */
@@ -216,9 +218,11 @@ class FileOutbox implements Outbox {
   status(): OutboxStatus {
     const { totals, path } = this.#store;
     const { state, lastError } = this.#worker;
+    // What was delivered or died last may be written before the worker has come to rest.
+    const isDone = state === "delivering" && totals.pendingCount === 0;
     return {
       path,
-      state,
+      state: isDone ? "idle" : state,
       pending: totals.pendingCount,
       deadLetters: deadCount(totals),
       bytes: totals.bytes,
@@ -262,7 +266,8 @@ class FileOutbox implements Outbox {
     for (const [index, call] of calls.entries()) this.#answer(call, insertions[index] as Insertion);
     this.#metrics.enqueued(insertions.filter(({ kind }) => kind === "taken").length);
     this.#noteFill();
-    this.#worker.wake();
+    const expireTimes = calls.map(({ request }) => request.expireTime);
+    this.#worker.wake(expireTimes.reduce(sooner, undefined));
   }
 
   #answer({ request, resolve, reject }: WaitingCall, insertion: Insertion): void {

@@ -14,12 +14,9 @@ import {
   type SignalErrorReason,
   type SignalInput,
 } from "../../../src/client/index.ts";
-import {
-  type DeliveryOptions,
-  DeliveryWorker,
-  type OutboxTimers,
-} from "../../../src/client/outbox/deliveryWorker.ts";
+import { type DeliveryOptions, DeliveryWorker } from "../../../src/client/outbox/deliveryWorker.ts";
 import { fixRequest } from "../../../src/client/outbox/item.ts";
+import type { OutboxTimers } from "../../../src/client/outbox/pause.ts";
 import { dispositionOf } from "../../../src/client/outbox/policy.ts";
 import type { Death, Entry } from "../../../src/client/outbox/record.ts";
 import { REASONS } from "../../../src/signal/index.ts";
@@ -210,7 +207,8 @@ class Bench {
 
   async deliver(keys: readonly string[], signal: Partial<SignalInput> = {}): Promise<void> {
     this.queue.add(keys, signal);
-    this.worker.wake();
+    const { expireTime } = signal;
+    this.worker.wake(expireTime instanceof Date ? BigInt(expireTime.getTime()) * MS : undefined);
     await settled();
   }
 
@@ -577,6 +575,68 @@ describe("a signal that expires", () => {
     for (const { keys, atMs } of bench.calls)
       if (keys.includes("a")) expect(atMs).toBeLessThan(4_000);
     expect(bench.sentKeys.at(-1)).toBe("b");
+  });
+
+  it("is tried again several times, however long the schedule has become", async () => {
+    const bench = new Bench();
+    bench.answer = failWith("UNREACHABLE");
+    await bench.deliver(["old"]);
+    await bench.time.advance(156_000);
+    const before = bench.calls.length;
+    // The next attempt would be at 235 s.
+    await bench.deliver(["new"], { expireTime: at(156_000 + 60_000) });
+    await bench.time.advance(60_000);
+    expect(bench.calls.slice(before).map(({ atMs }) => atMs - 156_000)).toEqual([
+      30_000, 45_000, 52_500, 57_500,
+    ]);
+    await bench.time.advance(5_000);
+    expect(bench.events).toContainEqual(["died", "new", "SIGNAL_EXPIRED"]);
+  });
+
+  it("is delivered as soon as the server is back, though many waited longer", async () => {
+    const bench = new Bench();
+    bench.answer = failWith("STORE_UNAVAILABLE");
+    await bench.deliver(keys(200), { expireTime: at(400_000) });
+    await bench.time.advance(300_000);
+    bench.answer = storeAll;
+    await bench.time.advance(50_000);
+    expect(bench.queue.entries).toEqual([]);
+    expect(bench.queue.dead).toEqual([]);
+  });
+
+  it.each([
+    ["the server asked for", "RATE_LIMITED", { retryAfterMs: 60_000 }],
+    ["only a person can end", "UNAUTHENTICATED", {}],
+  ] as const)("shortens no wait that %s", async (_what, reason, details) => {
+    const bench = new Bench();
+    bench.answer = failWith(reason, details);
+    await bench.deliver(["a"], { expireTime: at(50_000) });
+    await bench.deliver(["b"], { expireTime: at(20_000) });
+    await bench.time.advance(59_999);
+    expect(bench.calls).toHaveLength(1);
+  });
+
+  it("shortens no wait when it is gone", async () => {
+    const bench = new Bench();
+    bench.answer = failWith("STORE_UNAVAILABLE");
+    await bench.deliver(["a"], { expireTime: at(20_000) });
+    await bench.deliver(["b"]);
+    await bench.time.advance(500_000);
+    expect(bench.deadKeys).toEqual(["a"]);
+    const waits = bench.events.filter(([kind]) => kind === "waiting").map(([, , delay]) => delay);
+    expect(waits.slice(-3)).toEqual([80_000, 80_000, 80_000]);
+  });
+
+  it("leaves no long wait behind for those that come after it", async () => {
+    const bench = new Bench();
+    bench.answer = failWith("STORE_UNAVAILABLE");
+    await bench.deliver(["a"], { expireTime: at(300_000) });
+    await bench.time.advance(310_000);
+    expect(bench.deadKeys).toEqual(["a"]);
+    const before = bench.calls.length;
+    await bench.deliver(["b"]);
+    await bench.time.advance(5_000);
+    expect(bench.calls.slice(before).map(({ atMs }) => atMs - 310_000)).toEqual([0, 5_000]);
   });
 
   it("bounds the time of its attempt, alone if it is soon", async () => {

@@ -516,6 +516,40 @@ it("shares a registry with others, and leaves no lock when it cannot", async () 
   }
 });
 
+it("is idle as soon as nothing is to be delivered", async () => {
+  const states: string[] = [];
+  const alerts = new RecordingAlerts();
+  alerts.sendSignalDeliveryError = async () => void states.push(outbox.status().state);
+  const refuse = () => Promise.reject(new SignalError("INVALID_SIGNAL", "for a test"));
+  const client = { ...unreachable, ingest: refuse };
+  const outbox = openOutbox({ path: outboxPath(), client, alerts });
+  await outbox.enqueue(SIGNAL);
+  expect(await outbox.flush(5_000)).toBe(true);
+  expect(states).toEqual(["idle"]);
+});
+
+it("ends a long wait in time for a signal that expires", async () => {
+  let isDown = true;
+  const answer = async () => {
+    if (isDown) throw new SignalError("STORE_UNAVAILABLE", "for a test");
+    return { outcome: "stored" } as never;
+  };
+  const outbox = openOutbox({
+    path: outboxPath(),
+    client: { ingest: answer, ingestBatch: (items) => Promise.all(items.map(answer)) },
+    retry: { baseDelayMs: 60_000, delayMaxMs: 60_000 },
+  });
+  await outbox.enqueue(SIGNAL);
+  await vi.waitFor(() => expect(outbox.status().state).toBe("waiting"));
+  isDown = false;
+  const signals = [30_000, 10_000, 20_000].map((lifetimeMs) => {
+    return { ...SIGNAL, expireTime: new Date(Date.now() + lifetimeMs) };
+  });
+  await Promise.all(signals.map((signal) => outbox.enqueue(signal)));
+  expect(await outbox.flush(9_000)).toBe(true);
+  expect(outbox.status()).toMatchObject({ state: "idle", deadLetters: 0 });
+}, 20_000);
+
 it("goes on with dead letters that another program gave back", async () => {
   const path = outboxPath();
   const sent: (string | undefined)[] = [];
