@@ -18,7 +18,7 @@ import { type ClientClock, epochMs, systemClock } from "../clock.ts";
 import { guardedLogger } from "../guardedLogger.ts";
 import type { SignalInput } from "../input.ts";
 import { checkedOptions, wholeNumber } from "../settings.ts";
-import type { Alert, AlertKind, AlertSink, Alerts } from "./alert.ts";
+import type { Alert, AlertKind, AlertSink, Alerts, DeadLetterPlace } from "./alert.ts";
 import { Channel } from "./channel.ts";
 import { describeDeliveryError, isExpiry } from "./deliveryError.ts";
 import { HeldBack } from "./heldBack.ts";
@@ -139,9 +139,13 @@ class ThrottledAlerts implements Alerts {
     return this.send("owner", text);
   }
 
-  sendSignalDeliveryError(signal: SignalInput, error: Error): Promise<void> {
+  sendSignalDeliveryError(
+    signal: SignalInput,
+    error: Error,
+    place?: DeadLetterPlace,
+  ): Promise<void> {
     const kind = isExpiry(error) ? "signal_expired" : "delivery_failed";
-    return this.send(kind, describeDeliveryError(signal, error));
+    return this.send(kind, describeDeliveryError(signal, error, place));
   }
 
   async send(kind: AlertKind, text: string): Promise<void> {

@@ -170,6 +170,7 @@ describe("an outbox", () => {
     expect(await outbox.flush(10_000)).toBe(true);
     expect(outbox.status()).toMatchObject({ pending: 0, deadLetters: 1 });
     expect(alerts.kinds).toEqual(["delivery_failed"]);
+    expect(alerts.sent[0]?.text).toContain(`countersign outbox retry --file ${path} bad`);
     expect(await outbox.enqueue(SIGNAL, { idempotencyKey: "c" })).toMatchObject({
       state: "pending",
     });
@@ -195,7 +196,7 @@ describe("an outbox", () => {
     expect(await outbox.flush(10_000)).toBe(true);
     expect(sentKeys(server.requests)).toEqual(["fresh"]);
     expect(alerts.kinds).toEqual(["signal_expired"]);
-    expect(alerts.sent[0]?.text).toContain("late");
+    expect(alerts.sent[0]?.text).toMatch(/^GOLD buy, entry 4000\nIdempotency key: late$/m);
     expect(outbox.status()).toMatchObject({ pending: 0, deadLetters: 1 });
   });
 });
