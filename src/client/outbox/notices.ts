@@ -8,6 +8,7 @@ import type { AlertKind, Alerts } from "../alerts/alert.ts";
 import { outboxCommand } from "../alerts/commands.ts";
 import type { ClientLogger } from "../clientLogger.ts";
 import type { SignalError } from "../signalError.ts";
+import { describeHold } from "./holdText.ts";
 import type { OutboxItem } from "./item.ts";
 import type { FileIncident } from "./outboxStore.ts";
 import type { Death } from "./record.ts";
@@ -80,11 +81,12 @@ export class OutboxNotices {
     );
   }
 
-  held({ reason, message }: SignalError): void {
+  held(error: SignalError): void {
+    const { reason, message } = error;
     this.#log("error", { reason, error: message }, "outbox: held until a person mends the cause");
     this.#alert(
       "delivery_held",
-      `The outbox ${this.#path} cannot deliver anything until you mend the cause: ${message} ` +
+      `The outbox ${this.#path} delivers nothing until you act. ${describeHold(error)} ` +
         "All signals are kept until they expire or are too old, and it tries about once a minute.",
     );
   }
