@@ -308,12 +308,19 @@ it.each([
   [{ intervalMs: 86_400_001 }, "intervalMs"],
   [{ sendTimeoutMs: 0 }, "sendTimeoutMs"],
   [{ closeTimeoutMs: 60_001 }, "closeTimeoutMs"],
+  [{ webhok: { url: "https://example.com" } }, "webhok is not an option"],
+  [{ telegramToken: "x" }, "telegramToken is not an option"],
+  [{ sinks: [{ name: "deaf" }] }, "sinks.0 must be an object with a method send()"],
+  [{ sinks: {} }, "sinks must be a list"],
+  [{ clock: 7 }, "clock must be"],
+  [{ logger: undefined }, "logger must be"],
   [{ telegram: { botToken: "x", chatId: CHAT_ID } }, "botToken"],
   [{ webhook: { url: "http://example.com" } }, "url"],
 ])("does not start with %j", (wrong, name) => {
-  const create = () => createAlerts({ logger: memoryLogger(), ...wrong });
+  const create = () => createAlerts({ logger: memoryLogger(), ...wrong } as AlertOptions);
   expect(create).toThrow(ConfigError);
   expect(create).toThrow(name);
+  expect(create).toThrow(/^The alerts' configuration is wrong: /);
 });
 
 describe("a process", () => {

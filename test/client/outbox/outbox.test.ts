@@ -27,6 +27,7 @@ import {
 import { SignalStatus } from "../../../gen/signals/v1/signal_pb.ts";
 import {
   ConfigError,
+  createOutbox,
   createSignalClient,
   OutboxError,
   OutboxFullError,
@@ -375,6 +376,14 @@ describe("the options", () => {
         "retry.jitter",
         "surplus",
       ]);
+    }
+  });
+
+  it("are told as those of the outbox, also if there are none at all", () => {
+    for (const nothing of [undefined, null, {}]) {
+      expect(() => createOutbox(nothing as never)).toThrow(
+        /^The outbox's configuration is wrong: path must be .*; client must be /,
+      );
     }
   });
 });
