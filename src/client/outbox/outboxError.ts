@@ -36,8 +36,8 @@ export class OutboxFullError extends OutboxError {
     super(
       "OUTBOX_FULL",
       `The outbox ${path} is full: it may hold ${bound}, dead letters included. The signal was not ` +
-        `taken. See what fills it: ${outboxCommand("status", path)}. Retry or drop dead letters, ` +
-        "mend why nothing is delivered, or raise maxSignals or maxBytes.",
+        "taken. Mend why nothing is delivered, retry or drop dead letters, or raise maxSignals or " +
+        `maxBytes; this tells what fills it: ${outboxCommand("status", path)}`,
     );
   }
 }

@@ -316,7 +316,7 @@ describe("enqueue", () => {
     for (let n = 0; n < 10; n++) await outbox.enqueue(SIGNAL);
     const error = await outbox.enqueue(SIGNAL).catch((thrown) => thrown);
     expect(error).toBeInstanceOf(OutboxFullError);
-    expect(error.message).toMatch(/10 signals.*countersign outbox status.*raise maxSignals/);
+    expect(error.message).toMatch(/10 signals.*raise maxSignals.*countersign outbox status/);
     expect(alerts.kinds).toEqual(["outbox_filling"]);
     expect(outbox.status().pending).toBe(10);
     const bytes = openOutbox({ path: outboxPath(), maxBytes: 65_536 });
