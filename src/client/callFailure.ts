@@ -11,6 +11,7 @@ import {
   RetryInfoSchema,
 } from "../../gen/google/rpc/error_details_pb.ts";
 import { isReason, REASON_DOMAIN, type Violation } from "../signal/index.ts";
+import { oneLine } from "./alerts/text.ts";
 import { causesOf } from "./causes.ts";
 import type { SignalErrorReason } from "./errorReason.ts";
 import { fromGrpcError } from "./grpcError.ts";
@@ -21,6 +22,7 @@ const HEADER_REQUEST_ID = "x-request-id";
 /** What a thrown value says about the call that failed. */
 export interface CallFailure {
   readonly reason: SignalErrorReason;
+  /** On one line, whatever is thrown. */
   readonly message: string;
   readonly violations: readonly Violation[];
   readonly retryAfterMs: number | undefined;
@@ -33,7 +35,7 @@ export interface CallFailure {
 export function describeFailure(thrown: unknown): CallFailure {
   const error = thrown instanceof ConnectError ? thrown : fromGrpcError(thrown);
   if (error !== undefined) return describeConnectError(error);
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  const message = messageOf(thrown, thrown instanceof Error ? thrown.message : String(thrown));
   const reason = hasNodeError(thrown) ? "UNREACHABLE" : "UNKNOWN";
   return { ...NOTHING_KNOWN, reason, message, code: undefined };
 }
@@ -57,7 +59,7 @@ function describeConnectError(error: ConnectError): CallFailure {
   const [retryInfo] = error.findDetails(RetryInfoSchema);
   return {
     reason: info !== undefined && isReason(info.reason) ? info.reason : reasonWithoutInfo(error),
-    message: error.rawMessage,
+    message: messageOf(error, error.rawMessage),
     violations,
     retryAfterMs: retryInfo?.retryDelay
       ? delayMs(retryInfo.retryDelay)
@@ -66,6 +68,21 @@ function describeConnectError(error: ConnectError): CallFailure {
     code: error.code,
     metadata: { ...info?.metadata },
   };
+}
+
+function messageOf(thrown: unknown, message: string): string {
+  return isAnsweredWithoutTls(thrown) ? ANSWERED_WITHOUT_TLS : oneLine(message);
+}
+
+const ANSWERED_WITHOUT_TLS =
+  "The URL says https, but what answers there speaks no TLS, probably plain http: see that the " +
+  "scheme and the port of the URL are right.";
+
+/** OpenSSL's own words for it name the lines of its source, and nothing that a person can mend. */
+function isAnsweredWithoutTls(thrown: unknown): boolean {
+  return causesOf(thrown).some(
+    (error) => "code" in error && /SSL routines:.*:wrong version number/.test(error.message),
+  );
 }
 
 /** Rounded up, since earlier would be too early; a negative delay is none. */

@@ -5,7 +5,7 @@
 import { hostname } from "node:os";
 import { z } from "zod";
 import type { AlertOptions } from "./alerts/alerts.ts";
-import { apiRoot, botToken, chatId, webhookUrl } from "./alerts/settings.ts";
+import { ALERTS_OWNER, apiRoot, botToken, chatId, webhookUrl } from "./alerts/settings.ts";
 import { ConfigError, type ConfigProblem } from "./configError.ts";
 import type { DisabledClientOptions, SignalClientOptions } from "./options.ts";
 import {
@@ -129,7 +129,7 @@ export function alertOptionsFromEnv(
   const set = withoutEmpty(env);
   const judged = alertVariables.safeParse(set);
   const problems = [...(judged.error ? problemsOf(judged.error) : []), ...missingHalf(set)];
-  if (!judged.success || problems.length > 0) throw new ConfigError(problems);
+  if (!judged.success || problems.length > 0) throw new ConfigError(problems, ALERTS_OWNER);
   const { data } = judged;
   return {
     ...(data.TELEGRAM_BOT_TOKEN !== undefined &&

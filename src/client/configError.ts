@@ -6,15 +6,16 @@ export interface ConfigProblem {
   readonly rule: string;
 }
 
-/** The client cannot start: its options or its environment are wrong. */
+/** A client, an outbox or alerts cannot start: the options or the environment are wrong. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
   /** Every problem, so that all can be mended at once. */
   readonly problems: readonly ConfigProblem[];
 
-  constructor(problems: readonly ConfigProblem[]) {
+  /** @param owner whose configuration it is, in the genitive. */
+  constructor(problems: readonly ConfigProblem[], owner = "The client's") {
     const listed = problems.map(({ name, rule }) => `${name} ${rule}`).join("; ");
-    super(`The client's configuration is wrong: ${listed}.`);
+    super(`${owner} configuration is wrong: ${listed}.`);
     this.problems = problems;
   }
 }

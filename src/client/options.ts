@@ -16,6 +16,7 @@ import {
   MAX_BODY_BYTES_MAX,
   MAX_BODY_BYTES_MIN,
   objectWith,
+  optionsObject,
   problemsOf,
   producerId,
   secret,
@@ -193,8 +194,9 @@ const disabledSchema = schema.partial({ serverUrl: true, producerId: true, secre
  * @throws ConfigError naming every wrong option.
  */
 export function resolveClientOptions(
-  options: SignalClientOptions | DisabledClientOptions,
+  given: SignalClientOptions | DisabledClientOptions,
 ): ResolvedClientOptions {
+  const options = optionsObject(given);
   const problems = conflicts(options);
   if (options.enabled === false) {
     const judged = disabledSchema.safeParse(options);

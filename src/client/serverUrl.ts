@@ -26,6 +26,9 @@ export function parseServerUrl(text: string): ServerUrlVerdict {
   return { valid: true, baseUrl: `${origin}${pathname}` };
 }
 
+/** Who else listens on the way cannot be known of any other host. */
+const LOOPBACK_ONLY = "to 127.0.0.0/8, [::1] and localhost only";
+
 /**
  * The rule that a URL breaks by its scheme or by a user name, undefined if it breaks none:
  * it must be `https`, or `http` to this machine.
@@ -33,10 +36,13 @@ export function parseServerUrl(text: string): ServerUrlVerdict {
 export function transportRule(text: string): string | undefined {
   const url = URL.parse(text);
   if (url === null || (url.protocol !== "https:" && url.protocol !== "http:")) {
-    return "must be an https URL";
+    // In localhost:8080 the host was taken for the scheme, so the scheme is not what is wrong.
+    return text.includes("://")
+      ? `must be an https URL, or http ${LOOPBACK_ONLY}`
+      : `must begin with https://, or with http:// ${LOOPBACK_ONLY}`;
   }
   if (url.protocol === "http:" && !isLoopback(url.hostname)) {
-    return "must be https, since http is allowed to 127.0.0.0/8, [::1] and localhost only";
+    return `must be https, since http is allowed ${LOOPBACK_ONLY}`;
   }
   if (url.username !== "" || url.password !== "") {
     return "must hold no user name and no password";

@@ -113,12 +113,23 @@ export function problemsOf(error: z.ZodError): ConfigProblem[] {
   return [...problems].map(([name, rule]) => ({ name, rule }));
 }
 
-/** Options that are complete and hold every rule. @throws ConfigError naming every wrong one. */
+/** What is no object has no options, so that all that are missing are named. */
+export function optionsObject<Options extends object>(options: Options): Partial<Options> {
+  return typeof options === "object" && options !== null ? options : {};
+}
+
+/**
+ * Options that are complete and hold every rule.
+ *
+ * @param owner whose they are, in the genitive.
+ * @throws ConfigError naming every wrong one.
+ */
 export function checkedOptions<Schema extends z.ZodType>(
   schema: Schema,
   options: unknown,
+  owner?: string,
 ): z.output<Schema> {
   const judged = schema.safeParse(options);
-  if (!judged.success) throw new ConfigError(problemsOf(judged.error));
+  if (!judged.success) throw new ConfigError(problemsOf(judged.error), owner);
   return judged.data;
 }

@@ -162,6 +162,23 @@ describe.each(WIRES)("a refusal over $protocol HTTP/$httpVersion", (wire) => {
     expect(error).toMatchObject({ reason: "UNREACHABLE", retryable: true, retry: "same_key" });
   });
 
+  it("says in one line that a port for https speaks http", async () => {
+    await using server = await startTestServer();
+    await using client = createSignalClient({
+      serverUrl: server.url.replace("http:", "https:"),
+      producerId: PRODUCER_ID,
+      secret: SECRET,
+      retry: false,
+      ...wire,
+    });
+
+    const error = await thrownBy(client.ingest(signalInput()));
+
+    expect(error.reason).toBe("UNREACHABLE");
+    expect(error.message).toMatch(/^.*says https, but .* speaks no TLS, probably plain http.*$/);
+    expect(error.message).not.toContain("openssl");
+  });
+
   it("is UNREACHABLE if the connection breaks before the answer", async () => {
     const listener: RequestListener = (request) => breakConnection(request);
     const error = await failureOf({ listener }, wire);
@@ -330,6 +347,12 @@ describe("SignalError.from", () => {
   it("knows a failed socket", async () => {
     const thrown = await new Promise((resolve) => new Socket().on("error", resolve).connect(1));
     expect(SignalError.from(thrown)).toMatchObject({ reason: "UNREACHABLE", cause: thrown });
+  });
+
+  it("has a message of one line, whatever was thrown", () => {
+    for (const thrown of [new Error("a\nb\r\n"), new ConnectError("a\n\u2028b\n"), "a\nb"]) {
+      expect(SignalError.from(thrown).message).toMatch(/^\[[A-Z_]+\] a b$/);
+    }
   });
 
   it("ignores a negative delay", () => {

@@ -112,8 +112,10 @@ it.each([
   for (const value of wrong) expect(judged(value)).toEqual([path]);
 });
 
-it("names every option that is missing", () => {
-  expect(problemsOf({})).toEqual(["serverUrl", "producerId", "secret"]);
+it("names every option that is missing, also if there are none at all", () => {
+  for (const nothing of [{}, undefined, null, "https://signals.example.com"]) {
+    expect(problemsOf(nothing as object)).toEqual(["serverUrl", "producerId", "secret"]);
+  }
 });
 
 describe("the server's URL", () => {
@@ -128,9 +130,20 @@ describe("the server's URL", () => {
     "http://127.1",
     "http://[::1]:8080",
     "http://[0:0:0:0:0:0:0:1]",
+    "https:signals.example.com",
   ])("may be %s", (serverUrl) => {
     expect(problemsOf({ ...complete, serverUrl })).toEqual([]);
   });
+
+  it.each(["localhost:8080", "signals.example.com:8443", "192.0.2.7", "nonsense", ""])(
+    "without a scheme is told what is missing: %s",
+    (serverUrl) => {
+      const create = () => createSignalClient({ ...complete, serverUrl });
+      expect(create).toThrow(
+        "serverUrl must begin with https://, or with http:// to 127.0.0.0/8, [::1] and localhost only.",
+      );
+    },
+  );
 
   it.each([
     "http://signals.example.com",

@@ -44,6 +44,13 @@ export interface AlertSink {
   send(alert: Alert, signal: AbortSignal): Promise<void>;
 }
 
+/** Where a signal lies that an outbox could not deliver. */
+export interface DeadLetterPlace {
+  readonly idempotencyKey: string;
+  /** The outbox file, as an absolute path: who reads it is in no folder of the bot. */
+  readonly outbox: string;
+}
+
 /**
  * Tells people. None of its methods throws, rejects or waits for a channel before it
  * returns; the promise tells when the alert was sent, held back or given up, and need not
@@ -52,8 +59,17 @@ export interface AlertSink {
 export interface Alerts {
   /** Sends a text of the bot's own. */
   sendOwnerAlert(text: string): Promise<void>;
-  /** Tells that a signal could not be delivered, and why. */
-  sendSignalDeliveryError(signal: SignalInput, error: Error): Promise<void>;
+  /**
+   * Tells that a signal could not be delivered, why, and what to do: as `signal_expired` if it
+   * came to its end, else as `delivery_failed`.
+   *
+   * @param place where it lies, if it is a dead letter of an outbox.
+   */
+  sendSignalDeliveryError(
+    signal: SignalInput,
+    error: Error,
+    place?: DeadLetterPlace,
+  ): Promise<void>;
   /** Sends an alert of any kind. */
   send(kind: AlertKind, text: string): Promise<void>;
   /** Sends what is queued or held back, for a few seconds at most, and takes no more. */

@@ -17,13 +17,14 @@ import type { ClientLogger } from "../clientLogger.ts";
 import { type ClientClock, epochMs, systemClock } from "../clock.ts";
 import { guardedLogger } from "../guardedLogger.ts";
 import type { SignalInput } from "../input.ts";
-import { checkedOptions, wholeNumber } from "../settings.ts";
-import type { Alert, AlertKind, AlertSink, Alerts } from "./alert.ts";
+import { checkedOptions, objectWith, optionsObject, wholeNumber } from "../settings.ts";
+import type { Alert, AlertKind, AlertSink, Alerts, DeadLetterPlace } from "./alert.ts";
 import { Channel } from "./channel.ts";
 import { describeDeliveryError, isExpiry } from "./deliveryError.ts";
 import { HeldBack } from "./heldBack.ts";
 import { alertFacts, createLogSink } from "./log.ts";
 import { SEND_TIMEOUT_MS } from "./retries.ts";
+import { ALERTS_OWNER } from "./settings.ts";
 import { createTelegramSink, type TelegramOptions } from "./telegram.ts";
 import { cutText, textOf } from "./text.ts";
 import { isAlertKind } from "./titles.ts";
@@ -65,7 +66,14 @@ const SEND_TIMEOUT_MS_MAX = 300_000;
 const CLOSE_TIMEOUT_MS_DEFAULT = 5_000;
 const CLOSE_TIMEOUT_MS_MAX = 60_000;
 
-const timing = z.object({
+/** A misspelt option is refused, since alerts that reach nobody are found out too late. */
+const schema = z.strictObject({
+  logger: objectWith<ClientLogger>("info", "warn", "error"),
+  // These two are judged by those who make the channels.
+  telegram: z.custom<TelegramOptions>().optional(),
+  webhook: z.custom<WebhookOptions>().optional(),
+  sinks: z.array(objectWith<AlertSink>("send"), "must be a list of channels").optional(),
+  clock: objectWith<ClientClock>("now").default(() => systemClock),
   intervalMs: wholeNumber(1, INTERVAL_MS_MAX).default(INTERVAL_MS_DEFAULT),
   sendTimeoutMs: wholeNumber(1, SEND_TIMEOUT_MS_MAX).default(SEND_TIMEOUT_MS),
   closeTimeoutMs: wholeNumber(1, CLOSE_TIMEOUT_MS_MAX).default(CLOSE_TIMEOUT_MS_DEFAULT),
@@ -86,11 +94,11 @@ const TEXT_MAX_UNITS = 10_000;
  * @throws ConfigError naming every wrong option of the first part that is wrong.
  */
 export function createAlerts(options: AlertOptions): Alerts {
-  const times = checkedOptions(timing, options);
-  const { clock = systemClock } = options;
-  const logger = guardedLogger(options.logger);
-  const sinks = [createLogSink(logger), ...createSinks(options)];
-  return new ThrottledAlerts({ ...times, logger, clock, sinks });
+  const checked = checkedOptions(schema, optionsObject(options), ALERTS_OWNER);
+  const { telegram, webhook, sinks, ...others } = checked;
+  const logger = guardedLogger(others.logger);
+  const channels = [createLogSink(logger), ...createSinks({ telegram, webhook, sinks })];
+  return new ThrottledAlerts({ ...others, logger, sinks: channels });
 }
 
 /**
@@ -107,9 +115,7 @@ export function createSinks(options: Omit<AlertOptions, "logger">): AlertSink[] 
   ];
 }
 
-interface ThrottleOptions extends z.infer<typeof timing> {
-  readonly logger: ClientLogger;
-  readonly clock: ClientClock;
+interface ThrottleOptions extends Omit<z.output<typeof schema>, "telegram" | "webhook" | "sinks"> {
   readonly sinks: readonly AlertSink[];
 }
 
@@ -139,9 +145,13 @@ class ThrottledAlerts implements Alerts {
     return this.send("owner", text);
   }
 
-  sendSignalDeliveryError(signal: SignalInput, error: Error): Promise<void> {
+  sendSignalDeliveryError(
+    signal: SignalInput,
+    error: Error,
+    place?: DeadLetterPlace,
+  ): Promise<void> {
     const kind = isExpiry(error) ? "signal_expired" : "delivery_failed";
-    return this.send(kind, describeDeliveryError(signal, error));
+    return this.send(kind, describeDeliveryError(signal, error, place));
   }
 
   async send(kind: AlertKind, text: string): Promise<void> {

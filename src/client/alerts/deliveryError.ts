@@ -4,31 +4,62 @@
  * nothing is relied on here: every field may be missing, be of any type, or throw when it
  * is read. Pure.
  */
-import type { Reason } from "../../signal/index.ts";
 import { formatTimestamp } from "../../signing/index.ts";
-import type { SignalErrorReason } from "../errorReason.ts";
+import { adviceFor, isWorthRetrying } from "./advice.ts";
+import type { DeadLetterPlace } from "./alert.ts";
+import { outboxCommand } from "./commands.ts";
 import { describeUnknown, readProperty } from "./text.ts";
 
 /** The message of an alert has room for no more; the log has all. */
 const VIOLATIONS_TOLD_MAX = 10;
 
-/** Describes the failure in lines. Never throws. */
-export function describeDeliveryError(signal: unknown, error: unknown): string {
+/**
+ * Describes the failure in lines. Never throws.
+ *
+ * What names the signal comes first, so that a cut leaves it.
+ *
+ * @param place where the signal lies, if it is a dead letter of an outbox.
+ */
+export function describeDeliveryError(
+  signal: unknown,
+  error: unknown,
+  place?: DeadLetterPlace,
+): string {
   const reason = readProperty(error, "reason");
   return [
     describeTrade(signal),
+    describeKey(place, error, signal),
+    line("Dead letter in", place, "outbox"),
     line("Decided", signal, "signalTime", describeTime),
     line("Expires", signal, "expireTime", describeTime),
     line("Strategy", signal, "strategyName"),
-    line("Idempotency key", error, "idempotencyKey") ??
-      line("Idempotency key", signal, "idempotencyKey"),
     `Why: ${describeUnknown(readProperty(error, "message") ?? error)}`,
     ...describeViolations(readProperty(error, "violations")),
     line("Request id", error, "requestId"),
-    `What to do: ${adviceFor(reason)}`,
+    `What to do: ${adviceFor(reason, place !== undefined)}`,
+    ...describeCommands(place, reason),
   ]
     .filter((part) => part !== undefined)
     .join("\n");
+}
+
+/** By the first that knows the key. */
+function describeKey(...owners: readonly unknown[]): string | undefined {
+  const owner = owners.find((each) => readProperty(each, "idempotencyKey") !== undefined);
+  return line("Idempotency key", owner, "idempotencyKey");
+}
+
+/** How to look at a dead letter and settle it, unless a name is such that it cannot be shown. */
+function describeCommands(place: unknown, reason: unknown): string[] {
+  const [path, key] = [readProperty(place, "outbox"), readProperty(place, "idempotencyKey")];
+  if (typeof path !== "string" || typeof key !== "string") return [];
+  if (describeUnknown(path) !== path || describeUnknown(key) !== key) return [];
+  return [
+    `See it: ${outboxCommand("list --dead", path)}`,
+    isWorthRetrying(reason)
+      ? `Retry it: ${outboxCommand("retry", path, key)}`
+      : `Drop it: ${outboxCommand("drop", path, key)}`,
+  ];
 }
 
 /** Whether the failure is that the signal came to its end. */
@@ -58,7 +89,8 @@ function line(
   describe: (value: unknown) => string = describeUnknown,
 ): string | undefined {
   const value = readProperty(owner, name);
-  return value === undefined ? undefined : `${label}: ${describe(value)}`;
+  // A field of a message that was not set is read as an empty text.
+  return value === undefined || value === "" ? undefined : `${label}: ${describe(value)}`;
 }
 
 /** A time in any form that an author may give it. */
@@ -82,37 +114,4 @@ function describeViolations(violations: unknown): string[] {
   });
   const rest = length - told.length;
   return rest > 0 ? [...told, `- and ${rest} more`] : told;
-}
-
-const MEND_SIGNAL = "Nothing was stored. Mend what the strategy sends, and decide by hand.";
-const MEND_ACCESS =
-  "Nothing was stored. See that the producer id, the secret and the URL are right, and that " +
-  "the server lets this producer send; then send again under the same idempotency key.";
-const LOOK_UP =
-  "It is not known whether it was stored. Look it up on the server before it is sent again " +
-  "or traded by hand; to send it again safely, use the same idempotency key.";
-
-/** What a person does. A reason that may have left the signal stored must say so. */
-const ADVICE_BY_REASON: Readonly<Partial<Record<SignalErrorReason, string>>> = {
-  MALFORMED_BODY: MEND_SIGNAL,
-  INVALID_SIGNAL: MEND_SIGNAL,
-  BODY_TOO_LARGE: MEND_SIGNAL,
-  PAYLOAD_TOO_LARGE: MEND_SIGNAL,
-  UNAUTHENTICATED: MEND_ACCESS,
-  PRODUCER_DISABLED: MEND_ACCESS,
-  INSTRUMENT_NOT_ALLOWED: MEND_ACCESS,
-  SCOPE_MISSING: MEND_ACCESS,
-  REFUSED: MEND_ACCESS,
-  CLOCK_SKEW: "Nothing was stored. Set the clock of this machine, then send again.",
-  IDEMPOTENCY_KEY_REUSED:
-    "Another signal is stored under this key, and this one is not. Give each signal a key of its own.",
-  SIGNAL_EXPIRED: "It is too late for this signal. Decide by hand whether to trade still.",
-} satisfies Partial<Record<Reason | SignalErrorReason, string>>;
-
-const NOT_TAKEN = "The outbox did not take it, and nothing was sent. Decide by hand.";
-
-function adviceFor(reason: unknown): string {
-  if (typeof reason === "string" && reason.startsWith("OUTBOX_")) return NOT_TAKEN;
-  const known = typeof reason === "string" && Object.hasOwn(ADVICE_BY_REASON, reason);
-  return (known && ADVICE_BY_REASON[reason as SignalErrorReason]) || LOOK_UP;
 }

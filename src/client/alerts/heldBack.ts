@@ -10,6 +10,9 @@ const TOLD_MAX = 3;
 /** With this many UTF-16 units for each, all that are told fit into a message of Telegram. */
 const TOLD_TEXT_MAX_UNITS = 1_000;
 
+/** An alert cannot be called back when what it tells of is settled. */
+const SEE_FIRST = "Before you act, see whether it is settled since.";
+
 /** Counts what is held back, and keeps the last few: bounded, however many there are. */
 export class HeldBack {
   readonly #kind: AlertKind;
@@ -29,15 +32,24 @@ export class HeldBack {
     this.#last = [...this.#last, alert].slice(-TOLD_MAX);
   }
 
-  /** The one alert to send for all: undefined for none, itself if it is alone. */
+  /** The one alert to send for all: undefined for none. */
   summary(): Alert | undefined {
     const newest = this.#last.at(-1);
-    if (newest === undefined || this.#count === 1) return newest;
+    if (newest === undefined) return undefined;
+    const { time, text } = newest;
+    if (this.#count === 1) {
+      const head = `This happened at ${formatUtc(time)} and was held back. ${SEE_FIRST}`;
+      return { ...newest, text: `${head}\n\n${text}` };
+    }
     const told = this.#last.map(
-      ({ time, text }) => `${formatUtc(time)}: ${cutText(text, TOLD_TEXT_MAX_UNITS)}`,
+      (alert) => `${formatUtc(alert.time)}: ${cutText(alert.text, TOLD_TEXT_MAX_UNITS)}`,
     );
-    const which = this.#count > told.length ? `, the last ${told.length} of them` : "";
-    const head = `… and ${this.#count} more of this kind since ${formatUtc(this.#since)}${which}:`;
-    return { kind: this.#kind, text: [head, ...told].join("\n\n"), time: newest.time };
+    return { kind: this.#kind, text: [this.#head(told.length), ...told].join("\n\n"), time };
+  }
+
+  #head(toldCount: number): string {
+    const which = this.#count > toldCount ? `, the last ${toldCount} of them; the log has all` : "";
+    const head = `… and ${this.#count} more of this kind since ${formatUtc(this.#since)}${which}.`;
+    return `${head} They were held back. ${SEE_FIRST}`;
   }
 }

@@ -8,6 +8,9 @@ import { wholeNumber } from "../settings.ts";
 import { HiddenText } from "./hiddenText.ts";
 import { RETRIES_DEFAULT, RETRIES_MAX } from "./retries.ts";
 
+/** Whose configuration it is, in what is said of it. */
+export const ALERTS_OWNER = "The alerts'";
+
 /** Where Telegram's own Bot API is. */
 const TELEGRAM_API_ROOT = "https://api.telegram.org";
 

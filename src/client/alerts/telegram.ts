@@ -7,13 +7,13 @@
  */
 import type { GrammyError, HttpError } from "grammy";
 import { z } from "zod";
-import { checkedOptions } from "../settings.ts";
+import { checkedOptions, optionsObject } from "../settings.ts";
 import type { Alert, AlertSink } from "./alert.ts";
 import { AlertError } from "./alertError.ts";
 import type { HiddenText } from "./hiddenText.ts";
 import { errorCode } from "./nodeError.ts";
 import { noAnswer, withRetries } from "./retries.ts";
-import { apiRoot, botToken, chatId, host, retries } from "./settings.ts";
+import { ALERTS_OWNER, apiRoot, botToken, chatId, host, retries } from "./settings.ts";
 import { type TelegramMessage, telegramMessage } from "./telegramMessage.ts";
 import { describeUnknown, textOf } from "./text.ts";
 
@@ -50,7 +50,7 @@ type Grammy = typeof import("grammy");
  * @throws ConfigError naming every wrong option, but never the token.
  */
 export function createTelegramSink(options: TelegramOptions): AlertSink {
-  return new TelegramSink(checkedOptions(schema, options));
+  return new TelegramSink(checkedOptions(schema, optionsObject(options), ALERTS_OWNER));
 }
 
 class TelegramSink implements AlertSink {

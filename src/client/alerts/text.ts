@@ -55,7 +55,7 @@ export function textOf(value: unknown): string {
 }
 
 /** Control characters become blanks, so that a text from outside stays on its line. */
-function oneLine(text: string): string {
+export function oneLine(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ").trim();
 }
 

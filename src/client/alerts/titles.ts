@@ -4,7 +4,7 @@ import type { AlertKind } from "./alert.ts";
 export const TITLE_BY_KIND: Readonly<Record<AlertKind, string>> = {
   delivery_failed: "Signal not delivered",
   signal_expired: "Signal expired before it was delivered",
-  delivery_held: "Delivery is held until you mend the cause",
+  delivery_held: "Delivery is held until you act",
   outbox_filling: "Outbox is filling up",
   outbox_damaged: "Outbox is damaged",
   circuit_opened: "Server fails, calls are paused",

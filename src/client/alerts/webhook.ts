@@ -2,13 +2,13 @@
  * The channel to any program that takes JSON over HTTP.
  */
 import { z } from "zod";
-import { checkedOptions } from "../settings.ts";
+import { checkedOptions, optionsObject } from "../settings.ts";
 import type { Alert, AlertSink } from "./alert.ts";
 import { AlertError } from "./alertError.ts";
 import type { HiddenText } from "./hiddenText.ts";
 import { errorCode } from "./nodeError.ts";
 import { noAnswer, withRetries } from "./retries.ts";
-import { host, retries, webhookUrl } from "./settings.ts";
+import { ALERTS_OWNER, host, retries, webhookUrl } from "./settings.ts";
 
 /** How to reach a webhook. */
 export interface WebhookOptions {
@@ -32,7 +32,7 @@ const schema = z.strictObject({ url: webhookUrl, host, retries });
  * @throws ConfigError naming every wrong option, but never the URL.
  */
 export function createWebhookSink(options: WebhookOptions): AlertSink {
-  return new WebhookSink(checkedOptions(schema, options));
+  return new WebhookSink(checkedOptions(schema, optionsObject(options), ALERTS_OWNER));
 }
 
 class WebhookSink implements AlertSink {

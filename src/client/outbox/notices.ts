@@ -2,11 +2,13 @@
  * Tells the log and people what becomes of the outbox. Nothing in it throws: neither a log
  * nor an alert that fails may end delivery.
  */
+import { resolve } from "node:path";
 import { pino } from "pino";
-import { formatTimestamp } from "../../signing/index.ts";
 import type { AlertKind, Alerts } from "../alerts/alert.ts";
+import { outboxCommand } from "../alerts/commands.ts";
 import type { ClientLogger } from "../clientLogger.ts";
 import type { SignalError } from "../signalError.ts";
+import { describeHold } from "./holdText.ts";
 import type { OutboxItem } from "./item.ts";
 import type { FileIncident } from "./outboxStore.ts";
 import type { Death } from "./record.ts";
@@ -34,7 +36,8 @@ export class OutboxNotices {
   #isStorageFailing = false;
 
   constructor(path: string, logger: ClientLogger, alerts: Alerts | undefined) {
-    this.#path = path;
+    // A relative path means nothing to the person who reads it elsewhere.
+    this.#path = resolve(path);
     this.#logger = logger;
     this.#alerts = alerts;
   }
@@ -50,7 +53,7 @@ export class OutboxNotices {
     this.#alert(
       "delivery_failed",
       `The outbox ${this.#path} holds dead letters from before this start (${reasons}). ` +
-        'Look at them with "countersign outbox list --dead", then retry or drop them.',
+        `Look at them, then retry or drop them: ${outboxCommand("list --dead", this.#path)}`,
     );
   }
 
@@ -58,7 +61,7 @@ export class OutboxNotices {
     this.#log("info", { count }, "outbox: signals delivered");
   }
 
-  died({ entry, signal, expireTime }: OutboxItem, death: Death, error: Error): void {
+  died({ entry, signal }: OutboxItem, death: Death, error: Error): void {
     const { idempotencyKey } = entry;
     const { reason, violations, message } = death;
     this.#log(
@@ -66,18 +69,8 @@ export class OutboxNotices {
       { idempotency_key: idempotencyKey, reason, violations, error: message },
       "outbox: dead letter",
     );
-    if (reason !== "SIGNAL_EXPIRED") {
-      this.#quietly(() => this.#alerts?.sendSignalDeliveryError(signal, error));
-      return;
-    }
-    const when = expireTime === undefined ? "" : ` at ${formatTimestamp(expireTime)}`;
-    this.#alert(
-      "signal_expired",
-      `The signal ${signal.side} ${signal.instrument} (key ${idempotencyKey}) expired${when} before ` +
-        "it was known to be delivered. It is not sent any more, and kept as a dead letter. " +
-        "An attempt whose answer was lost may have stored it: look it up on the server before " +
-        "you trade by hand.",
-    );
+    const place = { idempotencyKey, outbox: this.#path };
+    this.#quietly(() => this.#alerts?.sendSignalDeliveryError(signal, error, place));
   }
 
   waiting({ reason, message }: SignalError, delayMs: number): void {
@@ -88,11 +81,12 @@ export class OutboxNotices {
     );
   }
 
-  held({ reason, message }: SignalError): void {
+  held(error: SignalError): void {
+    const { reason, message } = error;
     this.#log("error", { reason, error: message }, "outbox: held until a person mends the cause");
     this.#alert(
       "delivery_held",
-      `The outbox ${this.#path} cannot deliver anything until you mend the cause: ${message} ` +
+      `The outbox ${this.#path} delivers nothing until you act. ${describeHold(error)} ` +
         "All signals are kept until they expire or are too old, and it tries about once a minute.",
     );
   }
@@ -134,7 +128,8 @@ export class OutboxNotices {
     this.#alert(
       "outbox_filling",
       `The outbox ${this.#path} is ${percent} % full. When it is full, it takes no more signals. ` +
-        "See why they are not delivered, and retry or drop dead letters.",
+        "See why they are not delivered, and retry or drop dead letters: " +
+        outboxCommand("status", this.#path),
     );
   }
 

@@ -14,6 +14,7 @@ import {
   MAX_BODY_BYTES_MAX,
   MAX_BODY_BYTES_MIN,
   objectWith,
+  optionsObject,
   problemsOf,
   TIMEOUT_MS_DEFAULT,
   TIMEOUT_MS_MAX,
@@ -112,13 +113,14 @@ export type ResolvedOutboxOptions = Omit<z.output<typeof schema>, "retry" | "clo
 };
 
 /** @throws ConfigError naming every wrong option. */
-export function resolveOutboxOptions(options: OutboxOptions): ResolvedOutboxOptions {
+export function resolveOutboxOptions(given: OutboxOptions): ResolvedOutboxOptions {
+  const options = optionsObject(given);
   const judged = schema.safeParse(options);
   const problems = [
     ...(judged.error === undefined ? [] : problemsOf(judged.error)),
-    ...retryProblems(options?.retry),
+    ...retryProblems(options.retry),
   ];
-  if (!judged.success || problems.length > 0) throw new ConfigError(problems);
+  if (!judged.success || problems.length > 0) throw new ConfigError(problems, "The outbox's");
   const { client, clock = client.clock ?? systemClock } = judged.data;
   return { ...judged.data, clock, retry: options.retry ?? {} };
 }

@@ -1,3 +1,5 @@
+import { outboxCommand } from "../alerts/commands.ts";
+
 /** Why the outbox itself, not a signal, is at fault. */
 export type OutboxErrorReason =
   /** It holds as many signals or bytes as it may. Deliver, retry or drop some, or raise the bound. */
@@ -33,7 +35,9 @@ export class OutboxFullError extends OutboxError {
   constructor(path: string, bound: string) {
     super(
       "OUTBOX_FULL",
-      `The outbox ${path} is full: it may hold ${bound}, dead letters included. The signal was not taken.`,
+      `The outbox ${path} is full: it may hold ${bound}, dead letters included. The signal was not ` +
+        "taken. Mend why nothing is delivered, retry or drop dead letters, or raise maxSignals or " +
+        `maxBytes; this tells what fills it: ${outboxCommand("status", path)}`,
     );
   }
 }

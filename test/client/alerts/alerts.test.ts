@@ -34,7 +34,10 @@ function remembered(options: Partial<AlertOptions> = {}) {
   const logger = memoryLogger();
   const sink: AlertSink = { name: "memory", send: async (alert) => void sent.push(alert) };
   const alerts = createAlerts({ logger, sinks: [sink], ...options });
-  return { alerts, sent, logger, texts: () => sent.map(({ text }) => text) };
+  const texts = () => sent.map(({ text }) => text);
+  // An alert that was held back says so above its text.
+  const lastLines = () => texts().map((text) => text.split("\n").at(-1));
+  return { alerts, sent, logger, texts, lastLines };
 }
 
 describe("of one kind", () => {
@@ -50,7 +53,7 @@ describe("of one kind", () => {
     expect(sent).toHaveLength(1);
     await vi.advanceTimersByTimeAsync(1);
     expect(texts().slice(1)).toEqual([
-      `… and 38 more of this kind since 2025-10-25 14:30:45 UTC, the last 3 of them:
+      `… and 38 more of this kind since 2025-10-25 14:30:45 UTC, the last 3 of them; the log has all. They were held back. Before you act, see whether it is settled since.
 
 2025-10-25 14:31:21 UTC: text 36
 
@@ -61,20 +64,20 @@ describe("of one kind", () => {
   });
 
   it("what was told opens the next interval", async () => {
-    const { alerts, texts } = remembered();
+    const { alerts, lastLines } = remembered();
     await alerts.sendOwnerAlert("a");
     await alerts.sendOwnerAlert("b");
     await vi.advanceTimersByTimeAsync(INTERVAL_MS);
     await alerts.sendOwnerAlert("c");
-    expect(texts()).toEqual(["a", "b"]);
+    expect(lastLines()).toEqual(["a", "b"]);
     await vi.advanceTimersByTimeAsync(INTERVAL_MS);
-    expect(texts()).toEqual(["a", "b", "c"]);
+    expect(lastLines()).toEqual(["a", "b", "c"]);
     await vi.advanceTimersByTimeAsync(INTERVAL_MS);
     await alerts.sendOwnerAlert("d");
-    expect(texts()).toEqual(["a", "b", "c", "d"]);
+    expect(lastLines()).toEqual(["a", "b", "c", "d"]);
   });
 
-  it("one that is held back alone is sent as it was, with its own time", async () => {
+  it("one that is held back alone says when it happened, and has its own time", async () => {
     const { alerts, sent } = remembered({ intervalMs: 10_000 });
     await alerts.sendOwnerAlert("a");
     await vi.advanceTimersByTimeAsync(3_000);
@@ -82,7 +85,9 @@ describe("of one kind", () => {
     await vi.advanceTimersByTimeAsync(7_000);
     expect(sent[1]).toEqual({
       kind: "owner",
-      text: "b",
+      text:
+        "This happened at 2025-10-25 14:30:48 UTC and was held back. " +
+        "Before you act, see whether it is settled since.\n\nb",
       time: new Date("2025-10-25T14:30:48.123Z"),
     });
   });
@@ -211,20 +216,20 @@ describe("a channel that", () => {
     await alerts.sendOwnerAlert("b");
     await alerts.close();
     await alerts.sendOwnerAlert("c");
-    expect(sent.map(({ text }) => text)).toEqual(["a", "b"]);
+    expect(sent.map(({ text }) => text)).toEqual(["a", expect.stringMatching(/\n\nb$/)]);
   });
 });
 
 describe("close", () => {
   it("sends what is held back, and takes no more", async () => {
-    const { alerts, texts, logger } = remembered();
+    const { alerts, lastLines, logger } = remembered();
     await alerts.sendOwnerAlert("a");
     await alerts.sendOwnerAlert("b");
     await alerts.close();
     await alerts.close();
     await alerts.sendOwnerAlert("too late");
     await vi.advanceTimersByTimeAsync(2 * INTERVAL_MS);
-    expect(texts()).toEqual(["a", "b"]);
+    expect(lastLines()).toEqual(["a", "b"]);
     expect(logger.lines.at(-1)).toMatchObject({ level: "error", facts: { text: "too late" } });
     expect(vi.getTimerCount()).toBe(0);
   });
@@ -303,12 +308,19 @@ it.each([
   [{ intervalMs: 86_400_001 }, "intervalMs"],
   [{ sendTimeoutMs: 0 }, "sendTimeoutMs"],
   [{ closeTimeoutMs: 60_001 }, "closeTimeoutMs"],
+  [{ webhok: { url: "https://example.com" } }, "webhok is not an option"],
+  [{ telegramToken: "x" }, "telegramToken is not an option"],
+  [{ sinks: [{ name: "deaf" }] }, "sinks.0 must be an object with a method send()"],
+  [{ sinks: {} }, "sinks must be a list"],
+  [{ clock: 7 }, "clock must be"],
+  [{ logger: undefined }, "logger must be"],
   [{ telegram: { botToken: "x", chatId: CHAT_ID } }, "botToken"],
   [{ webhook: { url: "http://example.com" } }, "url"],
 ])("does not start with %j", (wrong, name) => {
-  const create = () => createAlerts({ logger: memoryLogger(), ...wrong });
+  const create = () => createAlerts({ logger: memoryLogger(), ...wrong } as AlertOptions);
   expect(create).toThrow(ConfigError);
   expect(create).toThrow(name);
+  expect(create).toThrow(/^The alerts' configuration is wrong: /);
 });
 
 describe("a process", () => {
@@ -353,7 +365,7 @@ describe("a process", () => {
       alerts.sendOwnerAlert("b");
       await alerts.close();`);
     expect({ code, log }).toMatchObject({ code: 0, log: expect.not.stringContaining("could not") });
-    expect(telegram.messages.map(({ text }) => text.split("\n")[2])).toEqual(["a", "b"]);
+    expect(telegram.messages.map(({ text }) => text.split("\n").at(-3))).toEqual(["a", "b"]);
   });
 
   it("that is closed does not wait for a pause that Telegram asked for", async () => {

@@ -1,5 +1,7 @@
+import { execFileSync } from "node:child_process";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { DeadLetterPlace } from "../../../src/client/alerts/alert.ts";
 import { describeDeliveryError } from "../../../src/client/alerts/deliveryError.ts";
 import { SignalError } from "../../../src/client/index.ts";
 import { REASONS } from "../../../src/signal/index.ts";
@@ -16,10 +18,10 @@ describe("the text about a signal that was not delivered", () => {
     });
     expect(describeDeliveryError({ ...signalInput(), idempotencyKey: "gold-1" }, error)).toBe(
       `GOLD buy, entry 4000.5, stop 3990, target 4020
+Idempotency key: gold-1
 Decided: 2025-10-25T14:30:45.123456789Z
 Expires: 2025-10-25T15:30:45Z
 Strategy: breakout
-Idempotency key: gold-1
 Why: [INVALID_SIGNAL] The signal breaks a rule.
 - signal.stop_loss: must be below the entry price
 - signal.instrument: must be known
@@ -29,7 +31,7 @@ What to do: Nothing was stored. Mend what the strategy sends, and decide by hand
   });
 
   it("leaves out what there is not, and writes times of any form", () => {
-    const signal = { instrument: "GOLD", side: "sell", entryPrice: 1 } as const;
+    const signal = { instrument: "GOLD", side: "sell", entryPrice: 1, strategyName: "" } as const;
     const error = new SignalError("CLOCK_SKEW", "Late.");
     const text = describeDeliveryError(
       { ...signal, signalTime: 1_761_402_645_123_456_789n, expireTime: new Date(0) },
@@ -40,8 +42,77 @@ What to do: Nothing was stored. Mend what the strategy sends, and decide by hand
       "Decided: 2025-10-25T14:30:45.123456789Z",
       "Expires: 1970-01-01T00:00:00.000Z",
       "Why: [CLOCK_SKEW] Late.",
-      "What to do: Nothing was stored. Set the clock of this machine, then send again.",
+      "What to do: Nothing was stored. Set the clock of this machine, then send it again under " +
+        "the same idempotency key.",
     ]);
+  });
+
+  it("names a dead letter, its outbox, and the commands for it", () => {
+    const error = new SignalError("INSTRUMENT_NOT_ALLOWED", "Not GOLD.");
+    const place = { idempotencyKey: "gold-1", outbox: "/var/lib/bot/signals.outbox" };
+    const signal = { instrument: "GOLD", side: "buy", entryPrice: 1, strategyName: "" };
+    expect(describeDeliveryError(signal, error, place)).toBe(
+      `GOLD buy, entry 1
+Idempotency key: gold-1
+Dead letter in: /var/lib/bot/signals.outbox
+Why: [INSTRUMENT_NOT_ALLOWED] Not GOLD.
+What to do: Nothing was stored. Have the operator of the server allow this producer the instrument, then retry it, or drop it if it is no longer wanted.
+See it: countersign outbox list --dead --file /var/lib/bot/signals.outbox
+Retry it: countersign outbox retry --file /var/lib/bot/signals.outbox gold-1`,
+    );
+  });
+
+  it.each(["GIVEN_UP", "SIGNAL_EXPIRED", "INTERNAL"])(
+    "warns that a dead letter may be stored after %s",
+    (reason) => {
+      const place = { idempotencyKey: "gold-1", outbox: "/a.outbox" };
+      const text = describeDeliveryError(signalInput(), { reason, message: "x" }, place);
+      expect(text).toMatch(/may have (been )?stored/);
+      expect(text).not.toContain("Nothing was stored");
+    },
+  );
+
+  it.each([
+    ["GIVEN_UP", "retry"],
+    ["INTERNAL", "retry"],
+    ["INSTRUMENT_NOT_ALLOWED", "retry"],
+    ["SIGNAL_EXPIRED", "drop"],
+    ["INVALID_SIGNAL", "drop"],
+    ["IDEMPOTENCY_KEY_REUSED", "drop"],
+  ])("has a dead letter of %s dealt with by %s", (reason, verb) => {
+    const place = { idempotencyKey: "gold-1", outbox: "/a.outbox" };
+    const text = describeDeliveryError(signalInput(), { reason, message: "x" }, place);
+    expect(text.split("\n").at(-1)).toMatch(
+      new RegExp(`: countersign outbox ${verb} --file /a.outbox gold-1$`),
+    );
+    // The words of a call that is over have no place here.
+    expect(text).not.toContain("send it again under");
+  });
+
+  it("speaks of URL and secret only where these may be wrong", () => {
+    for (const reason of REASONS) {
+      const text = describeDeliveryError(signalInput(), new SignalError(reason, "x"));
+      const isAccess = reason === "UNAUTHENTICATED";
+      expect(/secret|URL/.test(text), reason).toBe(isAccess);
+    }
+    expect(describeDeliveryError(signalInput(), new SignalError("REFUSED", "x"))).toContain("URL");
+  });
+
+  it("writes commands that a shell takes for what they are", () => {
+    const place = { idempotencyKey: "-$(reboot)'", outbox: "/var/my bot/~a;b.outbox" };
+    const text = describeDeliveryError({}, new SignalError("INTERNAL", "x"), place);
+    const command = text.split("\n").at(-1)?.replace("Retry it: countersign", "printf '%s|'");
+    expect(execFileSync("/bin/sh", ["-c", command ?? ""], { encoding: "utf8" })).toBe(
+      "outbox|retry|--file|/var/my bot/~a;b.outbox|--|-$(reboot)'|",
+    );
+  });
+
+  it("gives no command for a name that it cannot show whole", () => {
+    for (const outbox of [`/${"x".repeat(600)}`, "/a\nb", undefined]) {
+      const place = { idempotencyKey: "gold-1", outbox } as DeadLetterPlace;
+      const text = describeDeliveryError({}, new SignalError("INTERNAL", "x"), place);
+      expect(text).not.toContain("countersign outbox");
+    }
   });
 
   it.each([
@@ -111,15 +182,17 @@ What to do: Nothing was stored. Mend what the strategy sends, and decide by hand
       "expireTime",
       "strategyName",
       "idempotencyKey",
+      "outbox",
       "reason",
       "message",
       "violations",
       "requestId",
     ];
     const object = fc.dictionary(fc.constantFrom(...names), any);
+    const anything = fc.oneof(any, object);
     fc.assert(
-      fc.property(fc.oneof(any, object), fc.oneof(any, object), (signal, error) => {
-        const text = describeDeliveryError(signal, error);
+      fc.property(anything, anything, anything, (signal, error, place) => {
+        const text = describeDeliveryError(signal, error, place as DeadLetterPlace);
         expect(text).toContain("\nWhat to do: ");
         expect(text.isWellFormed()).toBe(true);
         expect(text.length).toBeLessThan(20_000);

@@ -131,7 +131,7 @@ describe("a final failure", () => {
 it.each([
   ["http://example.com/planted", "must be https"],
   ["ftp://planted.example.com", "must be an https URL"],
-  ["planted", "must be an https URL"],
+  ["planted", "must begin with https://"],
   ["https://planted:planted@example.com", "must hold no user name"],
   ["https://example.com/#planted", "must have no fragment"],
   [undefined, "is required"],

@@ -15,6 +15,7 @@ import {
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { create, fromBinary } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { Counter, Gauge, Registry } from "prom-client";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import {
@@ -26,6 +27,7 @@ import {
 import { SignalStatus } from "../../../gen/signals/v1/signal_pb.ts";
 import {
   ConfigError,
+  createOutbox,
   createSignalClient,
   OutboxError,
   OutboxFullError,
@@ -170,6 +172,7 @@ describe("an outbox", () => {
     expect(await outbox.flush(10_000)).toBe(true);
     expect(outbox.status()).toMatchObject({ pending: 0, deadLetters: 1 });
     expect(alerts.kinds).toEqual(["delivery_failed"]);
+    expect(alerts.sent[0]?.text).toContain(`countersign outbox retry --file ${path} bad`);
     expect(await outbox.enqueue(SIGNAL, { idempotencyKey: "c" })).toMatchObject({
       state: "pending",
     });
@@ -195,7 +198,7 @@ describe("an outbox", () => {
     expect(await outbox.flush(10_000)).toBe(true);
     expect(sentKeys(server.requests)).toEqual(["fresh"]);
     expect(alerts.kinds).toEqual(["signal_expired"]);
-    expect(alerts.sent[0]?.text).toContain("late");
+    expect(alerts.sent[0]?.text).toMatch(/^GOLD buy, entry 4000\nIdempotency key: late$/m);
     expect(outbox.status()).toMatchObject({ pending: 0, deadLetters: 1 });
   });
 });
@@ -210,6 +213,38 @@ it("tells people once when only they can mend why nothing is delivered", async (
   expect(alerts.sent).toEqual([
     { kind: "delivery_held", text: expect.stringContaining("The secret is wrong.") },
   ]);
+});
+
+it("tells people what to mend: who they are for the server, or where it is", async () => {
+  await using page = await startTestServer({
+    listener: (request, response) => {
+      request.resume();
+      response.writeHead(404).end("<h1>A page</h1>");
+    },
+  });
+  await using server = await startTestServer({
+    service: {
+      ingest: () => {
+        throw new ConnectError("No such producer.", Code.Unauthenticated);
+      },
+    },
+  });
+  const off = createSignalClient({ enabled: false });
+  const texts: string[] = [];
+  for (const client of [clientOf(page.url), clientOf(server.url), off]) {
+    const alerts = new RecordingAlerts();
+    const outbox = openOutbox({ path: outboxPath(), client, alerts });
+    await outbox.enqueue(SIGNAL);
+    await vi.waitFor(() => expect(alerts.kinds).toEqual(["delivery_held"]));
+    texts.push(alerts.sent[0]?.text ?? "");
+  }
+  const [wrongUrl, wrongSecret, switchedOff] = texts;
+  expect(wrongUrl).toContain("[REFUSED] HTTP 404. The URL (OUTBOUND_SERVER_URL) is probably wrong");
+  expect(wrongSecret).toMatch(
+    /\[UNAUTHENTICATED\] No such producer\. .*PRODUCER_ID.*HMAC_PRODUCER_SECRET/,
+  );
+  expect(switchedOff).toContain("nothing until you act. The client is switched off (HMAC");
+  expect(switchedOff).not.toContain("UNKNOWN");
 });
 
 it("tells people of dead letters again at each start, in case they never heard", async () => {
@@ -281,7 +316,7 @@ describe("enqueue", () => {
     for (let n = 0; n < 10; n++) await outbox.enqueue(SIGNAL);
     const error = await outbox.enqueue(SIGNAL).catch((thrown) => thrown);
     expect(error).toBeInstanceOf(OutboxFullError);
-    expect(error.message).toContain("10 signals");
+    expect(error.message).toMatch(/10 signals.*raise maxSignals.*countersign outbox status/);
     expect(alerts.kinds).toEqual(["outbox_filling"]);
     expect(outbox.status().pending).toBe(10);
     const bytes = openOutbox({ path: outboxPath(), maxBytes: 65_536 });
@@ -341,6 +376,14 @@ describe("the options", () => {
         "retry.jitter",
         "surplus",
       ]);
+    }
+  });
+
+  it("are told as those of the outbox, also if there are none at all", () => {
+    for (const nothing of [undefined, null, {}]) {
+      expect(() => createOutbox(nothing as never)).toThrow(
+        /^The outbox's configuration is wrong: path must be .*; client must be /,
+      );
     }
   });
 });

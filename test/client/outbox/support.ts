@@ -6,7 +6,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
-import type { Alerts } from "../../../src/client/alerts/alert.ts";
+import type { Alerts, DeadLetterPlace } from "../../../src/client/alerts/alert.ts";
+import { describeDeliveryError, isExpiry } from "../../../src/client/alerts/deliveryError.ts";
 import type { ClientLogger } from "../../../src/client/clientLogger.ts";
 import {
   createOutbox,
@@ -45,8 +46,13 @@ export class RecordingAlerts implements Alerts {
     this.sent.push({ kind: "owner", text });
   }
 
-  async sendSignalDeliveryError(signal: SignalInput, error: Error): Promise<void> {
-    this.sent.push({ kind: "delivery_failed", text: `${signal.instrument}: ${error.message}` });
+  async sendSignalDeliveryError(
+    signal: SignalInput,
+    error: Error,
+    place?: DeadLetterPlace,
+  ): Promise<void> {
+    const kind = isExpiry(error) ? "signal_expired" : "delivery_failed";
+    this.sent.push({ kind, text: describeDeliveryError(signal, error, place) });
   }
 
   async close(): Promise<void> {}

@@ -1,0 +1,29 @@
+/**
+ * Tells a person why an outbox can deliver nothing, and what to mend. Pure.
+ */
+import type { SignalErrorReason } from "../errorReason.ts";
+import type { SignalError } from "../signalError.ts";
+
+const ADVICE_BY_REASON: Readonly<Partial<Record<SignalErrorReason, string>>> = {
+  UNAUTHENTICATED:
+    "See that the producer id (PRODUCER_ID) and the secret (HMAC_PRODUCER_SECRET) are those " +
+    "that the server knows, and that the URL (OUTBOUND_SERVER_URL) is that of this server.",
+  PRODUCER_DISABLED: "Have the operator of the server enable the producer.",
+  SCOPE_MISSING: "Have the operator of the server allow the producer this call.",
+  REFUSED:
+    "The URL (OUTBOUND_SERVER_URL) is probably wrong, since this is no answer of a Countersign " +
+    "server; or something on the way refuses the calls.",
+};
+
+/** The cause in whole sentences, and what to do about it. */
+export function describeHold({ reason, message }: SignalError): string {
+  // A cause that has no name is told by its words alone, such as that the client is switched off.
+  const cause = reason === "UNKNOWN" ? message.replace("[UNKNOWN] ", "") : message;
+  const advice = ADVICE_BY_REASON[reason];
+  return advice === undefined ? sentence(cause) : `${sentence(cause)} ${advice}`;
+}
+
+/** What comes from outside, such as an HTTP status, often ends without a full stop. */
+function sentence(text: string): string {
+  return /[.!?…]$/.test(text) ? text : `${text}.`;
+}
