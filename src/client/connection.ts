@@ -49,7 +49,7 @@ export function createConnection(options: EnabledClientOptions): Connection {
   };
   if (options.httpVersion === "2") {
     const pings = { pingIntervalMs: PING_INTERVAL_MS, pingTimeoutMs: PING_TIMEOUT_MS };
-    const sessionManager = new Http2SessionManager(baseUrl, pings, tls);
+    const sessionManager = new SessionManager(baseUrl, pings, tls);
     const http2 = { ...common, httpVersion: "2", sessionManager } as const;
     return {
       transport: CREATE_TRANSPORT[options.protocol](http2),
@@ -63,6 +63,24 @@ export function createConnection(options: EnabledClientOptions): Connection {
   const create = options.protocol === "connect" ? createConnectTransport : createGrpcWebTransport;
   return { transport: create(http1), close: () => agent.destroy() };
 }
+
+/**
+ * Hears of every failure of a session. When one that has just failed is closed, the manager has
+ * stopped listening by the time that Node.js tells of the failure, which would end the process.
+ */
+class SessionManager extends Http2SessionManager {
+  override async request(...parameters: Parameters<Http2SessionManager["request"]>) {
+    const stream = await super.request(...parameters);
+    const { session } = stream;
+    if (session !== undefined && !session.listeners("error").includes(ignoreFailure)) {
+      session.on("error", ignoreFailure);
+    }
+    return stream;
+  }
+}
+
+/** The call that it concerns fails by itself. */
+function ignoreFailure(): void {}
 
 const CREATE_TRANSPORT = {
   connect: createConnectTransport,
