@@ -1,5 +1,11 @@
 import type { Command } from "commander";
-import { addHelp, createCommand, parseInteger } from "./command.ts";
+import {
+  addHelp,
+  addRequiredOption,
+  createCommand,
+  createCommandGroup,
+  parseInteger,
+} from "./command.ts";
 import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "./exitCodes.ts";
 import type { ChangeOptions, ExportOptions, FileOptions, ListOptions } from "./outbox/run.ts";
 
@@ -16,7 +22,7 @@ const EXIT_CODES = {
 
 /** `countersign outbox`: looks into the outbox of a producer, and deals with dead letters. */
 export function outboxCommand(): Command {
-  const command = createCommand("outbox")
+  const command = createCommandGroup("outbox")
     .description("look into a producer's outbox, and retry or drop dead letters")
     .addCommand(statusCommand())
     .addCommand(listCommand())
@@ -132,7 +138,6 @@ without storing it twice. Nothing is removed from the outbox.`,
 }
 
 function subcommand(name: string, description: string): Command {
-  return createCommand(name)
-    .description(description)
-    .requiredOption("--file <path>", "the outbox file");
+  const command = createCommand(name).description(description);
+  return addRequiredOption(command, "--file <path>", "the outbox file");
 }

@@ -57,6 +57,8 @@ describe("a wrong command line", () => {
     [["sned"], "unknown command 'sned' (Did you mean send?)"],
     [["send", "--instrumnt", "GOLD"], "unknown option '--instrumnt' (Did you mean --instrument?)"],
     [["sign"], "required option '--body <path>' not specified"],
+    [["sign", "--bdy", "x"], "unknown option '--bdy' (Did you mean --body?)"],
+    [["outbox", "list"], "required option '--file <path>' not specified"],
     [["send", "--entry-price", "0x1f"], "It must be a number such as 1950.5."],
     [["send", "--retries", "-1"], "It must be a whole number from 0 to 100."],
     [["send", "--payload", "[1]"], "It must be a JSON object"],
@@ -68,6 +70,17 @@ describe("a wrong command line", () => {
     expect([code, stdout]).toEqual([2, ""]);
     expect(stderr).toMatch(/^countersign: [^\n]+\n$/);
     expect(stderr).toContain(message);
+  });
+});
+
+it.each([
+  ["outbox", "frob"],
+  ["migrate", "dow"],
+])("suggests no command that deletes for %s %s", async (group, name) => {
+  expect(await run([group, name])).toEqual({
+    code: 2,
+    stdout: "",
+    stderr: `countersign: unknown command '${name}'\n`,
   });
 });
 
