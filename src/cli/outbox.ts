@@ -128,10 +128,12 @@ function exportCommand(): Command {
     notes: `${NOTES}
 
 Each line has the key and the time that the signal had, so "countersign send" can send it
-without storing it twice. Nothing is removed from the outbox.`,
+without storing it twice, but only as the producer whose outbox it is: a key names a signal
+of one producer, and sent as another, it is stored a second time. So give "send" the
+--env-file of that producer. Nothing is removed from the outbox.`,
     examples: [
       "countersign outbox export --file signals.outbox > signals.ndjson",
-      "countersign outbox export --file signals.outbox --dead | countersign send -",
+      "countersign outbox export --file signals.outbox --dead | countersign send --env-file bot.env -",
     ],
     exitCodes: EXIT_CODES,
   });

@@ -84,6 +84,18 @@ it.each([
   });
 });
 
+it.each([["send"], ["outbox", "export"]])(
+  "says of %s %s that a key names a signal of one producer",
+  async (...command) => {
+    const { stdout } = await run([...command, "--help"]);
+    const words = stdout.replaceAll(/\s+/g, " ");
+    expect(words).toContain("a key names a signal of one producer");
+    expect(words).toContain("sent as another, ");
+    expect(words).toContain("is stored a second time");
+    expect(words).toContain("--env-file");
+  },
+);
+
 it("ends quietly when the reader of its output is gone", async () => {
   const { code, stderr } = await runShell(
     "countersign --help | true; countersign send --help | true",
