@@ -19,7 +19,7 @@ Of a damaged file, also of one that a producer has set aside, it shows what can 
 
 const EXIT_CODES = {
   [EXIT_OK]: "done",
-  [EXIT_FAILED]: "the outbox is damaged, or there is no dead letter with such a key",
+  [EXIT_FAILED]: "the outbox is damaged, or a dead letter is not there or has expired",
   [EXIT_USAGE]: "the command line is wrong, there is no such file, or --yes is missing",
   [EXIT_UNAVAILABLE]: "the file could not be read or written; try again",
 };
@@ -98,14 +98,15 @@ function retryCommand(): Command {
     notes: `${NOTES}
 
 They line up behind the signals that wait, and their age counts from now. A producer that
-runs sees them within seconds; another delivers them after its next start.`,
+runs sees them within seconds; another delivers them after its next start. One whose signal
+has expired stays a dead letter, since no server would store it.`,
     examples: [
       "countersign outbox retry --file signals.outbox gold-2025-10-25",
       "countersign outbox retry --file signals.outbox --all",
     ],
     exitCodes: {
       ...EXIT_CODES,
-      [EXIT_FAILED]: "there is no dead letter with such a key, or the outbox is damaged",
+      [EXIT_FAILED]: "a dead letter has expired or is not there, or the outbox is damaged",
       [EXIT_USAGE]: "the command line is wrong, or there is no such file",
     },
   });

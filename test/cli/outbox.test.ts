@@ -2,6 +2,8 @@ import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { createOutbox, SignalError, type SignalInput } from "../../src/client/index.ts";
+import { OutboxFile } from "../../src/client/outbox/outboxFile.ts";
+import type { Death } from "../../src/client/outbox/record.ts";
 import { jsonLines, type RunResult, run, Workspace } from "./support/run.ts";
 
 const SIGNAL: SignalInput = {
@@ -123,6 +125,34 @@ describe("countersign outbox", () => {
     );
   });
 
+  it("leaves dead letters that have expired where they are, and says so", async () => {
+    const { path } = await makeOutbox({ dead: ["d1"], expired: ["e1", "e2"] });
+    const named = await outbox("retry", "e1", "nope", "--file", path);
+    expect([named.code, named.stdout]).toEqual([1, ""]);
+    expect(named.stderr.split("\n")).toEqual([
+      `countersign: e1 stays a dead letter, since its signal expired at ${EXPIRE_TIME}.`,
+      expect.stringContaining("There is no dead letter with the key nope."),
+      "",
+    ]);
+    for (const stdout of ["d1 will be delivered\n", ""]) {
+      const all = await outbox("retry", "--all", "--file", path);
+      expect([all.code, all.stdout]).toEqual([1, stdout]);
+      expect(all.stderr).toMatch(/^countersign: [^\n]* their signals have expired: 2\. [^\n]+\n$/);
+    }
+    const [status] = jsonLines((await outbox("status", "--file", path, "--json")).stdout);
+    expect(status).toMatchObject({ pending: 1, dead_letters: 2 });
+  });
+
+  it("retries one of many dead letters", async () => {
+    const { path, outbox: inUse } = await makeOutbox({ waiting: keys(250) });
+    await inUse.close();
+    buryAll(path);
+    expect((await outbox("retry", "k240", "--file", path)).stdout).toBe("k240 will be delivered\n");
+    expect(jsonLines((await outbox("export", "--file", path)).stdout)).toMatchObject([
+      { idempotency_key: "k240" },
+    ]);
+  });
+
   it("hints at dead letters where nothing waits", async () => {
     const { path } = await makeOutbox({ dead: ["d1"] });
     const listed = await outbox("list", "--file", path);
@@ -154,7 +184,7 @@ describe("countersign outbox", () => {
       "--file /nonexistent/x cannot be read: there is no such file.",
     ],
     [["status"], "required option '--file <path>' not specified"],
-    [["retry", "--file", "/nonexistent/x"], "Give the keys of dead letters, or --all"],
+    [["retry", "--file", "/nonexistent/x"], "one of the two is needed"],
     [["status", "--fil", "x"], "unknown option '--fil' (Did you mean --file?)"],
     [["drop", "k", "--all", "--file", "/nonexistent/x"], "but not both"],
   ])("ends %j with 2 and one line", async (args, message) => {
@@ -255,6 +285,22 @@ async function closedOutbox(contents: Contents): Promise<string> {
   const { path, outbox } = await makeOutbox(contents);
   await outbox.close({ drainMs: 0 });
   return path;
+}
+
+/** Makes a dead letter of every signal that waits. */
+function buryAll(path: string): void {
+  const file = new OutboxFile(path);
+  try {
+    file.check();
+    const death: Death = { reason: "GIVEN_UP", message: "", violations: [], diedMs: 0 };
+    const entries = file.entries("pending", 0, 1_000);
+    file.settle(
+      [],
+      entries.map((entry) => ({ ...entry, death })),
+    );
+  } finally {
+    file.close();
+  }
 }
 
 /** Changes a bit in every record of the key. */

@@ -3,6 +3,7 @@ import { epochMs, systemClock } from "../../client/clock.ts";
 import type { EntryTable } from "../../client/outbox/outboxFormat.ts";
 import type { Entry } from "../../client/outbox/record.ts";
 import { deadCount } from "../../client/outbox/totals.ts";
+import { formatTimestamp } from "../../signing/index.ts";
 import { failedError, usageError } from "../cliError.ts";
 import { EXIT_FAILED } from "../exitCodes.ts";
 import { note, printable, writeJson, writeOut } from "../output.ts";
@@ -10,6 +11,7 @@ import { formatTable } from "../table.ts";
 import { withFile } from "./file.ts";
 import { entryJson, entryRow, LIST_COLUMNS, signalJson, statusJson, statusRows } from "./format.ts";
 import { OutboxReader } from "./reader.ts";
+import { type ExpiredLetter, planRetry } from "./retry.ts";
 
 /** The options of all commands. */
 export interface FileOptions {
@@ -78,9 +80,28 @@ export async function exportSignals({ file, dead }: ExportOptions): Promise<void
 /** `countersign outbox retry`. */
 export async function retry(keys: readonly string[], options: ChangeOptions): Promise<void> {
   const chosen = chosenKeys(keys, options);
-  const changed = withFile(options.file, (outbox) => outbox.retry(chosen, epochMs(systemClock)));
+  const now = systemClock.now();
+  const { changed, expired } = withFile(options.file, (outbox) => {
+    const { retriable, expired } = planRetry(outbox, chosen, now);
+    return { changed: outbox.retry(retriable, epochMs(systemClock)), expired };
+  });
   await printChange(changed, "will be delivered");
-  await tellMissing(chosen, changed);
+  if (expired.length > 0) tellExpired(expired, chosen);
+  await tellMissing(chosen, [...changed, ...expired.map(({ key }) => key)]);
+}
+
+/** Says which dead letters were left where they are; if nobody named them, only how many. */
+function tellExpired(expired: readonly ExpiredLetter[], chosen: ChosenKeys): void {
+  process.exitCode = EXIT_FAILED;
+  if (chosen === "all") {
+    note(
+      `Left as dead letters, since their signals have expired: ${expired.length}. "countersign outbox list --dead" shows when.`,
+    );
+    return;
+  }
+  for (const { key, expireTime } of expired) {
+    note(`${key} stays a dead letter, since its signal expired at ${formatTimestamp(expireTime)}.`);
+  }
 }
 
 /** `countersign outbox drop`. */
@@ -99,7 +120,10 @@ export async function drop(keys: readonly string[], options: ChangeOptions): Pro
 }
 
 function chosenKeys(keys: readonly string[], { all }: ChangeOptions): ChosenKeys {
-  if ((all === true) === keys.length > 0) {
+  if (all !== true && keys.length === 0) {
+    throw usageError("Give the keys of dead letters, or --all: one of the two is needed.");
+  }
+  if (all === true && keys.length > 0) {
     throw usageError("Give the keys of dead letters, or --all, but not both.");
   }
   return all === true ? "all" : keys;
