@@ -2,7 +2,7 @@
  * What all commands have in common: how they report a wrong command line, and the end of
  * their help.
  */
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { note } from "./output.ts";
 
 /** The parts at the end of a command's help. */
@@ -21,6 +21,26 @@ export function createCommand(name: string): Command {
     .exitOverride()
     .helpCommand(false)
     .configureOutput({ outputError: (text) => note(oneLine(text)) });
+}
+
+/**
+ * A command whose commands do the work, some of which delete. Nothing is suggested for a
+ * command that there is not: whoever mistypes one must not be led to another that deletes.
+ */
+export function createCommandGroup(name: string): Command {
+  return createCommand(name).showSuggestionAfterError(false);
+}
+
+/**
+ * Adds an option that must be given. Commander's own would complain that it is missing before
+ * it looks for unknown options, and so not name the one that was misspelt.
+ */
+export function addRequiredOption(command: Command, flags: string, description: string): Command {
+  const option = new Option(flags, description);
+  return command.addOption(option).hook("preAction", () => {
+    if (command.getOptionValue(option.attributeName()) !== undefined) return;
+    command.error(`error: required option '${flags}' not specified`);
+  });
 }
 
 /** Ends the help of a command. */

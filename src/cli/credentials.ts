@@ -20,6 +20,17 @@ export interface CredentialOptions {
   readonly secretFile?: string;
 }
 
+/** Where a producer's settings are, and who it is. */
+export interface ProducerEnvironment {
+  readonly environment: Environment;
+  /**
+   * Says that the local server's own producer signs, if it does, since nobody has named it. To
+   * be called once all of the command line is judged, before anything is signed; only the
+   * first call says it.
+   */
+  announce(): void;
+}
+
 /** The options and what is told about them, the same for each command. */
 export function addCredentialOptions(command: Command): Command {
   return command
@@ -42,14 +53,16 @@ that "countersign serve" made for this directory is used (.countersign/producer.
  *
  * @throws CliError if a file cannot be read, or there is no secret.
  */
-export async function producerEnvironment(options: CredentialOptions): Promise<Environment> {
+export async function producerEnvironment(
+  options: CredentialOptions,
+): Promise<ProducerEnvironment> {
   const environment: Record<string, string | undefined> = { ...readEnvironment(options.envFile) };
   if (options.producerId !== undefined) environment.PRODUCER_ID = options.producerId;
   if (options.secretFile !== undefined) {
     const text = await readTextInput("--secret-file", options.secretFile);
     environment.HMAC_PRODUCER_SECRET = withoutFinalNewline(text);
   }
-  if (environment.HMAC_PRODUCER_SECRET) return environment;
+  if (environment.HMAC_PRODUCER_SECRET) return { environment, announce() {} };
 
   const path = join(environment.DATA_DIR ?? ".countersign", "producer.env");
   if (!existsSync(path)) {
@@ -59,8 +72,16 @@ export async function producerEnvironment(options: CredentialOptions): Promise<E
   }
   const local = parseEnv(await readTextInput("The file", path));
   const completed = withLocalProducer(environment, local, path);
-  note(`signing as ${completed.PRODUCER_ID}, with the secret in ${path}`);
-  return completed;
+  const announcement = `signing as ${completed.PRODUCER_ID}, with the secret in ${path}`;
+  return { environment: completed, announce: once(() => note(announcement)) };
+}
+
+function once(work: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) work();
+    isDone = true;
+  };
 }
 
 /**

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { addHelp, createCommand, parseInteger } from "./command.ts";
+import { addHelp, createCommand, createCommandGroup, parseInteger } from "./command.ts";
 import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "./exitCodes.ts";
 import type { MigrateDownArguments, MigrateOptions } from "./migrate/run.ts";
 
@@ -15,7 +15,7 @@ const EXIT_CODES = {
 
 /** `countersign migrate`: brings the schema of the database to this version, and back. */
 export function migrateCommand(): Command {
-  const command = createCommand("migrate")
+  const command = createCommandGroup("migrate")
     .description("change or show the schema of the database")
     .addCommand(upCommand())
     .addCommand(downCommand())

@@ -1,5 +1,11 @@
 import type { Command } from "commander";
-import { addHelp, createCommand, parseInteger } from "./command.ts";
+import {
+  addHelp,
+  addRequiredOption,
+  createCommand,
+  createCommandGroup,
+  parseInteger,
+} from "./command.ts";
 import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "./exitCodes.ts";
 import type { ChangeOptions, ExportOptions, FileOptions, ListOptions } from "./outbox/run.ts";
 
@@ -7,16 +13,27 @@ const NOTES = `An outbox is the file in which a producer keeps signals until the
 these commands may be used while the producer runs. Dead letters are signals that could not
 be delivered; they stay in the file until they are retried or dropped.`;
 
+const READ_NOTES = `${NOTES}
+
+Of a damaged file, also of one that a producer has set aside, it shows what can be read.`;
+
 const EXIT_CODES = {
   [EXIT_OK]: "done",
-  [EXIT_FAILED]: "the outbox is damaged, or there is no dead letter with such a key",
+  [EXIT_FAILED]: "the outbox is damaged, or a dead letter is not there or has expired",
   [EXIT_USAGE]: "the command line is wrong, there is no such file, or --yes is missing",
   [EXIT_UNAVAILABLE]: "the file could not be read or written; try again",
 };
 
+const READ_EXIT_CODES = {
+  [EXIT_OK]: "all of it is shown",
+  [EXIT_FAILED]: "the outbox is damaged; only what can be read is shown, if anything",
+  [EXIT_USAGE]: "the command line is wrong, or there is no such file",
+  [EXIT_UNAVAILABLE]: "the file could not be read; try again",
+};
+
 /** `countersign outbox`: looks into the outbox of a producer, and deals with dead letters. */
 export function outboxCommand(): Command {
-  const command = createCommand("outbox")
+  const command = createCommandGroup("outbox")
     .description("look into a producer's outbox, and retry or drop dead letters")
     .addCommand(statusCommand())
     .addCommand(listCommand())
@@ -41,12 +58,12 @@ function statusCommand(): Command {
       await showStatus(options);
     });
   return addHelp(command, {
-    notes: NOTES,
+    notes: READ_NOTES,
     examples: [
       "countersign outbox status --file signals.outbox",
       "countersign outbox status --file signals.outbox --json | jq .dead_letters",
     ],
-    exitCodes: EXIT_CODES,
+    exitCodes: READ_EXIT_CODES,
   });
 }
 
@@ -60,12 +77,12 @@ function listCommand(): Command {
       await list(options);
     });
   return addHelp(command, {
-    notes: NOTES,
+    notes: READ_NOTES,
     examples: [
       "countersign outbox list --file signals.outbox --limit 20",
       "countersign outbox list --file signals.outbox --dead --json | jq -r .reason | sort | uniq -c",
     ],
-    exitCodes: EXIT_CODES,
+    exitCodes: READ_EXIT_CODES,
   });
 }
 
@@ -81,12 +98,17 @@ function retryCommand(): Command {
     notes: `${NOTES}
 
 They line up behind the signals that wait, and their age counts from now. A producer that
-runs sees them within seconds; another delivers them after its next start.`,
+runs sees them within seconds; another delivers them after its next start. One whose signal
+has expired stays a dead letter, since no server would store it.`,
     examples: [
       "countersign outbox retry --file signals.outbox gold-2025-10-25",
       "countersign outbox retry --file signals.outbox --all",
     ],
-    exitCodes: EXIT_CODES,
+    exitCodes: {
+      ...EXIT_CODES,
+      [EXIT_FAILED]: "a dead letter has expired or is not there, or the outbox is damaged",
+      [EXIT_USAGE]: "the command line is wrong, or there is no such file",
+    },
   });
 }
 
@@ -107,7 +129,10 @@ function dropCommand(): Command {
       "countersign outbox drop --file signals.outbox gold-2025-10-25",
       "countersign outbox drop --file signals.outbox --all --yes",
     ],
-    exitCodes: EXIT_CODES,
+    exitCodes: {
+      ...EXIT_CODES,
+      [EXIT_FAILED]: "there is no dead letter with such a key, or the outbox is damaged",
+    },
   });
 }
 
@@ -119,20 +144,21 @@ function exportCommand(): Command {
       await exportSignals(options);
     });
   return addHelp(command, {
-    notes: `${NOTES}
+    notes: `${READ_NOTES}
 
 Each line has the key and the time that the signal had, so "countersign send" can send it
-without storing it twice. Nothing is removed from the outbox.`,
+without storing it twice, but only as the producer whose outbox it is: a key names a signal
+of one producer, and sent as another, it is stored a second time. So give "send" the
+--env-file of that producer. Nothing is removed from the outbox.`,
     examples: [
       "countersign outbox export --file signals.outbox > signals.ndjson",
-      "countersign outbox export --file signals.outbox --dead | countersign send -",
+      "countersign outbox export --file signals.outbox --dead | countersign send --env-file bot.env -",
     ],
-    exitCodes: EXIT_CODES,
+    exitCodes: READ_EXIT_CODES,
   });
 }
 
 function subcommand(name: string, description: string): Command {
-  return createCommand(name)
-    .description(description)
-    .requiredOption("--file <path>", "the outbox file");
+  const command = createCommand(name).description(description);
+  return addRequiredOption(command, "--file <path>", "the outbox file");
 }

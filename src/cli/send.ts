@@ -14,7 +14,10 @@ Of many signals, each is stored or refused by itself; a line that is wrong is to
 number and the others are sent. An attempt that fails for a passing reason is repeated
 under the same idempotency key, which can store nothing twice. What is then still not known
 to be stored has the outcome "unconfirmed". To send such a signal again safely, send it with
-the key and the time it had: the JSON output has it, ready to send, as "resend".
+the key and the time it had: the JSON output has it, ready to send, as "resend". Send it as
+the same producer, and what "outbox export" prints as the producer whose outbox it was (both
+by --env-file): a key names a signal of one producer only, and sent as another, the signal
+is stored a second time.
 
 Results go to standard output, what is said to people goes to standard error.
 

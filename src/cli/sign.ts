@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { addHelp, createCommand } from "./command.ts";
+import { addHelp, addRequiredOption, createCommand } from "./command.ts";
 import { addCredentialOptions, CREDENTIALS_HELP } from "./credentials.ts";
 import { EXIT_OK, EXIT_USAGE } from "./exitCodes.ts";
 import { addRequestOptions } from "./requestOptions.ts";
@@ -22,9 +22,8 @@ ${CREDENTIALS_HELP}`;
 
 /** `countersign sign`: prints the headers of a signed request. */
 export function signCommand(): Command {
-  const command = createCommand("sign")
-    .description("print the headers that sign a request")
-    .requiredOption("--body <path>", "the request's body; - for standard input");
+  const command = createCommand("sign").description("print the headers that sign a request");
+  addRequiredOption(command, "--body <path>", "the request's body; - for standard input");
   addRequestOptions(command)
     .option("--timestamp <time>", "RFC 3339, such as 2025-10-25T14:30:45.123Z (now)")
     .addOption(

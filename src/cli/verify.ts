@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { addHelp, createCommand } from "./command.ts";
+import { addHelp, addRequiredOption, createCommand } from "./command.ts";
 import { addCredentialOptions, CREDENTIALS_HELP } from "./credentials.ts";
 import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from "./exitCodes.ts";
 import { addRequestOptions } from "./requestOptions.ts";
@@ -15,9 +15,10 @@ ${CREDENTIALS_HELP}`;
 
 /** `countersign verify`: tells whether a request is signed rightly, and if not, why. */
 export function verifyCommand(): Command {
-  const command = createCommand("verify")
-    .description("check a signature, and find out why it is wrong")
-    .requiredOption("--body <path>", "the request's body; - for standard input");
+  const command = createCommand("verify").description(
+    "check a signature, and find out why it is wrong",
+  );
+  addRequiredOption(command, "--body <path>", "the request's body; - for standard input");
   addRequestOptions(command)
     .option("--headers <path>", "the request's headers, as they are sent, one a line")
     .option("--timestamp <time>", "the x-timestamp header")

@@ -63,6 +63,27 @@ describe("the secret", () => {
   });
 
   it.each([
+    ["sign", "--body", "nowhere.json"],
+    ["sign", "--body", "body.json", "--timestamp", "noon"],
+    ["sign", "--body", "body.json", "--endpoint", "?"],
+    ["verify", "--body", "body.json", "--timestamp", TIMESTAMP, "--producer-id", "local-bot"],
+    ["send", "--instrument", "GOLD", "--url", "nowhere"],
+    ["send", "--file", "nowhere.json"],
+  ])("of the local producer is not told of for a wrong command line: %j", async (...args) => {
+    await workspace.write("body.json", BODY);
+    const DATA_DIR = path.join(workspace.path, "local");
+    await mkdir(DATA_DIR, { recursive: true });
+    await workspace.write(
+      path.join("local", "producer.env"),
+      `PRODUCER_ID=local-bot\nHMAC_PRODUCER_SECRET=${SECRET}\nOUTBOUND_SERVER_URL=http://127.0.0.1:9\n`,
+    );
+    const { code, stderr } = await run(args, { env: { DATA_DIR }, cwd: workspace.path });
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^countersign: [^\n]+\n$/);
+    expect(stderr).not.toContain("signing as");
+  });
+
+  it.each([
     [{}, "There is no secret. Set HMAC_PRODUCER_SECRET, or give --env-file or --secret-file."],
     [{ HMAC_PRODUCER_SECRET: SECRET }, "There is no producer id. Set PRODUCER_ID"],
     [{ HMAC_PRODUCER_SECRET: "short-secret" }, "The secret must have at least 16 bytes in UTF-8."],

@@ -57,6 +57,8 @@ describe("a wrong command line", () => {
     [["sned"], "unknown command 'sned' (Did you mean send?)"],
     [["send", "--instrumnt", "GOLD"], "unknown option '--instrumnt' (Did you mean --instrument?)"],
     [["sign"], "required option '--body <path>' not specified"],
+    [["sign", "--bdy", "x"], "unknown option '--bdy' (Did you mean --body?)"],
+    [["outbox", "list"], "required option '--file <path>' not specified"],
     [["send", "--entry-price", "0x1f"], "It must be a number such as 1950.5."],
     [["send", "--retries", "-1"], "It must be a whole number from 0 to 100."],
     [["send", "--payload", "[1]"], "It must be a JSON object"],
@@ -70,6 +72,29 @@ describe("a wrong command line", () => {
     expect(stderr).toContain(message);
   });
 });
+
+it.each([
+  ["outbox", "frob"],
+  ["migrate", "dow"],
+])("suggests no command that deletes for %s %s", async (group, name) => {
+  expect(await run([group, name])).toEqual({
+    code: 2,
+    stdout: "",
+    stderr: `countersign: unknown command '${name}'\n`,
+  });
+});
+
+it.each([["send"], ["outbox", "export"]])(
+  "says of %s %s that a key names a signal of one producer",
+  async (...command) => {
+    const { stdout } = await run([...command, "--help"]);
+    const words = stdout.replaceAll(/\s+/g, " ");
+    expect(words).toContain("a key names a signal of one producer");
+    expect(words).toContain("sent as another, ");
+    expect(words).toContain("is stored a second time");
+    expect(words).toContain("--env-file");
+  },
+);
 
 it("ends quietly when the reader of its output is gone", async () => {
   const { code, stderr } = await runShell(

@@ -1,8 +1,10 @@
-import { existsSync } from "node:fs";
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { createOutbox, SignalError, type SignalInput } from "../../src/client/index.ts";
-import { jsonLines, run, Workspace } from "./support/run.ts";
+import { OutboxFile } from "../../src/client/outbox/outboxFile.ts";
+import type { Death } from "../../src/client/outbox/record.ts";
+import { jsonLines, type RunResult, run, Workspace } from "./support/run.ts";
 
 const SIGNAL: SignalInput = {
   instrument: "GOLD",
@@ -12,8 +14,18 @@ const SIGNAL: SignalInput = {
   signalTime: "2025-10-25T14:30:45.123456789Z",
 };
 
-/** A producer's outbox, in use: dead letters with keys in `dead`, the others wait. */
-async function makeOutbox({ dead = [] as string[], waiting = [] as string[] }) {
+/** Not long after the time of {@link SIGNAL}. */
+const EXPIRE_TIME = "2025-10-25T14:31:00Z";
+
+interface Contents {
+  readonly dead?: readonly string[];
+  /** Dead letters whose signals have expired since. */
+  readonly expired?: readonly string[];
+  readonly waiting?: readonly string[];
+}
+
+/** A producer's outbox, in use, with signals by their keys. */
+async function makeOutbox({ dead = [], expired = [], waiting = [] }: Contents) {
   const workspace = await Workspace.create();
   onTestFinished(() => workspace[Symbol.asyncDispose]());
   const path = join(workspace.path, "signals.outbox");
@@ -29,10 +41,15 @@ async function makeOutbox({ dead = [] as string[], waiting = [] as string[] }) {
     path,
     client: { ingest: fail, ingestBatch: fail },
     logger: { info() {}, warn() {}, error() {} },
+    // Then no signal has expired yet.
+    ...(expired.length > 0 && {
+      clock: { now: () => BigInt(Date.parse(EXPIRE_TIME) - 1_000) * 1_000_000n },
+    }),
   });
   onTestFinished(() => outbox.close({ drainMs: 0 }));
-  for (const idempotencyKey of dead) {
-    await outbox.enqueue(SIGNAL, { idempotencyKey });
+  for (const idempotencyKey of [...dead, ...expired]) {
+    const ends = expired.includes(idempotencyKey) ? { expireTime: EXPIRE_TIME } : {};
+    await outbox.enqueue({ ...SIGNAL, ...ends }, { idempotencyKey });
     await outbox.flush(5_000);
   }
   isRefusing = false;
@@ -46,11 +63,15 @@ describe("countersign outbox", () => {
   it("shows how much waits and how much is dead, while the outbox is in use", async () => {
     const { path } = await makeOutbox({ dead: ["d1"], waiting: ["w1", "w2"] });
     const table = await outbox("status", "--file", path);
-    expect([table.code, table.stderr]).toEqual([0, ""]);
+    expect(table.code).toBe(0);
     expect(table.stdout).toMatch(
       /^waiting +2\noldest +\d+ s\ndead letters +1\n +INVALID_SIGNAL +1\n/,
     );
+    expect(table.stderr).toMatch(
+      /^countersign: Why signals wait, only their producer knows: .+\n$/,
+    );
     const json = await outbox("status", "--file", path, "--json");
+    expect([json.code, json.stderr]).toEqual([0, ""]);
     expect(jsonLines(json.stdout)).toEqual([
       {
         pending: 2,
@@ -104,6 +125,43 @@ describe("countersign outbox", () => {
     );
   });
 
+  it("leaves dead letters that have expired where they are, and says so", async () => {
+    const { path } = await makeOutbox({ dead: ["d1"], expired: ["e1", "e2"] });
+    const named = await outbox("retry", "e1", "nope", "--file", path);
+    expect([named.code, named.stdout]).toEqual([1, ""]);
+    expect(named.stderr.split("\n")).toEqual([
+      `countersign: e1 stays a dead letter, since its signal expired at ${EXPIRE_TIME}.`,
+      expect.stringContaining("There is no dead letter with the key nope."),
+      "",
+    ]);
+    for (const stdout of ["d1 will be delivered\n", ""]) {
+      const all = await outbox("retry", "--all", "--file", path);
+      expect([all.code, all.stdout]).toEqual([1, stdout]);
+      expect(all.stderr).toMatch(/^countersign: [^\n]* their signals have expired: 2\. [^\n]+\n$/);
+    }
+    const [status] = jsonLines((await outbox("status", "--file", path, "--json")).stdout);
+    expect(status).toMatchObject({ pending: 1, dead_letters: 2 });
+  });
+
+  it("retries one of many dead letters", async () => {
+    const { path, outbox: inUse } = await makeOutbox({ waiting: keys(250) });
+    await inUse.close();
+    buryAll(path);
+    expect((await outbox("retry", "k240", "--file", path)).stdout).toBe("k240 will be delivered\n");
+    expect(jsonLines((await outbox("export", "--file", path)).stdout)).toMatchObject([
+      { idempotency_key: "k240" },
+    ]);
+  });
+
+  it("hints at dead letters where nothing waits", async () => {
+    const { path } = await makeOutbox({ dead: ["d1"] });
+    const listed = await outbox("list", "--file", path);
+    expect([listed.code, listed.stdout.split("\n").length]).toEqual([0, 2]);
+    expect(listed.stderr).toContain("there are dead letters: --dead lists them.");
+    expect((await outbox("list", "--file", path, "--dead")).stderr).toBe("");
+    expect((await outbox("status", "--file", path)).stderr).toBe("");
+  });
+
   it("drops dead letters, all of them with --yes only, and never what waits", async () => {
     const { path } = await makeOutbox({ dead: ["d1", "d2", "d3"], waiting: ["w1"] });
     expect(await outbox("drop", "d1", "--file", path)).toEqual({
@@ -121,9 +179,13 @@ describe("countersign outbox", () => {
   });
 
   it.each([
-    [["status", "--file", "/nonexistent/x"], "There is no outbox at --file /nonexistent/x."],
+    [
+      ["status", "--file", "/nonexistent/x"],
+      "--file /nonexistent/x cannot be read: there is no such file.",
+    ],
     [["status"], "required option '--file <path>' not specified"],
-    [["retry", "--file", "/nonexistent/x"], "Give the keys of dead letters, or --all"],
+    [["retry", "--file", "/nonexistent/x"], "one of the two is needed"],
+    [["status", "--fil", "x"], "unknown option '--fil' (Did you mean --file?)"],
     [["drop", "k", "--all", "--file", "/nonexistent/x"], "but not both"],
   ])("ends %j with 2 and one line", async (args, message) => {
     const { code, stdout, stderr } = await outbox(...args);
@@ -143,3 +205,108 @@ describe("countersign outbox", () => {
     );
   });
 });
+
+describe("countersign outbox with a damaged file", () => {
+  const SUFFIXES = ["", ".damaged-20251025T143045123Z", ".damaged-20251025T143045123Z-2"];
+
+  it.each(SUFFIXES)("shows what can be read of it, and ends with 1: x%s", async (suffix) => {
+    const original = await closedOutbox({ dead: ["d1"], waiting: ["w1", "w2", "w3"] });
+    const path = original + suffix;
+    copyFileSync(original, path);
+    breakRecord(path, "w2");
+
+    const status = await outbox("status", "--file", path);
+    expect(status.code).toBe(1);
+    expect(status.stdout).toMatch(
+      /^waiting +2\n.*\ndead letters +1\n +INVALID_SIGNAL +1\nbytes +\d+\n$/,
+    );
+    expect(status.stderr).toMatch(
+      /^countersign: [^\n]+ with key w2 is not as it was written\. [^\n]+\n$/,
+    );
+    expect(status.stderr).toContain("of its signals, 3 can be read and at least 1 cannot.");
+    const advice = suffix === "" ? "A producer that starts on a damaged outbox" : `in ${original}.`;
+    expect(status.stderr).toContain(advice);
+
+    const listed = await outbox("list", "--file", path);
+    expect([listed.code, listed.stdout.match(/w\d/g)]).toEqual([1, ["w1", "w3"]]);
+    const exported = await outbox("export", "--file", path);
+    expect([exported.code, keysOf(exported)]).toEqual([1, ["w1", "w3"]]);
+  });
+
+  it("does not change it", async () => {
+    const path = await closedOutbox({ dead: ["d1"], waiting: ["w1"] });
+    breakRecord(path, "w1");
+    const before = readFileSync(path);
+    for (const args of [["retry", "d1"], ["drop", "d1"], ["status"], ["export"]]) {
+      const { code, stderr } = await outbox(...args, "--file", path);
+      expect([args, code]).toEqual([args, 1]);
+      expect(stderr).toContain("A producer that starts on a damaged outbox");
+      expect(readFileSync(path).equals(before)).toBe(true);
+    }
+  });
+
+  it("reads every signal if only the structure around them is gone", async () => {
+    const path = await closedOutbox({ dead: ["d1"], waiting: keys(250) });
+    writeFileSync(path, Buffer.alloc(100), { flag: "r+" });
+    const exported = await outbox("export", "--file", path);
+    expect([exported.code, keysOf(exported)]).toEqual([1, keys(250)]);
+    expect(exported.stderr).toContain("251 can be read. A producer");
+  });
+
+  it("repeats no signal when it proves to be damaged half-way", async () => {
+    const path = await closedOutbox({ waiting: keys(250) });
+    breakRecord(path, "k240");
+    const exported = await outbox("export", "--file", path);
+    expect(exported.code).toBe(1);
+    expect(keysOf(exported)).toEqual(keys(250).filter((key) => key !== "k240"));
+  });
+
+  it("judges all of a file that was set aside, whatever is asked for", async () => {
+    const original = await closedOutbox({ dead: ["d1"], waiting: ["w1"] });
+    const path = `${original}.damaged-20251025T143045123Z`;
+    copyFileSync(original, path);
+    expect(await outbox("export", "--file", path)).toMatchObject({ code: 0, stderr: "" });
+    breakRecord(path, "d1");
+    const exported = await outbox("export", "--file", path);
+    expect([exported.code, keysOf(exported)]).toEqual([1, ["w1"]]);
+    expect(exported.stderr).toContain("with key d1 is not as it was written");
+  });
+});
+
+function keys(count: number): string[] {
+  return Array.from({ length: count }, (_, index) => `k${String(index).padStart(3, "0")}`);
+}
+
+function keysOf({ stdout }: RunResult): unknown[] {
+  return jsonLines(stdout).map((signal) => signal.idempotency_key);
+}
+
+async function closedOutbox(contents: Contents): Promise<string> {
+  const { path, outbox } = await makeOutbox(contents);
+  await outbox.close({ drainMs: 0 });
+  return path;
+}
+
+/** Makes a dead letter of every signal that waits. */
+function buryAll(path: string): void {
+  const file = new OutboxFile(path);
+  try {
+    file.check();
+    const death: Death = { reason: "GIVEN_UP", message: "", violations: [], diedMs: 0 };
+    const entries = file.entries("pending", 0, 1_000);
+    file.settle(
+      [],
+      entries.map((entry) => ({ ...entry, death })),
+    );
+  } finally {
+    file.close();
+  }
+}
+
+/** Changes a bit in every record of the key. */
+function breakRecord(path: string, key: string): void {
+  const bytes = readFileSync(path);
+  const text = `"idempotencyKey":"${key}"`;
+  for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) bytes[at] = 0x23;
+  writeFileSync(path, bytes);
+}

@@ -1,10 +1,48 @@
 /**
- * An entry of an outbox for people and for programs. Pure.
+ * An outbox and its entries for people and for programs. Pure.
  */
 import { itemOf } from "../../client/outbox/item.ts";
 import type { Entry } from "../../client/outbox/record.ts";
+import { deadCount, type Totals } from "../../client/outbox/totals.ts";
 import { formatTimestamp } from "../../signing/index.ts";
 import type { Column } from "../table.ts";
+
+/** How much is in an outbox. */
+export interface Summary {
+  readonly totals: Totals;
+  /** The entry that has waited longest to be delivered. */
+  readonly oldest: Entry | undefined;
+}
+
+/** The rows of `outbox status`. */
+export function statusRows(summary: Summary, nowMs: number): string[][] {
+  const { totals } = summary;
+  const ageMs = oldestAgeMs(summary, nowMs);
+  return [
+    ["waiting", String(totals.pendingCount)],
+    ["oldest", ageMs === undefined ? "-" : ageText(ageMs)],
+    ["dead letters", String(deadCount(totals))],
+    ...[...totals.deadByReason].map(([reason, count]) => [`  ${reason}`, String(count)]),
+    ["bytes", String(totals.bytes)],
+  ];
+}
+
+/** What `outbox status --json` prints. */
+export function statusJson(summary: Summary, nowMs: number): Record<string, unknown> {
+  const { totals } = summary;
+  const ageMs = oldestAgeMs(summary, nowMs);
+  return {
+    pending: totals.pendingCount,
+    dead_letters: deadCount(totals),
+    dead_letters_by_reason: Object.fromEntries(totals.deadByReason),
+    bytes: totals.bytes,
+    oldest_age_seconds: ageMs === undefined ? null : ageMs / 1_000,
+  };
+}
+
+function oldestAgeMs({ oldest }: Summary, nowMs: number): number | undefined {
+  return oldest && Math.max(0, nowMs - oldest.enqueuedMs);
+}
 
 /** The columns of `outbox list`. */
 export const LIST_COLUMNS: readonly Column[] = [
@@ -69,7 +107,7 @@ export function signalJson(entry: Entry): Record<string, unknown> {
 }
 
 /** Such as `3 min`, in the biggest unit of which there is one. */
-export function ageText(ageMs: number): string {
+function ageText(ageMs: number): string {
   const seconds = Math.floor(ageMs / 1_000);
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3_600) return `${Math.floor(seconds / 60)} min`;

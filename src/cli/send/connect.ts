@@ -6,7 +6,7 @@ import {
   type SignalClient,
 } from "../../client/index.ts";
 import { usageError } from "../cliError.ts";
-import { producerEnvironment } from "../credentials.ts";
+import type { Environment } from "../environment.ts";
 import type { SendOptions } from "./options.ts";
 
 const MS_PER_SECOND = 1_000;
@@ -20,8 +20,8 @@ const OPTION_BY_SETTING: Readonly<Record<string, string>> = {
 };
 
 /** @throws CliError naming every wrong setting, or if the client is switched off. */
-export async function connect(options: SendOptions): Promise<SignalClient> {
-  const environment = { ...(await producerEnvironment(options)) };
+export function connect(options: SendOptions, producer: Environment): SignalClient {
+  const environment = { ...producer };
   if (options.url !== undefined) environment.OUTBOUND_SERVER_URL = options.url;
   try {
     const configured = clientOptionsFromEnv(environment);

@@ -7,6 +7,7 @@ import { systemClock } from "../../client/clock.ts";
 import type { SignalError, SignalErrorReason } from "../../client/index.ts";
 import { formatTimestamp } from "../../signing/index.ts";
 import { usageError } from "../cliError.ts";
+import { producerEnvironment } from "../credentials.ts";
 import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE } from "../exitCodes.ts";
 import { note, printable, writeJson, writeOut } from "../output.ts";
 import { formatTable } from "../table.ts";
@@ -35,7 +36,8 @@ const BATCH_MAX_WAIT_MS = 20;
 /** @throws CliError if the command line or the configuration is wrong. */
 export async function send(options: SendOptions): Promise<void> {
   const source = signalSource(options);
-  await using client = await connect(options);
+  const { environment, announce } = await producerEnvironment(options);
+  await using client = connect(options, environment);
   const interruption = interruptible();
   const printer = new Printer(options.json === true);
   const { retries } = options;
@@ -45,6 +47,7 @@ export async function send(options: SendOptions): Promise<void> {
   let stop: SignalError | undefined;
   for await (const batch of gatherBatches(items, BATCH_MAX_ITEMS, BATCH_MAX_WAIT_MS)) {
     const { ready, unreadable } = prepare(batch, options);
+    if (ready.length > 0) announce();
     const delivery = ready.length > 0 ? await deliver(ready, sender) : { reports: [], stop };
     await printer.print([...delivery.reports, ...unreadable].sort(byPlace));
     stop = delivery.stop;

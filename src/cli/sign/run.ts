@@ -28,19 +28,20 @@ export interface SignOptions extends CredentialOptions, RequestOptions {
 
 /** @throws CliError if the request cannot be signed. */
 export async function printSignature(options: SignOptions): Promise<void> {
-  const environment = await producerEnvironment(options);
+  const { environment, announce } = await producerEnvironment(options);
   const secret = secretOf(environment);
   const producerId = producerIdOf(environment);
   const body = await readBody(options);
+  const timestamp = options.timestamp ?? formatTimestamp(systemClock.now());
+  const request = { producerId, endpoint: options.endpoint, timestamp, body };
+  requireSignable(request);
+  announce();
   if (looksLikeMisplacedJson(body)) {
     note(
       "the body looks like JSON but does not begin with {, so the server will refuse it; " +
         "take away what stands before it",
     );
   }
-  const timestamp = options.timestamp ?? formatTimestamp(systemClock.now());
-  const request = { producerId, endpoint: options.endpoint, timestamp, body };
-  requireSignable(request);
   const headers = signatureHeaders({ ...request, secret });
   await writeOut(formatHeaders(headers, options.json === true ? "json" : options.format));
 }

@@ -26,7 +26,7 @@ export interface VerifyOptions extends CredentialOptions, RequestOptions {
 export async function verifyRequest(options: VerifyOptions): Promise<void> {
   const head = await readHead(options);
   const producerId = options.producerId ?? head.producerId;
-  const environment = await producerEnvironment({
+  const { environment, announce } = await producerEnvironment({
     ...options,
     ...(producerId !== undefined && { producerId }),
   });
@@ -48,6 +48,7 @@ export async function verifyRequest(options: VerifyOptions): Promise<void> {
     options.stringToSign === undefined
       ? undefined
       : await readTextInput("--string-to-sign", options.stringToSign);
+  announce();
 
   const diagnosis = withRepeated(
     diagnose({ secret, request, signature, ownStringToSign, host: head.host }),
