@@ -12,7 +12,7 @@ export type {
   SignalStatus,
   Violation,
 } from "../signal/index.ts";
-export type { Alert, AlertKind, AlertSink, Alerts } from "./alerts/alert.ts";
+export type { Alert, AlertKind, AlertSink, Alerts, DeadLetterPlace } from "./alerts/alert.ts";
 export { AlertError, type AlertErrorReason } from "./alerts/alertError.ts";
 export { type AlertOptions, createAlerts } from "./alerts/alerts.ts";
 export { HiddenText } from "./alerts/hiddenText.ts";

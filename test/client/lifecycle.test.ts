@@ -1,7 +1,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { createSignalClient } from "../../src/client/index.ts";
 import { PRODUCER_ID, SECRET, startTestServer, storedResponse } from "./support/ingestServer.ts";
 import { signalInput } from "./support/signals.ts";
@@ -13,6 +16,24 @@ const WIRES = [
 ] as const;
 
 const clientModule = fileURLToPath(new URL("../../src/client/index.ts", import.meta.url));
+
+it("survives to be closed just after a server spoke another protocol", async () => {
+  const server = createServer((_, response) => response.end("HTTP/1.1 only"));
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  onTestFinished(() => void server.close().closeAllConnections());
+  const { port } = server.address() as AddressInfo;
+  const client = createSignalClient({
+    serverUrl: `http://127.0.0.1:${port}`,
+    producerId: PRODUCER_ID,
+    secret: SECRET,
+    protocol: "grpc",
+    retry: false,
+  });
+  await expect(client.ingest(signalInput())).rejects.toMatchObject({ reason: "UNREACHABLE" });
+  await client.close();
+  // Node.js tells of the failure only when the socket is closed. Unheard, it fails the test run.
+  await sleep(200);
+});
 
 describe.each(WIRES)("a client over $protocol HTTP/$httpVersion", (wire) => {
   it("lets the process end when its scope ends", async () => {
