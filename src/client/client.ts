@@ -62,6 +62,13 @@ export interface SignalCallOptions {
 /** How to hand over one signal. */
 export interface IngestCallOptions extends SignalCallOptions, Omit<IngestItem, "signal"> {}
 
+/** Where a client sends signals, and as whom. */
+export interface Destination {
+  readonly producerId: string;
+  /** The server's host, with its port if the URL has one. */
+  readonly host: string;
+}
+
 /** Hands signals to the server. Made by {@link createSignalClient}. */
 export interface SignalClient extends AsyncDisposable {
   /**
@@ -69,6 +76,9 @@ export interface SignalClient extends AsyncDisposable {
    * options, corrected once the server has said by how much it is wrong.
    */
   readonly clock: ClientClock;
+
+  /** Named to people when nothing can be delivered; undefined if the client is switched off. */
+  readonly destination?: Destination | undefined;
 
   /**
    * Hands over one signal. When this resolves with `stored` or `duplicate`, the signal is on
@@ -132,6 +142,7 @@ interface Call<Message, Result> extends Delivery<Message, readonly Result[]> {
 
 class ConnectedClient implements SignalClient {
   readonly clock: CorrectedClock;
+  readonly destination: Destination;
   readonly #options: EnabledClientOptions;
   readonly #connection: Connection;
   readonly #service: Client<typeof IngestService>;
@@ -152,6 +163,7 @@ class ConnectedClient implements SignalClient {
     const metrics = createClientMetrics(options.registry, producerId);
     this.#report = { producerId, logger, metrics };
     const { host } = new URL(baseUrl);
+    this.destination = { producerId, host };
     this.#circuitReport = new CircuitReport({ ...this.#report, alerts, host });
     this.#circuit = createCircuit(options.circuitBreaker, this.#circuitReport);
   }

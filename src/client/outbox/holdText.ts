@@ -1,6 +1,7 @@
 /**
  * Tells a person why an outbox can deliver nothing, and what to mend. Pure.
  */
+import type { Destination } from "../client.ts";
 import type { SignalErrorReason } from "../errorReason.ts";
 import type { SignalError } from "../signalError.ts";
 
@@ -16,11 +17,17 @@ const ADVICE_BY_REASON: Readonly<Partial<Record<SignalErrorReason, string>>> = {
 };
 
 /** The cause in whole sentences, and what to do about it. */
-export function describeHold({ reason, message }: SignalError): string {
+export function describeHold(
+  { reason, message }: SignalError,
+  destination: Destination | undefined,
+): string {
   // A cause that has no name is told by its words alone, such as that the client is switched off.
   const cause = reason === "UNKNOWN" ? message.replace("[UNKNOWN] ", "") : message;
-  const advice = ADVICE_BY_REASON[reason];
-  return advice === undefined ? sentence(cause) : `${sentence(cause)} ${advice}`;
+  const sender =
+    destination && `The producer ${destination.producerId} sends to ${destination.host}.`;
+  return [sentence(cause), sender, ADVICE_BY_REASON[reason]]
+    .filter((part) => part !== undefined)
+    .join(" ");
 }
 
 /** What comes from outside, such as an HTTP status, often ends without a full stop. */

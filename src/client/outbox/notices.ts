@@ -6,6 +6,7 @@ import { resolve } from "node:path";
 import { pino } from "pino";
 import type { AlertKind, Alerts } from "../alerts/alert.ts";
 import { outboxCommand } from "../alerts/commands.ts";
+import type { Destination } from "../client.ts";
 import type { ClientLogger } from "../clientLogger.ts";
 import type { SignalError } from "../signalError.ts";
 import { describeHold } from "./holdText.ts";
@@ -27,15 +28,25 @@ export function defaultOutboxLogger(): ClientLogger {
   );
 }
 
+/** Whose notices they are, and where they go. */
+export interface NoticeOptions {
+  readonly path: string;
+  readonly logger: ClientLogger;
+  readonly alerts: Alerts | undefined;
+  readonly destination: Destination | undefined;
+}
+
 /** Where notices of one outbox go. */
 export class OutboxNotices {
   readonly #path: string;
   readonly #logger: ClientLogger;
   readonly #alerts: Alerts | undefined;
+  readonly #destination: Destination | undefined;
   #isFilling = false;
   #isStorageFailing = false;
 
-  constructor(path: string, logger: ClientLogger, alerts: Alerts | undefined) {
+  constructor({ path, logger, alerts, destination }: NoticeOptions) {
+    this.#destination = destination;
     // A relative path means nothing to the person who reads it elsewhere.
     this.#path = resolve(path);
     this.#logger = logger;
@@ -86,7 +97,7 @@ export class OutboxNotices {
     this.#log("error", { reason, error: message }, "outbox: held until a person mends the cause");
     this.#alert(
       "delivery_held",
-      `The outbox ${this.#path} delivers nothing until you act. ${describeHold(error)} ` +
+      `The outbox ${this.#path} delivers nothing until you act. ${describeHold(error, this.#destination)} ` +
         "All signals are kept until they expire or are too old, and it tries about once a minute.",
     );
   }

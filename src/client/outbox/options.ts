@@ -34,7 +34,7 @@ export interface OutboxOptions {
 
   /** Who delivers. The outbox does not close it: close the outbox first, then the client. */
   readonly client: Pick<SignalClient, "ingest" | "ingestBatch"> &
-    Partial<Pick<SignalClient, "clock">>;
+    Partial<Pick<SignalClient, "clock" | "destination">>;
 
   /** The most signals in the file, dead letters included, 1 to 10,000,000. Defaults to 100,000. */
   readonly maxSignals?: number | undefined;

@@ -166,7 +166,8 @@ class FileOutbox implements Outbox {
     const { path, clock, maxSignals, maxBytes, logger = defaultOutboxLogger() } = options;
     this.#options = options;
     this.#clock = clock;
-    this.#notices = new OutboxNotices(path, logger, options.alerts);
+    const { destination } = options.client;
+    this.#notices = new OutboxNotices({ path, logger, alerts: options.alerts, destination });
     this.#store = new OutboxStore({
       path,
       bounds: { maxSignals, maxBytes },

@@ -8,7 +8,7 @@ import { RecordingAlerts, SIGNAL, silent } from "./support.ts";
 /** The text about the same signal with the same failure, under this key. */
 function textOfDeath(path: string, idempotencyKey: string): string | undefined {
   const alerts = new RecordingAlerts();
-  const notices = new OutboxNotices(path, silent, alerts);
+  const notices = new OutboxNotices({ path, logger: silent, alerts, destination: undefined });
   const item = { entry: { idempotencyKey }, signal: SIGNAL } as OutboxItem;
   const error = new SignalError("INTERNAL", "for a test");
   notices.died(item, { reason: "INTERNAL", message: "x", violations: [], diedMs: 0 }, error);

@@ -239,9 +239,12 @@ it("tells people what to mend: who they are for the server, or where it is", asy
     texts.push(alerts.sent[0]?.text ?? "");
   }
   const [wrongUrl, wrongSecret, switchedOff] = texts;
-  expect(wrongUrl).toContain("[REFUSED] HTTP 404. The URL (OUTBOUND_SERVER_URL) is probably wrong");
+  expect(wrongUrl).toContain("[REFUSED] HTTP 404. The producer ");
+  expect(wrongUrl).toContain(
+    ` sends to ${new URL(page.url).host}. The URL (OUTBOUND_SERVER_URL) is`,
+  );
   expect(wrongSecret).toMatch(
-    /\[UNAUTHENTICATED\] No such producer\. .*PRODUCER_ID.*HMAC_PRODUCER_SECRET/,
+    /\[UNAUTHENTICATED\] No such producer\. The producer test-bot sends to .*PRODUCER_ID.*HMAC_PRODUCER_SECRET/,
   );
   expect(switchedOff).toContain("nothing until you act. The client is switched off (HMAC");
   expect(switchedOff).not.toContain("UNKNOWN");
