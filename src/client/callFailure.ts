@@ -11,11 +11,11 @@ import {
   RetryInfoSchema,
 } from "../../gen/google/rpc/error_details_pb.ts";
 import { isReason, REASON_DOMAIN, type Violation } from "../signal/index.ts";
-import { oneLine } from "./alerts/text.ts";
 import { causesOf } from "./causes.ts";
 import type { SignalErrorReason } from "./errorReason.ts";
 import { fromGrpcError } from "./grpcError.ts";
 import { parseRetryAfter } from "./retryAfter.ts";
+import { oneLine } from "./text.ts";
 
 const HEADER_REQUEST_ID = "x-request-id";
 

@@ -18,6 +18,7 @@ import { type ClientClock, epochMs, systemClock } from "../clock.ts";
 import { guardedLogger } from "../guardedLogger.ts";
 import type { SignalInput } from "../input.ts";
 import { checkedOptions, objectWith, optionsObject, wholeNumber } from "../settings.ts";
+import { cutText, textOf } from "../text.ts";
 import type { Alert, AlertKind, AlertSink, Alerts, DeadLetterPlace } from "./alert.ts";
 import { Channel } from "./channel.ts";
 import { describeDeliveryError, isExpiry } from "./deliveryError.ts";
@@ -26,7 +27,6 @@ import { alertFacts, createLogSink } from "./log.ts";
 import { SEND_TIMEOUT_MS } from "./retries.ts";
 import { ALERTS_OWNER } from "./settings.ts";
 import { createTelegramSink, type TelegramOptions } from "./telegram.ts";
-import { cutText, textOf } from "./text.ts";
 import { isAlertKind } from "./titles.ts";
 import { createWebhookSink, type WebhookOptions } from "./webhook.ts";
 

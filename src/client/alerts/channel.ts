@@ -4,9 +4,9 @@
  */
 import { TaskCancelledError, TimeoutStrategy, timeout } from "cockatiel";
 import type { ClientLogger } from "../clientLogger.ts";
+import { describeUnknown, readProperty } from "../text.ts";
 import type { Alert, AlertSink } from "./alert.ts";
 import { alertFacts } from "./log.ts";
-import { describeUnknown, readProperty } from "./text.ts";
 
 /**
  * The most alerts that wait for one sink. Throttling lets few come at all, so more means

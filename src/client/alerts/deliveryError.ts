@@ -5,10 +5,10 @@
  * is read. Pure.
  */
 import { formatTimestamp } from "../../signing/index.ts";
+import { describeUnknown, readProperty } from "../text.ts";
 import { adviceFor, isWorthRetrying } from "./advice.ts";
 import type { DeadLetterPlace } from "./alert.ts";
 import { outboxCommand } from "./commands.ts";
-import { describeUnknown, readProperty } from "./text.ts";
 
 /** The message of an alert has room for no more; the log has all. */
 const VIOLATIONS_TOLD_MAX = 10;

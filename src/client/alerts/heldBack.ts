@@ -2,8 +2,9 @@
  * Alerts of one kind that wait for the end of an interval, and the one alert that then tells
  * of all of them. Pure.
  */
+
+import { cutText, formatUtc } from "../text.ts";
 import type { Alert, AlertKind } from "./alert.ts";
-import { cutText, formatUtc } from "./text.ts";
 
 /** How many of the held back alerts are told with their text: the last ones. */
 const TOLD_MAX = 3;

@@ -8,6 +8,7 @@
 import type { GrammyError, HttpError } from "grammy";
 import { z } from "zod";
 import { checkedOptions, optionsObject } from "../settings.ts";
+import { describeUnknown, textOf } from "../text.ts";
 import type { Alert, AlertSink } from "./alert.ts";
 import { AlertError } from "./alertError.ts";
 import type { HiddenText } from "./hiddenText.ts";
@@ -15,7 +16,6 @@ import { errorCode } from "./nodeError.ts";
 import { noAnswer, withRetries } from "./retries.ts";
 import { ALERTS_OWNER, apiRoot, botToken, chatId, host, retries } from "./settings.ts";
 import { type TelegramMessage, telegramMessage } from "./telegramMessage.ts";
-import { describeUnknown, textOf } from "./text.ts";
 
 /** How to reach a chat of Telegram. */
 export interface TelegramOptions {

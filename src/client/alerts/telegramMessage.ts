@@ -1,8 +1,9 @@
 /**
  * An alert as a message of Telegram's Bot API. Pure.
  */
+
+import { cutText, formatUtc } from "../text.ts";
 import type { Alert } from "./alert.ts";
-import { cutText, formatUtc } from "./text.ts";
 import { TITLE_BY_KIND } from "./titles.ts";
 
 /** The most that `sendMessage` takes after the markup is parsed, in UTF-16 units. */

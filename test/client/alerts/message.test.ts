@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { telegramMessage } from "../../../src/client/alerts/telegramMessage.ts";
-import { cutText } from "../../../src/client/alerts/text.ts";
 import { TITLE_BY_KIND } from "../../../src/client/alerts/titles.ts";
 import type { AlertKind } from "../../../src/client/index.ts";
+import { cutText } from "../../../src/client/text.ts";
 import { parseTelegramHtml } from "../../support/telegram.ts";
 import { alertOf } from "./support.ts";
 

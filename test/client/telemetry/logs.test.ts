@@ -120,7 +120,7 @@ describe("the log", () => {
         level: "error",
         idempotency_key: "key-1",
         reason,
-        error: `[${reason}] No\n${reason}.`,
+        error: `[${reason}] No ${reason}.`,
         request_id: "req-7",
         http_code: reason === "PRODUCER_DISABLED" ? "403" : "503",
       },
