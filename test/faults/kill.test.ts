@@ -211,9 +211,11 @@ describe(`${ROUNDS} rounds of CRASH_SEED=${SEED}`, () => {
         const killed = server;
         const sent = await sendUntilKilled(killed, moment, async () => {
           const victims = await disaster.victims(postmaster);
-          // All in one go, so that none sees another one's end and tidies up.
+          // All in one go, so that none sees another one's end and tidies up; and the server
+          // first, so that it refuses nothing for want of its database.
+          const ended = killed.stop("SIGKILL");
           for (const pid of victims) signalIfThere(pid, "SIGKILL");
-          await killed.stop("SIGKILL");
+          await ended;
         });
         all.push(...sent);
 

@@ -11,6 +11,9 @@ import type { Decision, Ledger } from "./botLedger.ts";
 /** What the log says of an attempt of the outbox that failed for a passing reason. */
 export const FAILED_ATTEMPT = "a single attempt failed";
 
+/** How long after a death a kill can keep it from being told. */
+const KILLED_IN_BETWEEN_MS = 1_000;
+
 /** Where the signals of a bot are. */
 export interface Fates {
   readonly ledger: Ledger;
@@ -115,10 +118,22 @@ function faultsOfDeath({ idempotencyKey: key, death }: Entry, { ledger }: Fates)
   return isEarly ? [`${key} died before it had expired`] : [];
 }
 
-/** Each death was told to the log. */
-function untold({ dead, logLines }: Fates): string[] {
-  const deaths = logLines.filter(({ msg }) => msg === "outbox: dead letter");
+/**
+ * Each death was told to the log: with its key, or if a kill came between the disk and the
+ * log, together with others at the next start.
+ */
+function untold({ dead, logLines, killsMs }: Fates): string[] {
+  const linesThatSay = (text: string) => logLines.filter(({ msg }) => msg === text);
+  const deaths = linesThatSay("outbox: dead letter");
   const keys = new Set(deaths.map(({ idempotency_key }) => idempotency_key));
-  const missing = dead.filter(({ idempotencyKey }) => !keys.has(idempotencyKey));
+  const starts = linesThatSay("outbox: holds dead letters from before");
+  const isToldAtStart = ({ death }: Entry) => {
+    const diedMs = death?.diedMs ?? 0;
+    const killMs = killsMs.find((ms) => ms >= diedMs && ms <= diedMs + KILLED_IN_BETWEEN_MS);
+    return killMs !== undefined && starts.some(({ time }) => Number(time) > diedMs);
+  };
+  const missing = dead.filter((entry) => {
+    return !keys.has(entry.idempotencyKey) && !isToldAtStart(entry);
+  });
   return missing.map(({ idempotencyKey }) => `${idempotencyKey} died, and nobody was told`);
 }
