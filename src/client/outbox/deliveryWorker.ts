@@ -14,8 +14,8 @@
  *
  * The worker is *idle* when nothing is pending, and *delivering* while a request is under way
  * or about to be. After a failure that passes it is *waiting*, as long as the retry schedule
- * says and the server asked for; if the server asked for nothing, a signal that expires makes it
- * wait no longer than half of what it has left. After one that only a person can mend it is
+ * says and the server asked for; a signal that expires makes it wait no longer than half of what
+ * it has left, but never shorter than the server asked for. After one that only a person can mend it is
  * *held*: it tries about once a minute. Apart from that, waits end when their time is over; new
  * entries queue behind. When nothing is pending any more, the schedule begins anew. It is
  * *closed* when it was told to stop and the request under way has ended.
@@ -34,7 +34,7 @@
 import { setImmediate } from "node:timers/promises";
 import type { Instant } from "../../signal/index.ts";
 import type { SignalClient } from "../client.ts";
-import { type ClientClock, epochMs } from "../clock.ts";
+import type { ClientClock } from "../clock.ts";
 import type { Backoff } from "../retry/backoff.ts";
 import { SignalError } from "../signalError.ts";
 import { type AttemptLimits, longestWaitMs, planAttempt, sooner } from "./attempt.ts";
@@ -121,8 +121,8 @@ export class DeliveryWorker {
   #isStopping = false;
   #running: Promise<void> | undefined;
   #pause: Pause | undefined;
-  /** Whether the pause may be shorter than the schedule says. */
-  #mayHurry = false;
+  /** How long the pause to come must last at least, in milliseconds. */
+  #shortestWaitMs = Number.POSITIVE_INFINITY;
   /** When the next of those that are known to be pending expires; perhaps it has since. */
   #soonestExpiry: Instant | undefined;
   /** Ends the pause that only waits for more to write at once. */
@@ -152,7 +152,7 @@ export class DeliveryWorker {
     if (this.#isStopping) return;
     this.#endLinger?.();
     this.#noteExpiry(expireTime);
-    if (this.#mayHurry) this.#pause?.shortenTo(this.#longestWaitMs());
+    this.#pause?.shortenTo(this.#longestWaitMs());
     this.#running ??= this.#run();
   }
 
@@ -202,11 +202,11 @@ export class DeliveryWorker {
   /** Ends early when the worker is stopped. */
   async #wait(delayMs: number): Promise<void> {
     if (this.#isStopping) return;
-    const { timers, clock } = this.#options;
-    this.#pause = new Pause(delayMs, timers, () => epochMs(clock));
+    const length = { delayMs, shortestMs: this.#shortestWaitMs };
+    this.#pause = new Pause(length, this.#options.timers);
     await this.#pause.over;
     this.#pause = undefined;
-    this.#mayHurry = false;
+    this.#shortestWaitMs = Number.POSITIVE_INFINITY;
   }
 
   /** @returns how long to wait before the next step; `undefined` if there is nothing to do. */
@@ -376,7 +376,7 @@ export class DeliveryWorker {
 
   #delayAfter(errors: readonly SignalError[]): number {
     const { observer } = this.#options;
-    this.#mayHurry = false;
+    this.#shortestWaitMs = Number.POSITIVE_INFINITY;
     const holding = errors.find(({ reason }) => dispositionOf(reason) === "hold");
     if (holding !== undefined) {
       this.#lastError = holding;
@@ -388,8 +388,8 @@ export class DeliveryWorker {
     this.#lastError = error;
     this.#backoff ??= this.#options.newBackoff();
     const scheduledMs = this.#backoff.next(error) ?? this.#options.holdDelayMs();
-    this.#mayHurry = error.retryAfterMs === undefined;
-    const delayMs = this.#mayHurry ? Math.min(scheduledMs, this.#longestWaitMs()) : scheduledMs;
+    this.#shortestWaitMs = error.retryAfterMs ?? 0;
+    const delayMs = Math.min(scheduledMs, Math.max(this.#shortestWaitMs, this.#longestWaitMs()));
     observer.waiting(error, delayMs);
     return delayMs;
   }

@@ -4,7 +4,7 @@
  * crashes and outages of either side.
  */
 import { randomUUIDv7 } from "node:crypto";
-import { type ClientClock, epochMs } from "../clock.ts";
+import { type ClientClock, epochMs, monotonicMs } from "../clock.ts";
 import type { SignalErrorReason } from "../errorReason.ts";
 import type { SignalInput } from "../input.ts";
 import { createBackoff } from "../retry/backoff.ts";
@@ -265,9 +265,10 @@ class FileOutbox implements Outbox {
     }
     this.#notices.wrote();
     for (const [index, call] of calls.entries()) this.#answer(call, insertions[index] as Insertion);
-    this.#metrics.enqueued(insertions.filter(({ kind }) => kind === "taken").length);
     this.#noteFill();
-    const expireTimes = calls.map(({ request }) => request.expireTime);
+    const taken = calls.filter((_, index) => insertions[index]?.kind === "taken");
+    const expireTimes = taken.map(({ request }) => request.expireTime);
+    this.#metrics.enqueued(taken.length);
     this.#worker.wake(expireTimes.reduce(sooner, undefined));
   }
 
@@ -376,6 +377,7 @@ class FileOutbox implements Outbox {
 
 /** The timers of the process. They do not keep it alive. */
 const timers: OutboxTimers = {
+  monotonicMs,
   after(milliseconds, callback) {
     const timer = setTimeout(callback, Math.min(milliseconds, TIMER_MS_MAX));
     timer.unref();

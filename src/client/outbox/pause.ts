@@ -1,7 +1,16 @@
 /** Where waiting comes from; tests bring their own. */
 export interface OutboxTimers {
+  /** The time by a clock that nobody sets, in milliseconds. */
+  monotonicMs(): number;
   /** Calls back once after so many milliseconds. @returns how to call it off. */
   after(milliseconds: number, callback: () => void): () => void;
+}
+
+/** How long to wait, in milliseconds. */
+export interface PauseLength {
+  readonly delayMs: number;
+  /** It cannot be made shorter than that, though it can be ended. */
+  readonly shortestMs: number;
 }
 
 /** A wait that can be shortened, or ended before its time. */
@@ -9,27 +18,30 @@ export class Pause {
   /** Resolves when the wait is over. */
   readonly over: Promise<void>;
   readonly #timers: OutboxTimers;
-  readonly #nowMs: () => number;
   readonly #resolve: () => void;
-  #endsAtMs = Number.POSITIVE_INFINITY;
-  #callOff: () => void = () => {};
+  readonly #earliestEndMs: number;
+  #endMs: number;
+  #callOff: () => void;
 
-  constructor(delayMs: number, timers: OutboxTimers, nowMs: () => number) {
-    this.#timers = timers;
-    this.#nowMs = nowMs;
+  constructor({ delayMs, shortestMs }: PauseLength, timers: OutboxTimers) {
     const { promise, resolve } = Promise.withResolvers<void>();
+    const nowMs = timers.monotonicMs();
     this.over = promise;
+    this.#timers = timers;
     this.#resolve = resolve;
-    this.shortenTo(delayMs);
+    this.#earliestEndMs = nowMs + shortestMs;
+    this.#endMs = nowMs + delayMs;
+    this.#callOff = timers.after(delayMs, resolve);
   }
 
-  /** Makes the wait last so long from now on, unless it is over before. */
+  /** Makes the wait last so long from now on, if it would last longer and may be shorter. */
   shortenTo(delayMs: number): void {
-    const endsAtMs = this.#nowMs() + delayMs;
-    if (endsAtMs >= this.#endsAtMs) return;
-    this.#endsAtMs = endsAtMs;
+    const nowMs = this.#timers.monotonicMs();
+    const endMs = Math.max(nowMs + delayMs, this.#earliestEndMs);
+    if (endMs >= this.#endMs) return;
+    this.#endMs = endMs;
     this.#callOff();
-    this.#callOff = this.#timers.after(delayMs, this.#resolve);
+    this.#callOff = this.#timers.after(endMs - nowMs, this.#resolve);
   }
 
   /** Ends the wait now. */

@@ -30,7 +30,14 @@ class ManualTime implements OutboxTimers {
   nowMs = START_MS;
   readonly #waiting = new Set<{ dueMs: number; callback: () => void }>();
 
-  readonly clock = { now: () => BigInt(this.nowMs) * MS };
+  /** How far the machine's clock was set, by which the worker must not wait. */
+  setMs = 0;
+
+  readonly clock = { now: () => BigInt(this.nowMs + this.setMs) * MS };
+
+  monotonicMs(): number {
+    return this.nowMs;
+  }
 
   after(milliseconds: number, callback: () => void): () => void {
     const timer = { dueMs: this.nowMs + milliseconds, callback };
@@ -604,6 +611,33 @@ describe("a signal that expires", () => {
     expect(bench.queue.dead).toEqual([]);
   });
 
+  it("is tried again in time though the server asked for a moment", async () => {
+    const bench = new Bench();
+    bench.answer = failWith("OVERLOADED", { retryAfterMs: 7_000 });
+    await bench.deliver(["a"]);
+    await bench.time.advance(100_000);
+    const before = bench.calls.length;
+    // The next attempt is due at 157 s.
+    await bench.deliver(["b"], { expireTime: at(140_000) });
+    await bench.time.advance(39_999);
+    expect(bench.calls.slice(before).map(({ atMs }) => atMs)).toEqual([120_000, 130_000, 137_000]);
+  });
+
+  it.each([-300_000, 700_000])("waits as long when the clock is set by %i ms", async (setMs) => {
+    const bench = new Bench();
+    bench.answer = failWith("STORE_UNAVAILABLE");
+    await bench.deliver(["a"]);
+    await bench.time.advance(80_000);
+    const before = bench.calls.length;
+    // The next attempt is due at 155 s.
+    bench.time.setMs = setMs;
+    await bench.deliver(["b"], { expireTime: at(80_000 + setMs + 600_000) });
+    await bench.time.advance(74_999);
+    expect(bench.calls).toHaveLength(before);
+    await bench.time.advance(1);
+    expect(bench.calls).toHaveLength(before + 1);
+  });
+
   it.each([
     ["the server asked for", "RATE_LIMITED", { retryAfterMs: 60_000 }],
     ["only a person can end", "UNAUTHENTICATED", {}],
@@ -614,6 +648,17 @@ describe("a signal that expires", () => {
     await bench.deliver(["b"], { expireTime: at(20_000) });
     await bench.time.advance(59_999);
     expect(bench.calls).toHaveLength(1);
+  });
+
+  it("does not shorten the wait of an outbox that is held after an attempt repeated at once", async () => {
+    const bench = new Bench();
+    bench.answer = (call) =>
+      failWith(bench.calls.length === 1 ? "UNREACHABLE" : "UNAUTHENTICATED")(call);
+    await bench.deliver(["a"]);
+    expect(bench.worker.state).toBe("held");
+    await bench.deliver(["b"], { expireTime: at(20_000) });
+    await bench.time.advance(59_999);
+    expect(bench.calls).toHaveLength(2);
   });
 
   it("shortens no wait when it is gone", async () => {
