@@ -16,7 +16,8 @@ const VIOLATIONS_TOLD_MAX = 10;
 /**
  * Describes the failure in lines. Never throws.
  *
- * What names the signal comes first, so that a cut leaves it.
+ * What names the signal comes first, then what to do, so that a cut leaves them. The details
+ * come last.
  *
  * @param place where the signal lies, if it is a dead letter of an outbox.
  */
@@ -34,10 +35,10 @@ export function describeDeliveryError(
     line("Expires", signal, "expireTime", describeTime),
     line("Strategy", signal, "strategyName"),
     `Why: ${describeUnknown(readProperty(error, "message") ?? error)}`,
-    ...describeViolations(readProperty(error, "violations")),
-    line("Request id", error, "requestId"),
     `What to do: ${adviceFor(reason, place !== undefined)}`,
     ...describeCommands(place, reason),
+    ...describeViolations(readProperty(error, "violations")),
+    line("Request id", error, "requestId"),
   ]
     .filter((part) => part !== undefined)
     .join("\n");
@@ -113,5 +114,5 @@ function describeViolations(violations: unknown): string[] {
     return `- ${field}: ${describeUnknown(readProperty(violation, "description"))}`;
   });
   const rest = length - told.length;
-  return rest > 0 ? [...told, `- and ${rest} more`] : told;
+  return ["Wrong fields:", ...told, ...(rest > 0 ? [`- and ${rest} more`] : [])];
 }
