@@ -151,7 +151,7 @@ export class DeliveryWorker {
     this.#hasWork = true;
     if (this.#isStopping) return;
     this.#endLinger?.();
-    this.#noteExpiry(expireTime);
+    this.#noteExpiries([expireTime]);
     this.#pause?.shortenTo(this.#longestWaitMs());
     this.#running ??= this.#run();
   }
@@ -252,14 +252,14 @@ export class DeliveryWorker {
     const { queue, maxBatchSize } = this.#options;
     const excluded = [...this.#unwritten.sequences, ...underWay.map(({ entry }) => entry.sequence)];
     const items = queue.pending(excluded, maxBatchSize, BATCH_MAX_BYTES).map(itemOf);
-    for (const { expireTime } of items) this.#noteExpiry(expireTime);
+    this.#noteExpiries(items.map(({ expireTime }) => expireTime));
     return items;
   }
 
-  #noteExpiry(expireTime: Instant | undefined): void {
+  #noteExpiries(expireTimes: readonly (Instant | undefined)[]): void {
     const now = this.#options.clock.now();
     const isAhead = (time: Instant | undefined) => time !== undefined && time > now;
-    this.#soonestExpiry = [this.#soonestExpiry, expireTime]
+    this.#soonestExpiry = [this.#soonestExpiry, ...expireTimes]
       .filter(isAhead)
       .reduce(sooner, undefined);
   }
