@@ -4,12 +4,11 @@
  * processes.
  */
 import { existsSync } from "node:fs";
-import { join } from "node:path";
-import { parseEnv } from "node:util";
+import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { isProducerId, PRODUCER_ID_RULE, Secret } from "../signing/index.ts";
 import { usageError } from "./cliError.ts";
-import { type Environment, readEnvironment } from "./environment.ts";
+import { type Environment, readEnvFile, readEnvironment } from "./environment.ts";
 import { readTextInput } from "./input.ts";
 import { note } from "./output.ts";
 
@@ -60,20 +59,25 @@ export async function producerEnvironment(
   if (options.producerId !== undefined) environment.PRODUCER_ID = options.producerId;
   if (options.secretFile !== undefined) {
     const text = await readTextInput("--secret-file", options.secretFile);
-    environment.HMAC_PRODUCER_SECRET = withoutFinalNewline(text);
+    environment.HMAC_PRODUCER_SECRET = secretText(text);
+    return { environment, announce() {} };
   }
   if (environment.HMAC_PRODUCER_SECRET) return { environment, announce() {} };
 
   const path = join(environment.DATA_DIR ?? ".countersign", "producer.env");
-  if (!existsSync(path)) {
-    throw usageError(
-      "There is no secret. Set HMAC_PRODUCER_SECRET, or give --env-file or --secret-file.",
-    );
-  }
-  const local = parseEnv(await readTextInput("The file", path));
-  const completed = withLocalProducer(environment, local, path);
+  if (!existsSync(path)) throw usageError(noSecret(options, path));
+  const completed = withLocalProducer(environment, readEnvFile("The file", path), path);
   const announcement = `signing as ${completed.PRODUCER_ID}, with the secret in ${path}`;
   return { environment: completed, announce: once(() => note(announcement)) };
+}
+
+/** Tells where a secret was looked for, so that a wrong directory is seen. */
+function noSecret({ envFile }: CredentialOptions, path: string): string {
+  const inFile = envFile === undefined ? "" : ` and not in ${envFile}`;
+  return (
+    `There is no secret: HMAC_PRODUCER_SECRET is not set${inFile}, and there is no file ` +
+    `${resolve(path)}. Set HMAC_PRODUCER_SECRET, or give --env-file or --secret-file.`
+  );
 }
 
 function once(work: () => void): () => void {
@@ -128,7 +132,7 @@ export function producerIdOf(environment: Environment): string {
   return producerId;
 }
 
-/** Editors and `echo` end a file with a newline that nobody means. */
-function withoutFinalNewline(text: string): string {
-  return text.replace(/\r?\n$/, "");
+/** Editors and `echo` end a file with a newline, and some begin it with a mark, that nobody means. */
+function secretText(text: string): string {
+  return text.replace(/^\ufeff/, "").replace(/\r?\n$/, "");
 }

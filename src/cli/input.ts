@@ -28,7 +28,15 @@ export async function readInput(option: string, path: string): Promise<Buffer> {
  * @throws CliError if it cannot be read or is not UTF-8.
  */
 export async function readTextInput(option: string, path: string): Promise<string> {
-  const bytes = await readInput(option, path);
+  return decodeText(option, path, await readInput(option, path));
+}
+
+/**
+ * The text of bytes that are UTF-8, with a byte order mark if they have one.
+ *
+ * @throws CliError if they are not UTF-8.
+ */
+export function decodeText(option: string, path: string, bytes: Uint8Array): string {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {

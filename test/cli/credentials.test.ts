@@ -2,6 +2,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { withLocalProducer } from "../../src/cli/credentials.ts";
+import { parseEnvFile } from "../../src/cli/envFile.ts";
 import { run, start, Workspace } from "./support/run.ts";
 
 const BODY = "{}";
@@ -33,7 +34,7 @@ describe("the secret", () => {
     );
     expect(await sign(["--env-file", envFile])).toEqual(fromEnvironment);
 
-    for (const text of [SECRET, `${SECRET}\n`, `${SECRET}\r\n`]) {
+    for (const text of [SECRET, `${SECRET}\n`, `\ufeff${SECRET}\r\n`]) {
       const secretFile = await workspace.write("secret", text);
       expect(await sign(["--secret-file", secretFile, "--producer-id", "bot-1"])).toEqual(
         fromEnvironment,
@@ -84,7 +85,7 @@ describe("the secret", () => {
   });
 
   it.each([
-    [{}, "There is no secret. Set HMAC_PRODUCER_SECRET, or give --env-file or --secret-file."],
+    [{}, "There is no secret: HMAC_PRODUCER_SECRET is not set, and there is no file /"],
     [{ HMAC_PRODUCER_SECRET: SECRET }, "There is no producer id. Set PRODUCER_ID"],
     [{ HMAC_PRODUCER_SECRET: "short-secret" }, "The secret must have at least 16 bytes in UTF-8."],
   ])("that is missing or wrong ends with 2: %j", async (env, message) => {
@@ -92,6 +93,9 @@ describe("the secret", () => {
     const { code, stderr } = await sign([], elsewhere);
     expect(code).toBe(2);
     expect(stderr).toContain(message);
+    if (!("HMAC_PRODUCER_SECRET" in env)) {
+      expect(stderr).toContain(`${elsewhere.DATA_DIR}/producer.env. Set HMAC_PRODUCER_SECRET, or`);
+    }
     expect(stderr).not.toContain("short-secret");
   });
 
@@ -106,6 +110,58 @@ describe("the secret", () => {
     child.stdin?.end(BODY);
     expect(commandLine).toContain("--secret-file");
     expect(commandLine).not.toContain(SECRET);
+  });
+});
+
+describe("a file of variables", () => {
+  it("may begin with a byte order mark, and a value that is cut at # is told of", async () => {
+    const whole = `${SECRET}#with-a-hash`;
+    const expected = await run(SIGN, {
+      env: { PRODUCER_ID: "bot-1", HMAC_PRODUCER_SECRET: whole },
+      input: BODY,
+    });
+    const content = `\ufeffPRODUCER_ID=bot-1\r\nexport HMAC_PRODUCER_SECRET="${whole}" # mine\r\n`;
+    const quoted = await workspace.write("quoted.env", content);
+    // An empty variable counts as unset, so the file's wins.
+    const env = { HMAC_PRODUCER_SECRET: "" };
+    expect(await sign(["--env-file", quoted], env)).toEqual(expected);
+
+    const cut = await workspace.write("cut.env", content.replaceAll('"', ""));
+    const { code, stdout, stderr } = await sign(["--env-file", cut]);
+    expect(code).toBe(0);
+    expect(stdout).not.toBe(expected.stdout);
+    expect(stderr).toBe(
+      `countersign: --env-file ${cut}: the value of HMAC_PRODUCER_SECRET ends before its first #, ` +
+        "since outside of quotes a # begins a comment. If it belongs to the value, put the value in quotes.\n",
+    );
+  });
+
+  it("of the local server's producer is read in the same way", async () => {
+    const DATA_DIR = path.join(workspace.path, "marked");
+    await mkdir(DATA_DIR);
+    const content = `\ufeffPRODUCER_ID=local-bot\nHMAC_PRODUCER_SECRET=${SECRET}#x\n`;
+    await workspace.write(path.join("marked", "producer.env"), content);
+    const { code, stderr } = await sign([], { DATA_DIR });
+    expect(code).toBe(0);
+    expect(stderr).toContain("the value of HMAC_PRODUCER_SECRET ends before its first #");
+    expect(stderr).toContain("signing as local-bot");
+  });
+
+  it.each([
+    ["A=x#y", ["A"]],
+    ["A=#x", ["A"]],
+    ["export A = x#", ["A"]],
+    ["A=one two#three", ["A"]],
+    ["A=x # y", []],
+    ["A= # y", []],
+    ["A=x # y#z", []],
+    ["A='x#y'", []],
+    ['A="x#y"', []],
+    ["#A=x#y", []],
+    ["A=x#y\nA=z", []],
+    ['B="\nA=x#y\n"', []],
+  ])("%j is cut for %j", (text, names) => {
+    expect(parseEnvFile(text).cutAtHash).toEqual(names);
   });
 });
 

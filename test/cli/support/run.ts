@@ -35,9 +35,9 @@ export interface RunOptions {
   readonly cwd?: string | undefined;
 }
 
-/** Starts `countersign` with these arguments. */
+/** Starts `countersign` with these arguments, as the script of `package.json` does. */
 export function start(args: readonly string[], options: RunOptions = {}): ChildProcess {
-  return spawnProcess(process.execPath, [MAIN, ...args], options);
+  return spawnProcess(process.execPath, ["--", MAIN, ...args], options);
 }
 
 /** Runs `countersign` with these arguments to its end. */
@@ -47,7 +47,7 @@ export function run(args: readonly string[], options: RunOptions = {}): Promise<
 
 /** Runs a line in `sh`, where `countersign` is a command. */
 export function runShell(line: string, options: RunOptions = {}): Promise<RunResult> {
-  const prelude = `countersign() { node '${MAIN}' "$@"; }\n`;
+  const prelude = `countersign() { node -- '${MAIN}' "$@"; }\n`;
   return finish(spawnProcess("sh", ["-c", prelude + line], options), options.input);
 }
 
