@@ -7,7 +7,7 @@ import {
   type IngestRequest,
   type IngestResponse,
   IngestResponseSchema,
-  IngestService,
+  type IngestService,
 } from "../../gen/signals/v1/ingest_service_pb.ts";
 import { SignalStatus as ProtoSignalStatus } from "../../gen/signals/v1/signal_pb.ts";
 import {
@@ -20,7 +20,7 @@ import {
 import { instantToProto, signalFromProto, statusToProto } from "../signal/index.ts";
 import type { BodyBudget } from "./bodyBudget.ts";
 import { recordResults } from "./requestRecord.ts";
-import type { Answer, SignedMethod } from "./signedRpc.ts";
+import type { Answer, SignedMethods } from "./signedRpc.ts";
 import type { SignalOverrides } from "./unclearFields.ts";
 
 /** The greatest request to Ingest, in bytes. */
@@ -30,18 +30,30 @@ const INGEST_BATCH_MAX_BYTES = 4 * 1024 * 1024;
 /** The most signals in one batch. */
 const INGEST_BATCH_MAX_REQUESTS = 1_000;
 
-type Method<Name extends keyof typeof IngestService.method> = SignedMethod<
-  (typeof IngestService.method)[Name]["input"],
-  (typeof IngestService.method)[Name]["output"]
->;
+type Methods = SignedMethods<typeof IngestService>;
+
+/**
+ * All methods of the service.
+ *
+ * @param budget the memory for the bodies of single signals.
+ * @param batchBudget the memory for the bodies of batches.
+ */
+export function ingestMethods(
+  ingest: Ingest,
+  budget: BodyBudget,
+  batchBudget: BodyBudget,
+): Methods {
+  return {
+    ingest: ingestMethod(ingest, budget),
+    ingestBatch: ingestBatchMethod(ingest, batchBudget),
+  };
+}
 
 /** `Ingest`: one signal, answered or refused as a whole. */
-export function ingestMethod(ingest: Ingest, budget: BodyBudget): Method<"ingest"> {
+function ingestMethod(ingest: Ingest, budget: BodyBudget): Methods["ingest"] {
   return {
-    path: "/signals.v1.IngestService/Ingest",
     maxMessageBytes: INGEST_MAX_BYTES,
     budget,
-    method: IngestService.method.ingest,
     async handle(request, { origin, deadlineMs, overrides, record }) {
       const submission = submissionOf(request, overrides[0]);
       const results = await ingest([submission], origin, deadlineMs);
@@ -53,12 +65,10 @@ export function ingestMethod(ingest: Ingest, budget: BodyBudget): Method<"ingest
 }
 
 /** `IngestBatch`: each signal answered by itself, refused ones too. */
-export function ingestBatchMethod(ingest: Ingest, budget: BodyBudget): Method<"ingestBatch"> {
+function ingestBatchMethod(ingest: Ingest, budget: BodyBudget): Methods["ingestBatch"] {
   return {
-    path: "/signals.v1.IngestService/IngestBatch",
     maxMessageBytes: INGEST_BATCH_MAX_BYTES,
     budget,
-    method: IngestService.method.ingestBatch,
     async handle({ requests }, { origin, deadlineMs, overrides, record }) {
       if (requests.length < 1 || requests.length > INGEST_BATCH_MAX_REQUESTS) {
         return refused(wrongCount(requests.length));

@@ -3,10 +3,11 @@
  * its own so that no rule of a proxy decides who sees how much is traded.
  */
 import type { ServerResponse } from "node:http";
+import type { Endpoint } from "./endpoint.ts";
 import { METRICS_CONTENT_TYPE } from "./metricsSum.ts";
 import type { RequestListener } from "./nodeHttp.ts";
 import { statusRoutes } from "./rest.ts";
-import { type Endpoint, type RoutingOptions, routeRequests } from "./router.ts";
+import { type RoutingOptions, routeRequests } from "./router.ts";
 
 /** What the operations port is made of. */
 export interface OpsRouterOptions extends RoutingOptions {
@@ -18,6 +19,11 @@ export interface OpsRouterOptions extends RoutingOptions {
 
 /** Makes the listener for all requests of the operations port. */
 export function createOpsRouter(options: OpsRouterOptions): RequestListener {
+  return routeRequests(opsEndpoints(options), options);
+}
+
+/** What stands at each path of the operations port. */
+export function opsEndpoints(options: OpsRouterOptions): ReadonlyMap<string, Endpoint> {
   const endpoints = new Map<string, Endpoint>();
   const metricsText = sharedWhileAsked(options.metricsText);
   for (const [path, route] of statusRoutes(options)) {
@@ -36,7 +42,7 @@ export function createOpsRouter(options: OpsRouterOptions): RequestListener {
       response.end(body);
     },
   });
-  return routeRequests(endpoints, options);
+  return endpoints;
 }
 
 /** Asks once for all who ask at the same time, so that no flood of them reaches the workers. */

@@ -22,7 +22,7 @@ export interface RequestRecord {
   refused?: number;
   /** Why the whole request was refused. */
   reason?: Reason;
-  /** Whether it was refused for being compressed, for which no protocol has a reason. */
+  /** Whether it was refused as unimplemented, for which there is no reason. */
   isUnimplemented?: boolean;
 }
 

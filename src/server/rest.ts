@@ -9,6 +9,7 @@ import { formatTimestamp } from "../signing/index.ts";
 import type { Authenticate } from "./authenticate.ts";
 import type { BodyBudget } from "./bodyBudget.ts";
 import { REQUEST_TIMEOUT_MS } from "./deadline.ts";
+import type { Endpoint, RequestHandler } from "./endpoint.ts";
 import { type Problem, problemOf, restHttpStatus, retryAfterHeader } from "./errors.ts";
 import { INGEST_MAX_BYTES, storedMessage } from "./ingestMethods.ts";
 import { parseJsonStrictly } from "./jsonText.ts";
@@ -17,18 +18,8 @@ import { receiveSigned } from "./receive.ts";
 import { type RequestRecord, recordResults } from "./requestRecord.ts";
 import { restSubmission } from "./restSignal.ts";
 
-/** Serves one REST request. */
-export type RestHandler = (
-  request: NodeRequest,
-  response: NodeResponse,
-  record: RequestRecord,
-) => Promise<void>;
-
-/** A path and the one method that it takes. */
-export interface RestRoute {
-  readonly method: "GET" | "POST";
-  readonly handle: RestHandler;
-}
+/** What stands at a path: never a stream. */
+export type RestRoute = Omit<Endpoint, "isStream">;
 
 /** What the REST routes are made of. */
 export interface RestDependencies {
@@ -93,7 +84,7 @@ export function statusRoutes({
 function postSignal(
   path: string,
   { authenticate, ingest, budget, monotonicMs }: RestDependencies,
-): RestHandler {
+): RequestHandler {
   return async function handle(request, response, record) {
     record.protocol = "rest";
     const deadlineMs = monotonicMs() + REQUEST_TIMEOUT_MS;

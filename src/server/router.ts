@@ -4,25 +4,22 @@
  */
 import { randomUUIDv7 } from "node:crypto";
 import { constants } from "node:http2";
-import { createConnectRouter } from "@connectrpc/connect";
-import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import type { Logger } from "pino";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import { IngestService } from "../../gen/signals/v1/ingest_service_pb.ts";
 import type { Ingest } from "../ingest/index.ts";
 import type { Authenticate } from "./authenticate.ts";
-import { type BodyBudget, createBodyBudget } from "./bodyBudget.ts";
+import { createBodyBudget } from "./bodyBudget.ts";
 import { REQUEST_TIMEOUT_MS } from "./deadline.ts";
+import type { Endpoint } from "./endpoint.ts";
 import { internalRefusal } from "./errors.ts";
 import { healthService, WATCH_MAX_MS } from "./health.ts";
 import { isLoopbackHost, isValidHost } from "./host.ts";
-import { ingestBatchMethod, ingestMethod } from "./ingestMethods.ts";
+import { ingestMethods } from "./ingestMethods.ts";
 import type { NodeRequest, NodeResponse, RequestListener } from "./nodeHttp.ts";
 import type { RequestRecord } from "./requestRecord.ts";
-import { type RestHandler, restRoutes, sendProblem, sendRefusal } from "./rest.ts";
-import { admissionGate, admittedAnswer } from "./rpc.ts";
-import { type SignedMethod, serveSignedRpc } from "./signedRpc.ts";
-import { serveUnsignedRpc, UNSIGNED_MAX_BYTES } from "./unsignedRpc.ts";
+import { restRoutes, sendProblem, sendRefusal } from "./rest.ts";
+import { openService, rpcEndpoints, signedService } from "./rpcEndpoints.ts";
 
 /** What every router is told. */
 export interface RoutingOptions {
@@ -58,14 +55,6 @@ export interface RouterOptions extends RoutingOptions {
   readonly shutdownSignal: AbortSignal;
 }
 
-/** What stands at one path. */
-export interface Endpoint {
-  readonly method: "GET" | "POST";
-  /** Whether its answer may be a stream, which lasts longer. */
-  readonly isStream: boolean;
-  readonly handle: RestHandler;
-}
-
 /** A resource that can be read can be asked for its headers alone (RFC 9110, section 9.1). */
 const ALLOWED_METHODS: Readonly<Record<Endpoint["method"], readonly string[]>> = {
   GET: ["GET", "HEAD"],
@@ -90,7 +79,7 @@ const UNREAD_BODY_GRACE_MS = 1_000;
 
 /** Makes the listener for all requests of the public port. */
 export function createRouter(options: RouterOptions): RequestListener {
-  return routeRequests(endpointsByPath(options), options);
+  return routeRequests(publicEndpoints(options), options);
 }
 
 /** Makes the listener for all requests of a port. @param endpoints by their path. */
@@ -172,55 +161,22 @@ function requestIdOf(request: NodeRequest): string {
   return typeof given === "string" && REQUEST_ID.test(given) ? given : randomUUIDv7();
 }
 
-function endpointsByPath(options: RouterOptions): ReadonlyMap<string, Endpoint> {
+/** What stands at each path of the public port. */
+export function publicEndpoints(options: RouterOptions): ReadonlyMap<string, Endpoint> {
   const endpoints = new Map<string, Endpoint>();
   const budget = createBodyBudget(SINGLE_BODIES_MAX_BYTES);
+  const batchBudget = createBodyBudget(BATCH_BODIES_MAX_BYTES);
   for (const [path, { method, handle }] of restRoutes({ ...options, budget })) {
     endpoints.set(path, { method, handle, isStream: false });
   }
-  const signedMethods = signedMethodsByPath(options.ingest, budget);
-  for (const handler of protocolHandlers(options)) {
-    const signed = signedMethods.get(handler.requestPath);
-    endpoints.set(handler.requestPath, {
-      method: "POST",
-      isStream: handler.method.methodKind !== "unary",
-      handle: (request, response, record) => {
-        const call = { request, response, handler, record, log: options.log };
-        return signed === undefined
-          ? serveUnsignedRpc(call, budget)
-          : serveSignedRpc(call, signed, options);
-      },
-    });
+  const services = [
+    signedService(IngestService, ingestMethods(options.ingest, budget, batchBudget)),
+    openService(Health, healthService(options.isReady, options.monotonicMs)),
+  ];
+  for (const [path, endpoint] of rpcEndpoints(services, { ...options, budget })) {
+    endpoints.set(path, endpoint);
   }
   return endpoints;
-}
-
-function signedMethodsByPath(
-  ingest: Ingest,
-  budget: BodyBudget,
-): ReadonlyMap<string, SignedMethod> {
-  const batchBudget = createBodyBudget(BATCH_BODIES_MAX_BYTES);
-  const methods = [ingestMethod(ingest, budget), ingestBatchMethod(ingest, batchBudget)] as const;
-  // Each method is called with the messages of its own descriptor only.
-  return new Map(methods.map((method) => [method.path, method as unknown as SignedMethod]));
-}
-
-/** The protocol library's handlers: one for each method, for all three protocols. */
-function protocolHandlers(options: RouterOptions): readonly UniversalHandler[] {
-  const { isReady, monotonicMs, shutdownSignal } = options;
-  const router = createConnectRouter({
-    shutdownSignal,
-    readMaxBytes: UNSIGNED_MAX_BYTES,
-    acceptCompression: [],
-    jsonOptions: { ignoreUnknownFields: false },
-    requestGate: admissionGate,
-  });
-  router.service(IngestService, {
-    ingest: (_, context) => admittedAnswer(context) as never,
-    ingestBatch: (_, context) => admittedAnswer(context) as never,
-  });
-  router.service(Health, healthService(isReady, monotonicMs));
-  return router.handlers;
 }
 
 /**

@@ -40,16 +40,24 @@ export type Admission =
 const admissionKey = createContextKey<Admission | undefined>(undefined);
 
 /** The implementation of a method whose answer is there already. */
-export function admittedAnswer(context: HandlerContext): MessageShape<DescMessage> {
+export function admittedAnswer(_: unknown, context: HandlerContext): MessageShape<DescMessage> {
   const admission = context.values.get(admissionKey);
   if (admission !== undefined && "answer" in admission) return admission.answer;
-  throw new ConnectError("the call was not admitted", Code.Internal);
+  throw notAdmitted();
 }
 
-/** The gate that the protocol library passes before it parses: it sends the error, if there is one. */
+function notAdmitted(): ConnectError {
+  return new ConnectError("the call was not admitted", Code.Internal);
+}
+
+/**
+ * The gate that the protocol library passes before it parses: it sends the error, if there is
+ * one. A call on which nothing was decided goes no further.
+ */
 export function admissionGate(context: HandlerContext): void {
   const admission = context.values.get(admissionKey);
-  if (admission !== undefined && "error" in admission) throw admission.error;
+  if (admission === undefined) throw notAdmitted();
+  if ("error" in admission) throw admission.error;
 }
 
 /** The error of a refusal, noted for the log. */
@@ -60,10 +68,14 @@ export function refused(refusal: Refusal, record: RequestRecord): { readonly err
   return { error: connectErrorOf({ ...refusal, message }) };
 }
 
-/** The error for a message that is compressed, noted for the metrics. */
+/** The error for a message that is compressed. */
 export function compressed(record: RequestRecord): Admission {
+  return unimplemented("Compressed requests are not taken: send the body as it is.", record);
+}
+
+/** The error for what is not implemented, noted for the metrics. */
+export function unimplemented(message: string, record: RequestRecord): Admission {
   record.isUnimplemented = true;
-  const message = "Compressed requests are not taken: send the body as it is.";
   return { error: new ConnectError(message, Code.Unimplemented) };
 }
 
@@ -97,7 +109,7 @@ export async function serveRpc(
     failed(call, error),
   );
   if (admission === undefined) return;
-  if ("body" in admission) return serveByLibrary(call, [admission.body], undefined);
+  if ("body" in admission) return serveByLibrary(call, [admission.body], admission);
   // The library gets an empty message, since the bytes have been decoded for good.
   if (!write(call, form, admission)) await serveByLibrary(call, [emptyBody(form)], admission);
 }

@@ -25,11 +25,7 @@ import { systemClock } from "../../../src/server/clock.ts";
 import { REQUEST_TIMEOUT_MS } from "../../../src/server/deadline.ts";
 import { connectErrorOf } from "../../../src/server/errors.ts";
 import { healthService } from "../../../src/server/health.ts";
-import {
-  INGEST_MAX_BYTES,
-  ingestBatchMethod,
-  ingestMethod,
-} from "../../../src/server/ingestMethods.ts";
+import { INGEST_MAX_BYTES, ingestMethods } from "../../../src/server/ingestMethods.ts";
 import { listen } from "../../../src/server/listener.ts";
 import { createLog } from "../../../src/server/log.ts";
 import { createRouter } from "../../../src/server/router.ts";
@@ -192,22 +188,22 @@ export async function startPlainServer(): Promise<Compared> {
 
 function plainRoutes(router: ConnectRouter): void {
   const budget = createBodyBudget(Number.MAX_SAFE_INTEGER);
+  const methods = ingestMethods(ingest, budget, budget);
   router.service(IngestService, {
-    ingest: plainHandler(ingestMethod(ingest, budget)),
-    ingestBatch: plainHandler(ingestBatchMethod(ingest, budget)),
+    ingest: plainHandler(methods.ingest),
+    ingestBatch: plainHandler(methods.ingestBatch),
   });
   router.service(Health, healthService(isReady, systemClock.monotonicMs));
 }
 
 /** The method as a handler that asks who calls, heeds its deadline, and throws its refusals. */
 function plainHandler<Input extends DescMessage, Output extends DescMessage>({
-  path,
   handle,
 }: SignedMethod<Input, Output>) {
   return async (message: MessageShape<Input>, context: HandlerContext) => {
     if (context.signal.aborted) throw ConnectError.from(context.signal.reason);
     const headers = Object.fromEntries(context.requestHeader);
-    const authentication = await authenticate({ headers, endpoint: path, body: Buffer.alloc(0) });
+    const authentication = await authenticate({ headers, endpoint: "", body: Buffer.alloc(0) });
     if (!authentication.authenticated) throw connectErrorOf(authentication.refusal);
     const answer = await handle(message, {
       origin: authentication.origin,

@@ -240,7 +240,8 @@ async function read(response: Response): Promise<Omit<WireAnswer, "error">> {
   return { httpStatus: response.status, headers, body, text };
 }
 
-function framesOf(bytes: Buffer): { readonly flags: number; readonly bytes: Buffer }[] {
+/** The envelopes of a body, with their flags. */
+export function framesOf(bytes: Buffer): { readonly flags: number; readonly bytes: Buffer }[] {
   const frames = [];
   for (let at = 0; at < bytes.length; ) {
     const length = bytes.readUInt32BE(at + 1);
