@@ -5,7 +5,7 @@
 import { StoreUnavailableError } from "../ingest/index.ts";
 // Not by the index, which would load the whole server for a migration.
 import { ConfigError, type ServerConfig, serverConfigFromEnv } from "../server/config.ts";
-import { DatabaseError } from "../store/index.ts";
+import { DatabaseError, DatabaseUrlError } from "../store/index.ts";
 import { failedError, unavailableError, usageError } from "./cliError.ts";
 import type { Environment } from "./environment.ts";
 
@@ -25,6 +25,7 @@ const PASSING_SQLSTATE = /^(08|53|57)/;
 
 /** Makes an error of the store one for the terminal; any other error stays what it is. */
 export function storeFailure(error: unknown): unknown {
+  if (error instanceof DatabaseUrlError) return usageError(`${error.message}.`);
   if (!(error instanceof StoreUnavailableError)) return error;
   const { cause } = error;
   if (cause instanceof DatabaseError && !PASSING_SQLSTATE.test(cause.code)) {

@@ -7,6 +7,8 @@ import { resolve } from "node:path";
 import { z } from "zod";
 import { DEFAULT_PAYLOAD_MAX_BYTES } from "../signal/index.ts";
 import { isProducerId, PRODUCER_ID_RULE } from "../signing/index.ts";
+// Not by the index, which would load the driver to read a configuration.
+import { DatabaseUrlError, parseDatabaseUrl } from "../store/connection/databaseUrl.ts";
 import { isLoopbackAddress } from "./host.ts";
 import { SecretText } from "./secretBox.ts";
 
@@ -114,11 +116,14 @@ const secret = z.string().transform((text, context) => {
   }
 });
 
-const databaseUrl = z
-  .string()
-  .refine((text) => /^postgres(ql)?:\/\//.test(text) && URL.canParse(text), {
-    error: "must be a URL that begins with postgres:// or postgresql://",
-  });
+const databaseUrl = z.string().superRefine((text, context) => {
+  try {
+    parseDatabaseUrl(text);
+  } catch (error) {
+    if (!(error instanceof DatabaseUrlError)) throw error;
+    for (const message of error.problems) context.addIssue({ code: "custom", message });
+  }
+});
 
 const variables = z.object({
   HOST: z.string().default("127.0.0.1"),

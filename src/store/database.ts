@@ -18,20 +18,22 @@
 import type { Logger } from "pino";
 import type postgres from "postgres";
 import { StoreUnavailableError } from "../ingest/store.ts";
+import { type DatabaseServer, resolveServer, type SessionTerms } from "./connection/server.ts";
 import { withDeadline } from "./deadline.ts";
 import { isConnectionFailure, toStoreUnavailableError } from "./failure.ts";
 import { createPool, type Pool, type Sql } from "./pool.ts";
 
 export interface DatabaseOptions {
-  /** `postgres://user:password@host:port/database`. */
+  /** `postgres://user:password@host:port/database`; docs/operations.md tells what it may have. */
   readonly url: string;
   /** The most connections at a time, at least 1. While a retired pool ends, twice as many. */
   readonly poolSize: number;
   readonly log: Logger;
-  /** What `pg_stat_activity` shows. Default `countersign`. */
+  /** What `pg_stat_activity` shows, unless the URL says it. Default `countersign`. */
   readonly applicationName?: string;
   /**
-   * Whether statements are prepared by name, which is faster. Default true. Set to false
+   * Whether statements are prepared by name, which is faster. Default true, unless the URL
+   * says `pgbouncer=true`. Set to false
    * behind PgBouncer in transaction mode. The two timeouts below are then not sent, since
    * PgBouncer refuses settings that it does not know: set them on the role instead.
    */
@@ -93,15 +95,20 @@ interface PoolInUse {
   retired: boolean;
 }
 
-/** Opens no connection yet, so it succeeds while the database is away. */
+/**
+ * Opens no connection yet, so it succeeds while the database is away.
+ *
+ * @throws DatabaseUrlError if the URL is wrong, or a file that it names.
+ */
 export function openDatabase(options: DatabaseOptions): Database {
+  const server = resolveServer(options.url, (one) => takesWrites(one, options.log));
   const stallTimeoutMs = options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS;
   const pools = new Set<PoolInUse>();
   let current = addPool();
   let closed = false;
 
   function addPool(): PoolInUse {
-    const inUse = { pool: createPool(poolOptions(options)), waiting: 0, retired: false };
+    const inUse = { pool: createPool(poolOptions(options, server)), waiting: 0, retired: false };
     pools.add(inUse);
     return inUse;
   }
@@ -169,18 +176,37 @@ export function openDatabase(options: DatabaseOptions): Database {
   };
 }
 
-function poolOptions(options: DatabaseOptions) {
-  const prepare = options.prepare ?? true;
+/** Asks a host that is one of several, on a connection of its own. */
+async function takesWrites(server: DatabaseServer, log: Logger): Promise<boolean> {
+  const sessionSettings = { application_name: "countersign host check" };
+  const pool = createPool({ server, size: 1, prepare: false, sessionSettings, log });
+  try {
+    const [row] = await withDeadline(
+      2 * server.connectTimeoutMs,
+      pool.sql<{ takes_writes: boolean }[]>`
+        SELECT NOT pg_is_in_recovery()
+          AND current_setting('transaction_read_only') = 'off' AS takes_writes
+      `,
+    );
+    return row?.takes_writes ?? false;
+  } finally {
+    pool.destroy();
+  }
+}
+
+function poolOptions(options: DatabaseOptions, server: DatabaseServer & SessionTerms) {
+  const prepare = options.prepare ?? server.prepare;
   const timeouts = {
     statement_timeout: options.statementTimeoutMs ?? 10_000,
     lock_timeout: options.lockTimeoutMs ?? 5_000,
   };
   return {
-    url: options.url,
+    server,
     size: options.poolSize,
     prepare,
     sessionSettings: {
-      application_name: options.applicationName ?? "countersign",
+      ...server.sessionSettings,
+      application_name: server.applicationName ?? options.applicationName ?? "countersign",
       ...(prepare && timeouts),
     },
     log: options.log,

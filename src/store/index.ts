@@ -1,4 +1,5 @@
 export { connectionLimit } from "./capacity.ts";
+export { DatabaseUrlError } from "./connection/databaseUrl.ts";
 export {
   type Database,
   type DatabaseOptions,

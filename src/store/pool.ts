@@ -3,18 +3,20 @@
  *
  * The driver ends a connection politely: it waits for the statements on it, then says
  * goodbye and waits for the server to hang up. A stalled server does neither, and the
- * sockets stay for ever. So the pool makes its sockets itself and can destroy them.
+ * sockets stay for ever. So the pool makes its sockets itself and can destroy them. Since
+ * TLS is made with them, the driver knows nothing of hosts or TLS.
  */
 import net from "node:net";
 import type { Logger } from "pino";
 import postgres from "postgres";
+import type { Connect } from "./connection/connect.ts";
+import type { DatabaseServer } from "./connection/server.ts";
 
 /** The driver's tagged-template function. `bigint` columns come as `bigint`. */
 export type Sql = postgres.Sql<{ bigint: bigint }>;
 
 export interface PoolOptions {
-  /** `postgres://user:password@host:port/database`. */
-  readonly url: string;
+  readonly server: DatabaseServer;
   /** The most connections at a time. */
   readonly size: number;
   /** Whether statements are prepared by name. */
@@ -37,28 +39,43 @@ export interface Pool {
   destroy(): void;
 }
 
-/** How long one attempt to connect may take, in seconds. */
-const CONNECT_TIMEOUT_SECONDS = 10;
-
 /**
  * How long the driver waits before it replaces a connection that broke, in seconds. Its
  * own default grows to 20, so that service would come back long after the database.
  */
 const RECONNECT_DELAY_SECONDS = 0.1;
 
+/** Statements that are sent ahead on one connection: the driver's own number. */
+const MAX_PIPELINE = 100;
+
 /** Opens no connection yet: the first statement does. */
 export function createPool(options: PoolOptions): Pool {
-  const sockets = createSockets();
+  const { server } = options;
+  const sockets = createSockets(server.connect);
   const driverOptions: postgres.Options<{ bigint: postgres.PostgresType<bigint> }> & {
-    readonly socket: (target: ConnectTarget) => net.Socket;
+    readonly socket: () => Promise<net.Socket>;
+    readonly max_pipeline: number;
   } = {
+    // Whatever is missing here the driver takes from environment variables.
+    user: server.user,
+    // An empty text would count as missing.
+    password: () => server.password,
+    database: server.database,
+    // What its messages call the server; it opens no connection itself.
+    path: server.address,
+    host: "localhost",
+    port: 5432,
+    ssl: false,
+    keep_alive: null,
     max: options.size,
+    max_pipeline: MAX_PIPELINE,
     prepare: options.prepare,
-    connect_timeout: CONNECT_TIMEOUT_SECONDS,
+    connect_timeout: server.connectTimeoutMs / 1_000,
     backoff: () => RECONNECT_DELAY_SECONDS,
     // A connection is kept until it breaks: what holds a session's lock needs that.
     idle_timeout: undefined,
     max_lifetime: null,
+    debug: false,
     connection: options.sessionSettings,
     types: { bigint: postgres.BigInt },
     // The driver would ask for the array types on each new connection, and if that one dies
@@ -68,7 +85,7 @@ export function createPool(options: PoolOptions): Pool {
     ...(options.onConnectionEnd && { onclose: options.onConnectionEnd }),
     socket: sockets.open,
   };
-  const sql: Sql = postgres(options.url, driverOptions);
+  const sql: Sql = postgres(driverOptions);
 
   const destroy = () => {
     // Rejects what runs or waits. It need not be awaited, and with a stalled server it
@@ -97,58 +114,42 @@ export function createPool(options: PoolOptions): Pool {
   };
 }
 
-/** Where the driver wants to connect: a Unix socket's path, or hosts with their ports. */
-interface ConnectTarget {
-  readonly path: string | undefined | false;
-  readonly host: readonly string[];
-  readonly port: readonly number[];
-}
-
 interface Sockets {
   readonly count: number;
-  readonly open: (target: ConnectTarget) => net.Socket;
+  readonly open: () => Promise<net.Socket>;
   readonly destroy: () => void;
 }
 
-function createSockets(): Sockets {
+function createSockets(connect: Connect): Sockets {
   const sockets = new Set<net.Socket>();
   let destroyed = false;
-  let attempts = 0;
 
-  const open = (target: ConnectTarget) => {
-    const index = attempts % target.host.length;
-    attempts += 1;
-    const socket = new net.Socket();
+  function add(socket: net.Socket): void {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
-    // The driver checks a certificate against this name.
-    Object.assign(socket, { host: target.host[index], port: target.port[index] });
-    // The driver adds its listeners after this function returns and buffers what it
-    // writes, so connecting a moment later means that it misses no event.
-    setImmediate(() => {
-      if (destroyed) {
-        socket.destroy();
-      } else if (target.path) {
-        socket.connect(target.path);
-      } else {
-        socket.connect(target.port[index] ?? 5432, target.host[index] ?? "localhost");
-      }
-    });
-    return socket;
-  };
-
-  const destroy = () => {
-    destroyed = true;
-    for (const socket of sockets) {
-      socket.destroy();
-    }
-  };
+    if (destroyed) socket.destroy();
+  }
 
   return {
     get count() {
       return sockets.size;
     },
-    open,
-    destroy,
+    open: () => connect(add).catch(failedSocket),
+    destroy() {
+      destroyed = true;
+      for (const socket of sockets) {
+        socket.destroy();
+      }
+    },
   };
+}
+
+/**
+ * A socket that fails as soon as the driver listens. If there were none, the driver would not
+ * use the connection again.
+ */
+function failedSocket(error: Error): net.Socket {
+  const socket = new net.Socket();
+  setImmediate(() => socket.destroy(error));
+  return socket;
 }

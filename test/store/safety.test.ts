@@ -57,13 +57,15 @@ describe("a database on the test server", () => {
     "is safe with synchronous_commit = %s",
     async (value) => {
       testDatabase = await createTestDatabase("empty");
-      expect(await check(`${testDatabase.url}?synchronous_commit=${value}`)).toBeUndefined();
+      expect(
+        await check(`${testDatabase.url}?options=-c%20synchronous_commit%3D${value}`),
+      ).toBeUndefined();
     },
   );
 
   test("is refused when the connection URL turns synchronous_commit off", async () => {
     testDatabase = await createTestDatabase("empty");
-    const error = await check(`${testDatabase.url}?synchronous_commit=off`);
+    const error = await check(`${testDatabase.url}?options=-c%20synchronous_commit%3Doff`);
     expect(error).toBeInstanceOf(UnsafeDatabaseError);
   });
 

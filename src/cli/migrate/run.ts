@@ -108,9 +108,10 @@ async function withDatabase<T>(
     parts.defer(() => postgres.close());
     url = postgres.url;
   }
-  const database = openDatabase({ url, poolSize: 1, log, applicationName: "countersign migrate" });
-  parts.defer(() => database.close());
+  const applicationName = "countersign migrate";
   try {
+    const database = openDatabase({ url, poolSize: 1, log, applicationName });
+    parts.defer(() => database.close());
     return await work(database);
   } catch (error) {
     throw storeFailure(error);

@@ -6,6 +6,7 @@
  * when that connection ends, however the process ended, so nothing has to be tidied.
  */
 import type { Logger } from "pino";
+import { resolveServer } from "../connection/server.ts";
 import { withDeadline } from "../deadline.ts";
 import { createPool } from "../pool.ts";
 
@@ -40,7 +41,8 @@ const LEAVE_TIMEOUT_MS = 5_000;
 export async function attend(options: AttendanceOptions): Promise<Attendance> {
   let isPresent = false;
   const pool = createPool({
-    url: options.url,
+    // One host, so that it is not asked whether it takes writes.
+    server: resolveServer(options.url, async () => true),
     size: 1,
     prepare: true,
     sessionSettings: {
