@@ -24,6 +24,7 @@ import {
   realpathSync,
   renameSync,
   rmSync,
+  statSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { identityOf, lockOutbox, type OutboxLock } from "./lock.ts";
@@ -142,7 +143,7 @@ export class OutboxStore {
 
   /** Whoever deletes the outbox deletes its lock too; then another may have taken the place. */
   #lockAgain(): void {
-    this.#system(() => mkdirSync(dirname(this.path), { recursive: true }));
+    this.#system(() => makeFolder(dirname(this.path)));
     const lock = lockOutbox(this.path);
     this.#lock.release();
     this.#lock = lock;
@@ -283,15 +284,45 @@ function foreignFile(path: string): OutboxError {
   );
 }
 
-/** Makes the folder if need be, and follows links in the path. */
+/**
+ * Makes the folder if need be, and follows links in the path.
+ *
+ * @throws OutboxError if what is there is no file: to set a device or a folder aside would take
+ *   it away from everybody else.
+ */
 function resolvePath(path: string): string {
+  let resolved: string;
+  let isFile: boolean;
   try {
-    mkdirSync(dirname(path), { recursive: true });
-    return existsSync(path)
-      ? realpathSync(path)
-      : join(realpathSync(dirname(path)), basename(path));
+    makeFolder(dirname(path));
+    const stats = statSync(path, { throwIfNoEntry: false });
+    isFile = stats?.isFile() ?? true;
+    resolved = stats ? realpathSync(path) : join(realpathSync(dirname(path)), basename(path));
   } catch (error) {
     throw storageError(path, error);
+  }
+  if (!isFile) {
+    throw new OutboxError(
+      "OUTBOX_FOREIGN_FILE",
+      `${path} is not a regular file, so it was left alone. Give the outbox the path of a file.`,
+    );
+  }
+  return resolved;
+}
+
+/**
+ * Makes a folder and those above it. The recursive form of the system's call never returns where
+ * a file system says of a folder that is there that it is not, as /proc does.
+ */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  const parent = dirname(path);
+  if (parent !== path) makeFolder(parent);
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    // Another process may have been faster.
+    if (!existsSync(path)) throw error;
   }
 }
 
