@@ -130,11 +130,26 @@ function createSockets(connect: Connect): Sockets {
     if (destroyed) socket.destroy();
   }
 
+  async function open(): Promise<net.Socket> {
+    let socket: net.Socket | undefined;
+    const opened = await connect((raw) => {
+      socket = raw;
+      add(raw);
+    });
+    if (socket !== undefined && socket !== opened) {
+      // Over TLS it is this one that must be destroyed: the driver would still write to it if
+      // only the socket below were, and that error would find nobody and end the process.
+      sockets.delete(socket);
+      add(opened);
+    }
+    return opened;
+  }
+
   return {
     get count() {
       return sockets.size;
     },
-    open: () => connect(add).catch(failedSocket),
+    open: () => open().catch(failedSocket),
     destroy() {
       destroyed = true;
       for (const socket of sockets) {
