@@ -15,6 +15,7 @@ import {
   type Retry,
   type SignalStatus,
   type Violation,
+  type WithoutOtherFields,
 } from "../signal/index.ts";
 import { isRetryable, retryForError, type SignalErrorReason } from "./errorReason.ts";
 import { SignalError } from "./signalError.ts";
@@ -110,7 +111,13 @@ export function disabledResult(idempotencyKey: string): DisabledResult {
   };
 }
 
-function itemResult(request: IngestRequest, response: IngestResponse): IngestItemResult {
+/** All that an answer tells, so that the compiler asks what a new field of it means. */
+type WholeResponse = WithoutOtherFields<
+  IngestResponse,
+  "signalId" | "status" | "serverTimestamp" | "message" | "errors" | "duplicate"
+>;
+
+function itemResult(request: IngestRequest, response: WholeResponse): IngestItemResult {
   const { serverTimestamp: timestamp, message, errors, signalId } = response;
   const serverTimestamp = timestamp && instantOf(timestamp);
   const serverTime = serverTimestamp === undefined ? undefined : dateOf(serverTimestamp);

@@ -3,11 +3,14 @@
  */
 import { create, type MessageShape } from "@bufbuild/protobuf";
 import {
+  type IngestBatchRequest,
   IngestBatchResponseSchema,
   type IngestRequest,
   type IngestResponse,
   IngestResponseSchema,
   type IngestService,
+  type SignalError,
+  SignalErrorSchema,
 } from "../../gen/signals/v1/ingest_service_pb.ts";
 import { SignalStatus as ProtoSignalStatus } from "../../gen/signals/v1/signal_pb.ts";
 import {
@@ -17,7 +20,13 @@ import {
   refuse,
   type Submission,
 } from "../ingest/index.ts";
-import { instantToProto, signalFromProto, statusToProto } from "../signal/index.ts";
+import {
+  instantToProto,
+  type MessageFields,
+  signalFromProto,
+  statusToProto,
+  type WithoutOtherFields,
+} from "../signal/index.ts";
 import type { BodyBudget } from "./bodyBudget.ts";
 import { recordResults } from "./requestRecord.ts";
 import type { Answer, SignedMethods } from "./signedRpc.ts";
@@ -69,7 +78,8 @@ function ingestBatchMethod(ingest: Ingest, budget: BodyBudget): Methods["ingestB
   return {
     maxMessageBytes: INGEST_BATCH_MAX_BYTES,
     budget,
-    async handle({ requests }, { origin, deadlineMs, overrides, record }) {
+    async handle(batch, { origin, deadlineMs, overrides, record }) {
+      const requests = requestsOf(batch);
       if (requests.length < 1 || requests.length > INGEST_BATCH_MAX_REQUESTS) {
         return refused(wrongCount(requests.length));
       }
@@ -84,7 +94,16 @@ function ingestBatchMethod(ingest: Ingest, budget: BodyBudget): Methods["ingestB
   };
 }
 
-function submissionOf(request: IngestRequest, overrides: SignalOverrides | undefined): Submission {
+function requestsOf({
+  requests,
+}: WithoutOtherFields<IngestBatchRequest, "requests">): readonly IngestRequest[] {
+  return requests;
+}
+
+function submissionOf(
+  request: WithoutOtherFields<IngestRequest, "signal" | "idempotencyKey" | "validateOnly">,
+  overrides: SignalOverrides | undefined,
+): Submission {
   const { signal, idempotencyKey, validateOnly } = request;
   return {
     signal: signal && { ...signalFromProto(signal), ...overrides },
@@ -100,16 +119,18 @@ function responseOf(result: Exclude<IngestResult, { kind: "refused" }>): IngestR
   const serverTimestamp = instantToProto(result.receiveTime);
   if (result.kind === "valid") {
     const message = "The signal is valid. Nothing was stored.";
-    return create(IngestResponseSchema, { status, serverTimestamp, message });
+    return response({
+      signalId: "",
+      status,
+      serverTimestamp,
+      message,
+      errors: [],
+      duplicate: false,
+    });
   }
   const { signalId, duplicate } = result;
-  return create(IngestResponseSchema, {
-    signalId,
-    status,
-    serverTimestamp,
-    message: storedMessage(duplicate),
-    duplicate,
-  });
+  const message = storedMessage(duplicate);
+  return response({ signalId, status, serverTimestamp, message, errors: [], duplicate });
 }
 
 /** The sentence for a signal that is on disk. */
@@ -122,16 +143,23 @@ export function storedMessage(duplicate: boolean): string {
 function itemResponseOf(result: IngestResult): IngestResponse {
   if (result.kind !== "refused") return responseOf(result);
   const { reason, message, violations } = result.refusal;
-  const errors =
-    violations.length > 0
-      ? violations.map((violation) => ({ reason, ...violation }))
-      : [{ reason, description: message }];
-  return create(IngestResponseSchema, {
+  const causes = violations.length > 0 ? violations : [{ field: "", description: message }];
+  return response({
+    signalId: "",
     status: ProtoSignalStatus.REJECTED,
     serverTimestamp: instantToProto(result.receiveTime),
     message,
-    errors,
+    errors: causes.map(({ field, description }) => signalError({ reason, field, description })),
+    duplicate: false,
   });
+}
+
+function response(fields: MessageFields<IngestResponse>): IngestResponse {
+  return create(IngestResponseSchema, fields);
+}
+
+function signalError(fields: MessageFields<SignalError>): SignalError {
+  return create(SignalErrorSchema, fields);
 }
 
 /**

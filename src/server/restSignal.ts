@@ -3,12 +3,7 @@
  * that is harmless and strictly where money is.
  */
 import type { Submission } from "../ingest/index.ts";
-import {
-  INVALID_TIME,
-  type Instant,
-  type UncheckedSignal,
-  type Violation,
-} from "../signal/index.ts";
+import { type DecodedSignal, INVALID_TIME, type Instant, type Violation } from "../signal/index.ts";
 import { parseTimestamp } from "../signing/index.ts";
 
 const SIDES: ReadonlyMap<unknown, "buy" | "sell"> = new Map<unknown, "buy" | "sell">([
@@ -67,7 +62,7 @@ export function restSubmission(
   const bodyKey = present(body.idempotency_key);
   const validateOnly = present(body.validate_only);
   const submission: Submission = {
-    signal: uncheckedSignal(body),
+    signal: decodedSignal(body),
     // A key that is not text becomes text that no key may be, so that it is refused.
     idempotencyKey: bodyKey === undefined ? headerKey : typeof bodyKey === "string" ? bodyKey : "",
     isKeySigned: bodyKey !== undefined,
@@ -81,7 +76,7 @@ export function restSubmission(
   };
 }
 
-function uncheckedSignal(body: Readonly<Record<string, unknown>>): UncheckedSignal {
+function decodedSignal(body: Readonly<Record<string, unknown>>): DecodedSignal {
   return {
     instrument: present(body.instrument),
     side: SIDES.get(body.side) ?? present(body.side),
@@ -105,7 +100,7 @@ function present(value: unknown): unknown {
 }
 
 /** Two names with different times leave unclear which is meant, so that is no time. */
-function signalTime(body: Readonly<Record<string, unknown>>): UncheckedSignal["signalTime"] {
+function signalTime(body: Readonly<Record<string, unknown>>): DecodedSignal["signalTime"] {
   const times = TIME_NAMES.map((name) => time(body[name])).filter((value) => value !== undefined);
   return new Set(times).size > 1 ? INVALID_TIME : times[0];
 }

@@ -1,5 +1,12 @@
 export { contentSha256 } from "./digest.ts";
-export { instantToProto, signalFromProto, signalToProto, statusToProto } from "./proto.ts";
+export {
+  instantToProto,
+  type MessageFields,
+  signalFromProto,
+  signalToProto,
+  statusToProto,
+  type WithoutOtherFields,
+} from "./proto.ts";
 export { isReason, REASON_DOMAIN, REASONS, type Reason, type Retry, retryFor } from "./reason.ts";
 export {
   DEFAULT_PAYLOAD_MAX_BYTES,
@@ -10,6 +17,7 @@ export {
   validateSignal,
 } from "./rules.ts";
 export {
+  type DecodedSignal,
   INVALID_TIME,
   type Instant,
   type JsonObject,

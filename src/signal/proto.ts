@@ -2,7 +2,7 @@
  * Between the generated protobuf messages and the domain's types. Client and server
  * share it, so that both mean the same by each field.
  */
-import { create } from "@bufbuild/protobuf";
+import { create, type Message } from "@bufbuild/protobuf";
 import { type Timestamp, TimestampSchema } from "@bufbuild/protobuf/wkt";
 import {
   Side as ProtoSide,
@@ -11,6 +11,7 @@ import {
   SignalSchema,
 } from "../../gen/signals/v1/signal_pb.ts";
 import {
+  type DecodedSignal,
   INVALID_TIME,
   type Instant,
   type JsonObject,
@@ -18,7 +19,6 @@ import {
   type Side,
   type Signal,
   type SignalStatus,
-  type UncheckedSignal,
 } from "./signal.ts";
 
 const NANOS_PER_SECOND = 1_000_000_000n;
@@ -36,8 +36,28 @@ const STATUS_TO_PROTO: Readonly<Record<SignalStatus, ProtoSignalStatus>> = {
   expired: ProtoSignalStatus.EXPIRED,
 };
 
+/**
+ * All fields of a message, none of them optional: the compiler asks whoever makes a message
+ * of them for one that was added to the contract.
+ */
+export type MessageFields<Whole extends Message> = {
+  [Field in Exclude<keyof Whole, keyof Message>]: Whole[Field];
+};
+
+/**
+ * A message for a reader who reads these fields: it compiles only if there are no others, so
+ * that one that was added to the contract is not passed over in silence.
+ */
+export type WithoutOtherFields<Whole extends Message, Read extends keyof Whole> = Whole &
+  Record<Exclude<keyof MessageFields<Whole>, Read>, never>;
+
+/** Every field of the message is one of the signal, and the other way round. */
+type SignalFromProto = {
+  readonly [Field in keyof MessageFields<ProtoSignal> | keyof DecodedSignal]: DecodedSignal[Field];
+};
+
 /** Takes a decoded message apart. Judges nothing: {@link validateSignal} does. */
-export function signalFromProto(message: ProtoSignal): UncheckedSignal {
+export function signalFromProto(message: ProtoSignal): SignalFromProto {
   return {
     instrument: message.instrument,
     // SIDE_UNSPECIFIED and numbers that the enum lacks become undefined: no direction.
@@ -62,22 +82,22 @@ export function signalFromProto(message: ProtoSignal): UncheckedSignal {
  * and −0 becomes 0, since JSON and the content digest know no −0.
  */
 export function signalToProto(signal: Signal): ProtoSignal {
-  const message = create(SignalSchema, {
+  const fields: MessageFields<ProtoSignal> = {
     instrument: signal.instrument,
     side: signal.side === "buy" ? ProtoSide.BUY : ProtoSide.SELL,
     entryPrice: signal.entryPrice,
+    stopLoss: signal.stopLoss,
+    takeProfit: signal.takeProfit,
+    confidence: signal.confidence,
+    riskPercent: signal.riskPercent,
     strategyName: signal.strategyName,
     reason: signal.reason,
     comment: signal.comment,
     signalTime: instantToProto(signal.signalTime),
-  });
-  if (signal.stopLoss !== undefined) message.stopLoss = signal.stopLoss;
-  if (signal.takeProfit !== undefined) message.takeProfit = signal.takeProfit;
-  if (signal.confidence !== undefined) message.confidence = signal.confidence;
-  if (signal.riskPercent !== undefined) message.riskPercent = signal.riskPercent;
-  if (signal.expireTime !== undefined) message.expireTime = instantToProto(signal.expireTime);
-  if (signal.payload !== undefined) message.payload = sortedObject(signal.payload);
-  return message;
+    expireTime: signal.expireTime === undefined ? undefined : instantToProto(signal.expireTime),
+    payload: signal.payload && sortedObject(signal.payload),
+  };
+  return create(SignalSchema, fields);
 }
 
 /** The protobuf form of a status. */

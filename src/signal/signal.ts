@@ -58,21 +58,17 @@ export const INVALID_TIME = Symbol("invalid time");
  * wire format fills it in as faithfully as it can and leaves all judging to
  * {@link validateSignal}.
  */
-export interface UncheckedSignal {
-  readonly instrument?: unknown;
-  readonly side?: unknown;
-  readonly entryPrice?: unknown;
-  readonly stopLoss?: unknown;
-  readonly takeProfit?: unknown;
-  readonly confidence?: unknown;
-  readonly riskPercent?: unknown;
-  readonly strategyName?: unknown;
-  readonly reason?: unknown;
-  readonly comment?: unknown;
-  readonly signalTime?: Instant | typeof INVALID_TIME | undefined;
-  readonly expireTime?: Instant | typeof INVALID_TIME | undefined;
-  readonly payload?: unknown;
-}
+export type UncheckedSignal = {
+  readonly [Field in keyof Signal]?: Signal[Field] extends Instant | undefined
+    ? Instant | typeof INVALID_TIME | undefined
+    : unknown;
+};
+
+/**
+ * An {@link UncheckedSignal} that names every field, if only as `undefined`, so that the
+ * compiler asks each edge for a field that was added.
+ */
+export type DecodedSignal = { readonly [Field in keyof Signal]: UncheckedSignal[Field] };
 
 /** One wrong field of a request, and the rule that it breaks. */
 export interface Violation {
