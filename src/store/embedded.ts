@@ -19,6 +19,7 @@ import {
   makeDataDir,
   reachableDir,
   readPassword,
+  unusableDataDir,
 } from "./embedded/cluster.ts";
 import { type ClusterContext, ensurePostmaster, stopPostmaster } from "./embedded/postmaster.ts";
 import { EmbeddedPostgresError } from "./embedded/run.ts";
@@ -64,7 +65,9 @@ export async function startEmbeddedPostgres(
   options: EmbeddedPostgresOptions,
 ): Promise<EmbeddedPostgres> {
   const { log } = options;
-  const context = await openCluster(options);
+  const context = await openCluster(options).catch((error: NodeJS.ErrnoException) => {
+    throw error.syscall === undefined ? error : unusableDataDir(options.dataDir, error);
+  });
   let isClosed = false;
   let presence = join(context, options, onLost, undefined);
 

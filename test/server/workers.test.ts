@@ -321,8 +321,8 @@ describe("the end", () => {
     return () => sql`ROLLBACK`;
   }
 
-  // As from a service manager, and from a terminal that is closed.
-  test.each(["SIGTERM", "SIGHUP"] as const)(
+  // As from a service manager, and from Ctrl-C at a terminal.
+  test.each(["SIGTERM", "SIGINT"] as const)(
     "by %s to all processes waits for what every worker has under way, and is a success",
     async (signal) => {
       const server = await startServer({}, { hasOwnGroup: true });

@@ -1,4 +1,5 @@
 /** Starts the server, tells where it is, and closes it when asked to. */
+import { isatty } from "node:tty";
 import {
   OpsPortError,
   type RunningServer,
@@ -83,8 +84,10 @@ function watchStopRequests(): StopRequests {
   }
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
-  // The terminal was closed.
-  process.on("SIGHUP", onSignal);
+  // The terminal was closed. `nohup` has this ignored, which Node.js forgets at its start, but
+  // it takes the terminal away from standard input, too. And what was never at a terminal, such
+  // as a service, is not to be ended by a signal that asks most services to reload.
+  process.on("SIGHUP", isatty(0) ? onSignal : () => undefined);
   return {
     get isRequested() {
       return isRequested;

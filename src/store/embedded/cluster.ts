@@ -8,7 +8,9 @@
  * is under `/var/lib/countersign` and `<DATA_DIR>/postgres` is a symbolic link to it.
  */
 import { randomBytes, randomUUID } from "node:crypto";
+import { constants } from "node:fs";
 import {
+  access,
   chmod,
   lstat,
   mkdir,
@@ -17,13 +19,14 @@ import {
   realpath,
   rename,
   rm,
+  stat,
   symlink,
 } from "node:fs/promises";
 import path from "node:path";
 import type { Logger } from "pino";
 import { type Account, canReach } from "./account.ts";
 import type { Binaries } from "./binaries.ts";
-import { giveDirectory, readPlainFile } from "./files.ts";
+import { giveDirectory, giveFile, readPlainFile } from "./files.ts";
 import { isAlive } from "./process.ts";
 import { EmbeddedPostgresError, runProgram } from "./run.ts";
 
@@ -40,14 +43,67 @@ const UNFINISHED_PREFIX = ".initdb-";
 /** Making a cluster writes and syncs 40 MB. */
 const INITDB_TIMEOUT_MS = 60_000;
 
-/** Makes DATA_DIR if it is not there. As root it lets other accounts pass, but not look. */
+/**
+ * Makes DATA_DIR if it is not there. As root it lets other accounts pass, but not look.
+ *
+ * @returns its real path.
+ */
 export async function makeDataDir(dataDir: string): Promise<string> {
-  const created = await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  if (created !== undefined && process.getuid?.() === 0) {
+  const isNew = await makeDirectory(dataDir);
+  if (isNew && process.getuid?.() === 0) {
     await chmod(dataDir, 0o711);
   }
-  return realpath(dataDir);
+  const realDataDir = await realpath(dataDir);
+  await access(realDataDir, constants.W_OK | constants.X_OK);
+  return realDataDir;
 }
+
+/**
+ * Makes a directory and those above it. The recursive form of the system's call never returns
+ * where a file system says of a directory that is there that it is not, as /proc does.
+ *
+ * @returns whether it was not there before.
+ */
+async function makeDirectory(dir: string): Promise<boolean> {
+  try {
+    await mkdir(dir, { mode: 0o700 });
+    return true;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST" && (await stat(dir)).isDirectory()) {
+      return false;
+    }
+    const parent = path.dirname(dir);
+    if (code !== "ENOENT" || parent === dir || !(await makeDirectory(parent))) {
+      throw error;
+    }
+    await mkdir(dir, { mode: 0o700 });
+    return true;
+  }
+}
+
+/** The error of a DATA_DIR that the operating system does not let be used. */
+export function unusableDataDir(
+  dataDir: string,
+  cause: NodeJS.ErrnoException,
+): EmbeddedPostgresError {
+  const why = WORDS_BY_ERRNO[cause.code ?? ""] ?? cause.message;
+  return new EmbeddedPostgresError(
+    `DATA_DIR ${dataDir} cannot hold a database: ${why}. Set DATA_DIR to a directory on a local disk that this account may write to, or DATABASE_URL to use another PostgreSQL.`,
+    { cause },
+  );
+}
+
+/** The system's own texts name a call. */
+const WORDS_BY_ERRNO: Readonly<Record<string, string>> = {
+  EACCES: "this account may not use what is there",
+  EPERM: "nobody may write there",
+  EROFS: "its file system is read-only",
+  ENOENT: "its file system takes no directories",
+  ENOTDIR: "a file stands in its way",
+  EEXIST: "it is a file, not a directory",
+  ENOSPC: "its disk is full",
+};
 
 /**
  * The cluster's real path; `undefined` if there is none yet.
@@ -199,7 +255,7 @@ async function writeNewFile(
   try {
     await handle.writeFile(content);
     if (owner) {
-      await handle.chown(owner.uid, owner.gid);
+      await giveFile(handle, owner);
     }
     await handle.sync();
   } finally {

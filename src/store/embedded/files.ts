@@ -8,7 +8,7 @@ import { constants } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import path from "node:path";
 import type { Account } from "./account.ts";
-import { EmbeddedPostgresError } from "./run.ts";
+import { deniedAccount, EmbeddedPostgresError, isDeniedAccount } from "./run.ts";
 
 /**
  * Follows no symbolic link, and does not wait for the other end of a named pipe. Windows
@@ -47,16 +47,31 @@ export async function appendPlainFile(
   }
   if (account) {
     // Nobody else can have put this file there: it was made just now.
-    await handle.chown(account.uid, account.gid);
+    await giveFile(handle, account);
   }
   return handle;
 }
 
-/** Gives a directory to the account, but not what a link in its place points to. */
+/**
+ * Gives an open file to the account.
+ *
+ * @throws EmbeddedPostgresError if this process may not.
+ */
+export async function giveFile(handle: FileHandle, account: Account): Promise<void> {
+  await handle.chown(account.uid, account.gid).catch((error: unknown) => {
+    throw isDeniedAccount(error) ? deniedAccount(error) : error;
+  });
+}
+
+/**
+ * Gives a directory to the account, but not what a link in its place points to.
+ *
+ * @throws EmbeddedPostgresError if this process may not.
+ */
 export async function giveDirectory(dir: string, account: Account): Promise<void> {
   const handle = await open(dir, constants.O_DIRECTORY | constants.O_NOFOLLOW);
   try {
-    await handle.chown(account.uid, account.gid);
+    await giveFile(handle, account);
   } finally {
     await handle.close();
   }

@@ -16,7 +16,7 @@ import type { Binaries } from "./binaries.ts";
 import { appendPlainFile, readPlainFile } from "./files.ts";
 import { createPortChoice } from "./port.ts";
 import { servesCluster } from "./process.ts";
-import { EmbeddedPostgresError, PROGRAM_ENVIRONMENT, runProgram } from "./run.ts";
+import { EmbeddedPostgresError, PROGRAM_ENVIRONMENT, runProgram, startFailure } from "./run.ts";
 
 /** A cluster and all that is needed to serve it. */
 export interface ClusterContext {
@@ -224,7 +224,7 @@ async function startPostmaster(context: ClusterContext, port: number): Promise<C
     child.unref();
     return child;
   } catch (error) {
-    throw new EmbeddedPostgresError(`${binaries.postgres} cannot be started`, { cause: error });
+    throw startFailure(binaries.postgres, account, error);
   } finally {
     await log.close();
   }
