@@ -3,6 +3,7 @@
  * their help.
  */
 import { Command, InvalidArgumentError, Option } from "commander";
+import { isKeptByDouble } from "../signal/index.ts";
 import { note } from "./output.ts";
 
 /** The parts at the end of a command's help. */
@@ -59,6 +60,9 @@ export function addHelp(command: Command, { notes, examples, exitCodes }: HelpPa
 export function parseNumber(text: string): number {
   const isNumber = /^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$/.test(text);
   if (!isNumber) throw new InvalidArgumentError("It must be a number such as 1950.5.");
+  if (!isKeptByDouble(text)) {
+    throw new InvalidArgumentError("It has more digits than a double holds; round it to 15.");
+  }
   return Number(text);
 }
 

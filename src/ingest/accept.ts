@@ -12,7 +12,7 @@ import {
   validateSignal,
 } from "../signal/index.ts";
 import type { Producer } from "./producer.ts";
-import { type Refusal, refuse } from "./refusal.ts";
+import { invalidSignal, type Refusal, refuse } from "./refusal.ts";
 import type { SignalCandidate } from "./store.ts";
 
 /** One signal as an edge decoded it. */
@@ -110,12 +110,4 @@ function refused(refusal: Refusal): Acceptance {
 function idempotencyKeyFaults(key: string | undefined): Violation[] {
   if (key === undefined || isIdempotencyKey(key)) return [];
   return [{ field: "idempotency_key", description: IDEMPOTENCY_KEY_RULE }];
-}
-
-function invalidSignal(
-  reason: "INVALID_SIGNAL" | "PAYLOAD_TOO_LARGE",
-  violations: readonly Violation[],
-): Refusal {
-  const listed = violations.map((fault) => `${fault.field} ${fault.description}`).join("; ");
-  return refuse(reason, `The signal is not valid: ${listed}.`, { violations });
 }

@@ -31,3 +31,12 @@ export function refuse(
     retryAfterMs: details.retryAfterMs,
   };
 }
+
+/** The refusal of a signal for its violations, which the message lists. */
+export function invalidSignal(
+  reason: "INVALID_SIGNAL" | "PAYLOAD_TOO_LARGE",
+  violations: readonly Violation[],
+): Refusal {
+  const listed = violations.map((fault) => `${fault.field} ${fault.description}`).join("; ");
+  return refuse(reason, `The signal is not valid: ${listed}.`, { violations });
+}

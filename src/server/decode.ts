@@ -12,8 +12,9 @@ import {
   ScalarType,
 } from "@bufbuild/protobuf";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+import { NullValue, ValueSchema } from "@bufbuild/protobuf/wkt";
 import { type Refusal, refuse } from "../ingest/index.ts";
-import { parseJsonStrictly } from "./jsonText.ts";
+import { parseJsonStrictly } from "../signal/index.ts";
 import { type SignalOverrides, takeUnclearFields } from "./unclearFields.ts";
 
 /** How a message is serialised. */
@@ -31,6 +32,10 @@ export type Decoding<Desc extends DescMessage> =
 
 const BRACE = 0x7b;
 const EXPLANATION_MAX_LENGTH = 300;
+/** An entry of a map has its key as field 1 and its value as field 2. */
+const ENTRY_KEY = 1;
+const ENTRY_VALUE = 2;
+const NULL_VALUE = BigInt(NullValue.NULL_VALUE);
 
 /** Decodes a body. Never throws. */
 export function decodeMessage<Desc extends DescMessage>(
@@ -88,18 +93,25 @@ interface FieldForm {
  *
  * The library is laxer: it keeps no unknown field that is in a Struct; it reads a field
  * by its type whatever the bytes say, so that a float and what stands behind it become a
- * price; and it lets a field reach beyond its message. Bytes are read in place, since they
+ * price; it lets a field reach beyond its message; and it makes null of a Value that has no
+ * kind, or a null of another number, and takes the last of several kinds. Bytes are read in place, since they
  * were already read once, which also bounds the depth.
  */
 function isAsDefined(desc: Composite, reader: BinaryReader, end: number): boolean {
   const forms = fieldForms(desc);
+  const isValue = desc.kind === "message" && desc.typeName === ValueSchema.typeName;
+  /** What a Value, or an entry of a map, has exactly one of. */
+  let kinds = 0;
   while (reader.pos < end) {
     const tag = reader.uint32();
     const number = tag >>> 3;
     const wireType: WireType = tag & 7;
     const form = forms.get(number);
     if (form?.wireType !== wireType) return false;
-    if (wireType === WireType.LengthDelimited) {
+    if (isValue || number === ENTRY_VALUE) kinds++;
+    if (isValue && number === ValueSchema.field.nullValue.number) {
+      if (reader.uint64() !== NULL_VALUE) return false;
+    } else if (wireType === WireType.LengthDelimited) {
       const length = reader.uint32();
       const contentEnd = reader.pos + length;
       if (contentEnd > end) return false;
@@ -107,7 +119,8 @@ function isAsDefined(desc: Composite, reader: BinaryReader, end: number): boolea
       else if (!isAsDefined(form.content, reader, contentEnd)) return false;
     } else reader.skip(wireType, number);
   }
-  return reader.pos === end;
+  if (reader.pos !== end) return false;
+  return isValue || desc.kind === "field" ? kinds === 1 : true;
 }
 
 const formsByComposite = new WeakMap<Composite, ReadonlyMap<number, FieldForm>>();
@@ -131,11 +144,10 @@ function messageForms({ fields }: DescMessage): ReadonlyMap<number, FieldForm> {
   );
 }
 
-/** An entry of a map has its key as field 1 and its value as field 2. */
 function entryForms(map: Composite & DescField): ReadonlyMap<number, FieldForm> {
   return new Map([
-    [1, { wireType: scalarWireType(map.mapKey), content: undefined }],
-    [2, { wireType: valueWireType(map.mapKind, map.scalar), content: map.message }],
+    [ENTRY_KEY, { wireType: scalarWireType(map.mapKey), content: undefined }],
+    [ENTRY_VALUE, { wireType: valueWireType(map.mapKind, map.scalar), content: map.message }],
   ]);
 }
 

@@ -3,8 +3,14 @@
  * RPCs, in flat JSON with the HTTP status codes that such producers expect.
  */
 import { type ServerResponse, STATUS_CODES } from "node:http";
-import { type Ingest, type IngestResult, type Refusal, refuse } from "../ingest/index.ts";
-import type { Violation } from "../signal/index.ts";
+import {
+  type Ingest,
+  type IngestResult,
+  invalidSignal,
+  type Refusal,
+  refuse,
+} from "../ingest/index.ts";
+import { parseJsonStrictly, type Violation } from "../signal/index.ts";
 import { formatTimestamp } from "../signing/index.ts";
 import type { Authenticate } from "./authenticate.ts";
 import type { BodyBudget } from "./bodyBudget.ts";
@@ -12,7 +18,6 @@ import { REQUEST_TIMEOUT_MS } from "./deadline.ts";
 import type { Endpoint, RequestHandler } from "./endpoint.ts";
 import { type Problem, problemOf, restHttpStatus, retryAfterHeader } from "./errors.ts";
 import { INGEST_MAX_BYTES, storedMessage } from "./ingestMethods.ts";
-import { parseJsonStrictly } from "./jsonText.ts";
 import type { NodeRequest, NodeResponse } from "./nodeHttp.ts";
 import { receiveSigned } from "./receive.ts";
 import { type RequestRecord, recordResults } from "./requestRecord.ts";
@@ -105,7 +110,7 @@ function postSignal(
 
     const body = parseObject(received.message);
     if (!body.parsed) return sendRefusal(response, body.refusal, record);
-    const { submission, faults, unknownNames } = restSubmission(body.object, headerKey(request));
+    const { submission, faults, unknownNames } = restSubmission(body.object, request.headers);
     const results = await ingest([submission], received.origin, deadlineMs);
     const result = withFaults(results[0] as IngestResult, faults);
     recordResults(record, [result]);
@@ -124,11 +129,6 @@ function mediaTypeFault({ headers }: NodeRequest): string | undefined {
     return "Signed endpoints take no compression: send the body as it was signed.";
   }
   return undefined;
-}
-
-function headerKey({ headers }: NodeRequest): string | undefined {
-  const key = headers["x-idempotency-key"];
-  return Array.isArray(key) ? key.join(", ") : key;
 }
 
 type ObjectParsing =
@@ -156,27 +156,19 @@ function malformed(message: string): ObjectParsing {
 function withFaults(result: IngestResult, faults: readonly Violation[]): IngestResult {
   if (faults.length === 0) return result;
   const violations = [...(result.kind === "refused" ? result.refusal.violations : []), ...faults];
-  const listed = violations.map((fault) => `${fault.field} ${fault.description}`).join("; ");
-  const message = `The signal is not valid: ${listed}.`;
   const { receiveTime } = result;
-  return {
-    kind: "refused",
-    refusal: refuse("INVALID_SIGNAL", message, { violations }),
-    receiveTime,
-  };
+  return { kind: "refused", refusal: invalidSignal("INVALID_SIGNAL", violations), receiveTime };
 }
 
 /** REST's body is the signal itself, so its fields have no prefix. */
 function flattened(refusal: Refusal): Refusal {
-  const flat = (text: string) => text.replaceAll(/\bsignal\.(?=[a-z])/g, "");
-  return {
-    ...refusal,
-    message: flat(refusal.message),
-    violations: refusal.violations.map((violation) => ({
-      ...violation,
-      field: flat(violation.field),
-    })),
-  };
+  const violations = refusal.violations.map(({ field, description }) => ({
+    field: field.replace(/^signal\./, ""),
+    description,
+  }));
+  return refusal.reason === "INVALID_SIGNAL" || refusal.reason === "PAYLOAD_TOO_LARGE"
+    ? invalidSignal(refusal.reason, violations)
+    : { ...refusal, violations };
 }
 
 /** The answer for a signal that was taken. `id` and `created_at` are for older producers. */

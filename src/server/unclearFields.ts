@@ -1,11 +1,16 @@
 /**
  * The fields that the protobuf library reads otherwise than they were meant: it moves a
- * date that does not exist into the next month, takes "0x1f" for a number, and refuses a
- * whole batch for one time that is none. So times and numbers are taken out of the JSON
- * and read here; a wrong one is marked as invalid, and validation names it like any
- * other.
+ * date that does not exist into the next month, takes "0x1f" for a number, changes numbers
+ * that a double does not hold, and refuses a whole batch for one time that is none. So
+ * times, numbers and the payload are taken out of the JSON and read here; a wrong one is
+ * marked as invalid, and validation names it like any other.
  */
-import { INVALID_TIME, type UncheckedSignal } from "../signal/index.ts";
+import {
+  INEXACT_NUMBER,
+  INVALID_TIME,
+  isKeptByDouble,
+  type UncheckedSignal,
+} from "../signal/index.ts";
 import { parseTimestamp } from "../signing/index.ts";
 
 /** Each field with its proto name, which ProtoJSON takes as well. */
@@ -26,7 +31,7 @@ const DECIMAL_NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
 /** What replaces the decoded fields of one signal. */
 export type SignalOverrides = Pick<
   UncheckedSignal,
-  (typeof TIME_FIELDS)[number][0] | (typeof NUMBER_FIELDS)[number][0]
+  (typeof TIME_FIELDS)[number][0] | (typeof NUMBER_FIELDS)[number][0] | "payload"
 >;
 
 /**
@@ -53,6 +58,8 @@ function takeFromSignal(signal: Record<string, unknown>): SignalOverrides {
     const value = take(signal, field, protoName);
     if (value !== undefined) overrides[field] = numberOf(value);
   }
+  const payload = take(signal, "payload", "payload");
+  if (payload !== undefined) overrides.payload = payload;
   return overrides;
 }
 
@@ -74,9 +81,10 @@ function timeOf(value: unknown): NonNullable<UncheckedSignal["signalTime"]> {
 }
 
 /** ProtoJSON writes a number as such or as text. */
-function numberOf(value: unknown): number {
-  if (typeof value === "number") return value;
-  return typeof value === "string" && DECIMAL_NUMBER.test(value) ? Number(value) : Number.NaN;
+function numberOf(value: unknown): unknown {
+  if (typeof value === "number" || value === INEXACT_NUMBER) return value;
+  if (typeof value !== "string" || !DECIMAL_NUMBER.test(value)) return Number.NaN;
+  return isKeptByDouble(value) ? Number(value) : INEXACT_NUMBER;
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -1,4 +1,6 @@
 export { contentSha256 } from "./digest.ts";
+export { INEXACT_NUMBER, isKeptByDouble } from "./exactNumber.ts";
+export { parseJsonStrictly, parseJsonText } from "./jsonText.ts";
 export {
   instantToProto,
   type MessageFields,

@@ -2,6 +2,8 @@
  * The rules of a signal's payload: a JSON object that JSON, protobuf and PostgreSQL's
  * jsonb can all carry without changing it.
  */
+import { INEXACT_NUMBER } from "./exactNumber.ts";
+import type { Violation } from "./signal.ts";
 
 const DEPTH_MAX = 16;
 
@@ -10,11 +12,20 @@ const DEPTH_RULE = `must be at most ${DEPTH_MAX} levels deep`;
 const NUMBER_RULE = "must hold finite numbers only";
 const TEXT_RULE = "must hold no NUL character and no unpaired surrogate";
 const VALUE_RULE = "must hold JSON values only";
+const EXACT_RULE = "has more digits than a double holds: send it as a string";
+
+/** So many numbers are named that would change. Who has more of them learns enough from these. */
+const INEXACT_NAMED_MAX = 5;
+/** A key is named by so many of its characters. */
+const NAMED_KEY_MAX_LENGTH = 40;
 
 /** What is wrong with a payload. */
 export interface PayloadFaults {
-  /** Empty if the payload is sound or absent. */
-  readonly descriptions: readonly string[];
+  /**
+   * Of the whole as `payload`, and of a number that would change by its path, such as
+   * `payload.order.id`. Empty if the payload is sound or absent.
+   */
+  readonly violations: readonly Violation[];
   /** Whether its size is all that is wrong. */
   readonly isOnlyTooLarge: boolean;
 }
@@ -27,6 +38,7 @@ interface Findings {
   values: number;
   /** A lower bound of the payload's size: what its values take without escapes. */
   leastBytes: number;
+  hasInexactNumber: boolean;
 }
 
 /**
@@ -37,19 +49,29 @@ interface Findings {
  * beyond is not looked at.
  */
 export function payloadFaults(payload: unknown, maxBytes: number): PayloadFaults {
-  if (payload === undefined) return { descriptions: [], isOnlyTooLarge: false };
-  const findings: Findings = { faults: new Set(), maxBytes, values: 0, leastBytes: 0 };
+  if (payload === undefined) return { violations: [], isOnlyTooLarge: false };
+  const findings: Findings = {
+    faults: new Set(),
+    maxBytes,
+    values: 0,
+    leastBytes: 0,
+    hasInexactNumber: false,
+  };
   if (isPlainObject(payload)) judge(payload, 1, findings);
   else findings.faults.add(OBJECT_RULE);
+  const violations = [...findings.faults].map(ofPayload);
+  if (findings.hasInexactNumber) violations.push(...inexactNumbers(payload));
   // A payload of unbounded depth or of foreign values could not be serialised safely.
-  if (findings.faults.size > 0) {
-    return { descriptions: [...findings.faults], isOnlyTooLarge: false };
-  }
+  if (violations.length > 0) return { violations, isOnlyTooLarge: false };
   const isTooLarge =
     findings.leastBytes > maxBytes || Buffer.byteLength(JSON.stringify(payload)) > maxBytes;
-  if (!isTooLarge) return { descriptions: [], isOnlyTooLarge: false };
+  if (!isTooLarge) return { violations: [], isOnlyTooLarge: false };
   const description = `must be at most ${maxBytes} bytes as compact UTF-8 JSON`;
-  return { descriptions: [description], isOnlyTooLarge: true };
+  return { violations: [ofPayload(description)], isOnlyTooLarge: true };
+}
+
+function ofPayload(description: string): Violation {
+  return { field: "payload", description };
 }
 
 function judge(value: unknown, depth: number, findings: Findings): void {
@@ -65,7 +87,8 @@ function judge(value: unknown, depth: number, findings: Findings): void {
   } else if (isPlainObject(value)) {
     if (depth > DEPTH_MAX) faults.add(DEPTH_RULE);
     else judgeObject(value, depth, findings);
-  } else if (value !== null && typeof value !== "boolean") faults.add(VALUE_RULE);
+  } else if (value === INEXACT_NUMBER) findings.hasInexactNumber = true;
+  else if (value !== null && typeof value !== "boolean") faults.add(VALUE_RULE);
 }
 
 function judgeArray(items: readonly unknown[], depth: number, findings: Findings): void {
@@ -99,4 +122,30 @@ function isPlainObject(value: unknown): value is Record<string, unknown> {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;
+}
+
+/** The first numbers that would change. */
+function inexactNumbers(payload: unknown): Violation[] {
+  const violations: Violation[] = [];
+  for (const field of inexactPaths(payload, "payload", 1)) {
+    violations.push({ field, description: EXACT_RULE });
+    if (violations.length === INEXACT_NAMED_MAX) break;
+  }
+  return violations;
+}
+
+function* inexactPaths(value: unknown, path: string, depth: number): Generator<string> {
+  if (value === INEXACT_NUMBER) yield path;
+  // What lies deeper is refused for that.
+  if (typeof value !== "object" || value === null || depth > DEPTH_MAX) return;
+  for (const [key, item] of Object.entries(value)) {
+    const step = Array.isArray(value) ? `[${key}]` : pathStep(key);
+    yield* inexactPaths(item, path + step, depth + 1);
+  }
+}
+
+/** A key as part of a path: quoted if it would not be clear otherwise, and short. */
+function pathStep(key: string): string {
+  const short = key.length > NAMED_KEY_MAX_LENGTH ? `${key.slice(0, NAMED_KEY_MAX_LENGTH)}…` : key;
+  return /^[\w-]+$/.test(short) ? `.${short}` : `[${JSON.stringify(short)}]`;
 }

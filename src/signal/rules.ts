@@ -3,6 +3,7 @@
  * server before it stores. Pure: time comes in as an argument.
  */
 import { z } from "zod";
+import { INEXACT_NUMBER } from "./exactNumber.ts";
 import { payloadFaults } from "./payload.ts";
 import type { Instant, JsonObject, Signal, UncheckedSignal, Violation } from "./signal.ts";
 
@@ -34,9 +35,16 @@ export type SignalVerdict =
       readonly violations: readonly Violation[];
     };
 
-/** One phrase for an absent value, another for a wrong one. */
+const EXACT_RULE = "has more digits than a double holds: round it to at most 15";
+
+/** One phrase for an absent value, one for a number that would change, another for a wrong one. */
 function phrase(rule: string): { error: (issue: { readonly input?: unknown }) => string } {
-  return { error: (issue) => (issue.input === undefined ? "is required" : rule) };
+  return {
+    error({ input }) {
+      if (input === undefined) return "is required";
+      return input === INEXACT_NUMBER ? EXACT_RULE : rule;
+    },
+  };
 }
 
 /** −0 becomes 0, since JSON and jsonb know no −0. */
@@ -79,7 +87,7 @@ const proseText = text(
   "must be text without control characters (but tab and newline) or unpaired surrogates",
 );
 const timeRule =
-  "must be a time with its zone, such as 2025-10-25T14:30:45Z, with at most 9 fraction digits, up to the year 9999";
+  "must be a time with its zone, such as 2025-10-25T14:30:45Z, in upper case, with at most 9 fraction digits, up to the year 9999";
 const time = z.bigint(phrase(timeRule)).lte(LATEST_TIME, timeRule);
 
 const confidenceRule = "must be a number from 0 to 1";
@@ -95,12 +103,12 @@ const fields = z.object({
   stopLoss: price.optional(),
   takeProfit: price.optional(),
   confidence: z
-    .number(confidenceRule)
+    .number(phrase(confidenceRule))
     .gte(0, confidenceRule)
     .lte(1, confidenceRule)
     .transform(withoutNegativeZero)
     .optional(),
-  riskPercent: z.number(riskRule).gt(0, riskRule).lte(100, riskRule).optional(),
+  riskPercent: z.number(phrase(riskRule)).gt(0, riskRule).lte(100, riskRule).optional(),
   strategyName: nameText,
   reason: proseText,
   comment: proseText,
@@ -128,7 +136,7 @@ export function validateSignal(unchecked: UncheckedSignal, limits: SignalLimits)
   }
   const payload = payloadFaults(unchecked.payload, limits.payloadMaxBytes);
   const othersAreSound = violations.length === 0;
-  for (const description of payload.descriptions) addViolation(violations, "payload", description);
+  for (const fault of payload.violations) addViolation(violations, fault.field, fault.description);
 
   if (judged.success && violations.length === 0) {
     return { valid: true, signal: normalForm(judged.data, unchecked.payload) };

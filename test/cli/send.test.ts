@@ -44,6 +44,42 @@ function lastLine(output: string): string | undefined {
   return output.trimEnd().split("\n").at(-1);
 }
 
+describe("a number that a double would change", () => {
+  const payload = '{"order":{"id":9007199254740993}}';
+
+  it("refuses the line that has it, and names where it stands", async () => {
+    const lines = [
+      signalJson({ idempotency_key: "exact-1" }),
+      signalJson({ idempotency_key: "exact-2" }).replace("{", `{"payload":${payload},`),
+    ];
+    const { code, stdout } = await send(["--stdin", "--json"], { input: lines.join("\n") });
+    expect(code).toBe(1);
+    expect(jsonLines(stdout)).toMatchObject([
+      { outcome: "stored" },
+      { outcome: "refused", errors: [{ field: "payload.order.id" }] },
+    ]);
+    expect(await storedUnder("exact-")).toHaveLength(1);
+  });
+
+  it.each([
+    ["--payload", payload, "payload.order.id has more digits than a double holds"],
+    ["--stop-loss", "1940.123456789012345678", "more digits than a double holds"],
+  ])("refuses %s %s", async (option, value, told) => {
+    const { code, stderr } = await send([...GOLD, option, value]);
+    expect(code).toBeGreaterThan(0);
+    expect(stderr).toContain(told);
+  });
+});
+
+it.each(["2025-10-25t14:30:45Z", "2025-10-25T14:30:45z", "2025-10-25T14:30:45.1234567890Z"])(
+  "refuses the time %s",
+  async (time) => {
+    const { code, stdout, stderr } = await send([...GOLD, "--signal-time", time]);
+    expect(code).toBe(1);
+    expect(stdout + stderr).toContain("signal_time must be a time");
+  },
+);
+
 describe("one signal", () => {
   it("is stored with all that the options say", async () => {
     const { code, stdout, stderr } = await send([

@@ -172,13 +172,54 @@ it("keeps a null within the payload", async () => {
 });
 
 it("ignores unknown fields, and names them", async () => {
-  const { status, answer } = await post({ stoploss: 2_600, magic_number: 7 });
+  const { status, answer } = await post({ signal_type: "entry", magic_number: 7 });
 
   expect(status).toBe(201);
   expect(answer.message).toBe(
-    "The signal is stored. Ignored unknown fields: stoploss, magic_number.",
+    "The signal is stored. Ignored unknown fields: signal_type, magic_number.",
   );
   await expect(storedSignal(answer)).resolves.toEqual(validSignal());
+});
+
+it.each(["stopLoss", "StopLoss", "stop-loss", "stop_los", "sl"])(
+  "refuses %s, which means a stop loss, and stores nothing without it",
+  async (name) => {
+    const before = await interop.all();
+
+    const body = restBody({ stop_loss: undefined, take_profit: -1, [name]: 2_640 });
+    const raw = await sendRaw(interop.url, signedRest(body));
+    const alone = await sendRaw(interop.url, signedRest(restBody({ [name]: null })));
+
+    expect(raw.status).toBe(422);
+    const problem = jsonOf<{ detail: string; violations: { field: string }[] }>(raw);
+    expect(problem.detail).toContain(`${name} must be named stop_loss`);
+    expect(problem.violations.map(({ field }) => field).sort()).toEqual(
+      [name, "take_profit"].sort(),
+    );
+    expect(alone.status).toBe(422);
+    expect(await interop.all()).toEqual(before);
+  },
+);
+
+it("takes the key from Idempotency-Key, and refuses two headers that differ", async () => {
+  const key = randomUUID();
+  const other = { "idempotency-key": key, "x-idempotency-key": randomUUID() };
+
+  const first = await post({}, { headers: { "idempotency-key": key } });
+  const again = await post({}, { headers: { "idempotency-key": key, "x-idempotency-key": key } });
+  const before = await interop.all();
+  const differing = [
+    await sendRaw(interop.url, signedRest(restBody(), other)),
+    await sendRaw(interop.url, signedRest(restBody({ idempotency_key: key }), other)),
+  ];
+
+  expect([first.status, again.status]).toEqual([201, 200]);
+  expect(again.answer.signal_id).toBe(first.answer.signal_id);
+  for (const raw of differing) {
+    expect(raw.status).toBe(422);
+    expect(jsonOf(raw)).toMatchObject({ violations: [{ field: "idempotency_key" }] });
+  }
+  expect(await interop.all()).toEqual(before);
 });
 
 it("names every wrong field at once, by its own names, and stores nothing", async () => {

@@ -97,6 +97,42 @@ describe("refused is", () => {
   });
 });
 
+describe("a Value in a payload", () => {
+  const NULL = "0800";
+  test.each([
+    ["null", NULL, true],
+    ["null, written longer", "08808000", true],
+    ["a list of nulls", "32080a0208000a020800", true],
+    ["no kind", "", false],
+    ["a list of one without a kind", "32020a00", false],
+    ["a null of the number 5", "0805", false],
+    ["a null of a number that is 0 in 32 bits", "088080808010", false],
+    ["two kinds", `${NULL}2001`, false],
+    ["null twice", `${NULL}${NULL}`, false],
+  ])("may be %s: %s is %s", (_, hex, isTaken) => {
+    const entry = Buffer.concat([
+      new BinaryWriter().tag(1, WireType.LengthDelimited).string("a").finish(),
+      new BinaryWriter().tag(2, WireType.LengthDelimited).bytes(Buffer.from(hex, "hex")).finish(),
+    ]);
+    expect(decode(payloadOf(entry)).decoded).toBe(isTaken);
+  });
+
+  test("may not be missing from its entry, nor be there twice", () => {
+    const key = new BinaryWriter().tag(1, WireType.LengthDelimited).string("a").finish();
+    const value = Buffer.from("12020800", "hex");
+    expect(decode(payloadOf(Buffer.concat([key, value]))).decoded).toBe(true);
+    expect(decode(payloadOf(value)).decoded).toBe(true);
+    expect(decode(payloadOf(key)).decoded).toBe(false);
+    expect(decode(payloadOf(Buffer.concat([key, value, value]))).decoded).toBe(false);
+  });
+
+  /** A request whose payload has this entry. */
+  function payloadOf(entry: Uint8Array): Uint8Array {
+    const struct = new BinaryWriter().tag(1, WireType.LengthDelimited).bytes(entry).finish();
+    return signalOf(new BinaryWriter().tag(13, WireType.LengthDelimited).bytes(struct).finish());
+  }
+});
+
 /** A Struct with so many lists, each in the other. */
 function nestedLists(depth: number): Uint8Array {
   const delimited = (field: number, bytes: Uint8Array) =>

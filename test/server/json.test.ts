@@ -4,7 +4,7 @@
  */
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { parseJsonStrictly } from "../../src/server/jsonText.ts";
+import { parseJsonStrictly } from "../../src/signal/index.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { startTestServer, type TestServer, testHeaders } from "../support/server.ts";
 import { restBody } from "../support/signals.ts";
@@ -83,7 +83,9 @@ describe("a time in Connect JSON", () => {
     '"yesterday"',
     '""',
     '"2024-01-01T00:00:00"',
-    '"2024-01-01t00:00:00z"',
+    '"2024-01-01t00:00:00Z"',
+    '"2024-01-01T00:00:00z"',
+    '"2024-01-01T00:00:00.1234567890Z"',
     '"0000-01-01T00:00:00Z"',
     '"0001-01-01T00:00:00+01:00"',
     "1735689600",
@@ -220,6 +222,85 @@ test("an item of a batch with a bad date or number rejects itself only", async (
   expect(fields.sort()).toEqual(["signal.entry_price", "signal.signal_time"]);
 });
 
+describe("a number that a double would change", () => {
+  const numbers = ["9007199254740993", "12345678901234567890", "1e-400", "0.12345678901234567891"];
+  const countStored = async () => Number((await sql`SELECT count(*) FROM signals`)[0]?.count);
+
+  test.each(numbers)("%s is a violation of its field in Connect JSON", async (number) => {
+    for (const [name, field] of [
+      ["entryPrice", "entry_price"],
+      ["stop_loss", "stop_loss"],
+      ["confidence", "confidence"],
+      ["riskPercent", "risk_percent"],
+    ] as const) {
+      for (const written of [number, `"${number}"`]) {
+        expect(await fieldsOf(signalJson({ [name]: written }))).toEqual([`signal.${field}`]);
+      }
+    }
+  });
+
+  test.each(numbers)(
+    "%s is told by its path in a payload, and nothing is stored",
+    async (number) => {
+      const before = await countStored();
+      const payload = `{"order":{"id":${number},"signal.id":1},"legs":[{"id":1},{"a b":[${number}]}]}`;
+      const paths = ["payload.order.id", 'payload.legs[1]["a b"][0]'];
+
+      expect(await fieldsOf(signalJson({ payload }))).toEqual(
+        paths.map((path) => `signal.${path}`),
+      );
+      const text = restBody({ payload: undefined }).replace("{", `{"payload":${payload},`);
+      const { httpStatus, json } = await postJson(REST_PATH, text);
+
+      expect(httpStatus).toBe(422);
+      expect(json.violations.map(({ field }: { field: string }) => field)).toEqual(paths);
+      expect(json.detail).toContain("payload.order.id has more digits than a double holds");
+      expect(json.detail).toContain("send it as a string");
+      expect(await countStored()).toBe(before);
+    },
+  );
+
+  test("rejects its own item of a batch only", async () => {
+    const items = ["9007199254740992", "9007199254740993"].map(
+      (id) => `{"signal":${signalJson({ payload: `{"id":${id}}` })}}`,
+    );
+    const { json } = await postJson(INGEST_BATCH_PATH, `{"requests":[${items.join(",")}]}`);
+    expect(json.responses).toMatchObject([
+      { status: "SIGNAL_STATUS_RECEIVED" },
+      { status: "SIGNAL_STATUS_REJECTED", errors: [{ field: "signal.payload.id" }] },
+    ]);
+  });
+
+  test("is named among others, but not without end", async () => {
+    const many = `[${Array(1_000).fill("1e-400").join(",")}]`;
+    const fields = await fieldsOf(signalJson({ payload: `{"${"k".repeat(1_000)}":${many}}` }));
+    expect(fields).toHaveLength(5);
+    expect(Math.max(...(fields as string[]).map((field) => field.length))).toBeLessThan(80);
+  });
+
+  test("means nothing in a field that is ignored, and is no text, side, time, or key", async () => {
+    const text = (name: string) => restBody().replace("{", `{"${name}":9007199254740993,`);
+    expect((await postJson(REST_PATH, text("magic_number"))).httpStatus).toBe(201);
+    for (const name of ["comment", "expire_time", "idempotency_key", "validate_only"]) {
+      const { json } = await postJson(REST_PATH, text(name));
+      expect(json.violations).toMatchObject([{ field: name }]);
+    }
+    for (const side of ["9007199254740993", "1.00000000000000000001"]) {
+      expect(await fieldsOf(signalJson({ side }))).toEqual(["malformed"]);
+    }
+  });
+});
+
+test("two ids that are one double are not two signals of one content", async () => {
+  const body = (id: string) =>
+    restBody({ idempotency_key: "shared-double", payload: undefined }).replace(
+      "{",
+      `{"payload":{"id":${id}},`,
+    );
+  expect((await postJson(REST_PATH, body("9007199254740992"))).httpStatus).toBe(201);
+  expect((await postJson(REST_PATH, body("9007199254740993"))).httpStatus).toBe(422);
+});
+
 describe("REST", () => {
   const post = (overrides: Readonly<Record<string, unknown>>, headers?: Record<string, string>) =>
     postJson(REST_PATH, restBody(overrides), headers);
@@ -304,13 +385,19 @@ describe("REST", () => {
     expect(other.json.violations).toMatchObject([{ field: "signal_time" }]);
   });
 
-  test.each(["2024-02-30T00:00:00Z", "yesterday", 1_735_689_600, true, {}])(
-    "refuses the time %j",
-    async (timestamp) => {
-      const { json } = await post({ timestamp });
-      expect(json.violations).toMatchObject([{ field: "signal_time" }]);
-    },
-  );
+  test.each([
+    "2024-02-30T00:00:00Z",
+    "2024-01-01t00:00:00Z",
+    "2024-01-01T00:00:00z",
+    "2024-01-01T00:00:00.1234567890Z",
+    "yesterday",
+    1_735_689_600,
+    true,
+    {},
+  ])("refuses the time %j", async (timestamp) => {
+    const { json } = await post({ timestamp });
+    expect(json.violations).toMatchObject([{ field: "signal_time" }]);
+  });
 
   test("takes null for what is not there", async () => {
     const { httpStatus } = await post({
@@ -348,10 +435,10 @@ describe("REST", () => {
   });
 
   test("passes over names that it does not know, and says which", async () => {
-    const { httpStatus, json } = await post({ stop_los: 1, ["x".repeat(100)]: 1, __proto: 1 });
+    const { httpStatus, json } = await post({ unknown: 1, ["x".repeat(100)]: 1, __proto: 1 });
     expect(httpStatus).toBe(201);
     expect(json.message).toBe(
-      `The signal is stored. Ignored unknown fields: stop_los, ${"x".repeat(64)}, __proto.`,
+      `The signal is stored. Ignored unknown fields: unknown, ${"x".repeat(64)}, __proto.`,
     );
     const many = Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`n${i}`, i]));
     expect((await post(many)).json.message).toMatch(/n19 and 10 more\.$/);

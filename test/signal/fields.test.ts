@@ -266,7 +266,7 @@ describe.each([
 const YEAR_2000: Instant = 946_684_800n * SECOND;
 const LAST_NANOSECOND: Instant = 253_402_300_800n * SECOND - NANOSECOND;
 const TIME_RULE =
-  "must be a time with its zone, such as 2025-10-25T14:30:45Z, with at most 9 fraction digits, up to the year 9999";
+  "must be a time with its zone, such as 2025-10-25T14:30:45Z, in upper case, with at most 9 fraction digits, up to the year 9999";
 
 describe("signalTime", () => {
   test.each<Named<Instant>>([

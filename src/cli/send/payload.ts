@@ -1,10 +1,11 @@
 import { InvalidArgumentError } from "commander";
+import { parseJsonText } from "../../signal/index.ts";
 
 /** Takes the JSON object of `--payload`. What it may hold, the rules of signals tell. */
 export function parsePayload(text: string): object {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseJsonText(text);
   } catch {
     value = undefined;
   }

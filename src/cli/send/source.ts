@@ -4,6 +4,7 @@
 import { createReadStream } from "node:fs";
 import { addAbortSignal, type Readable } from "node:stream";
 import type { Violation } from "../../client/index.ts";
+import { parseJsonText } from "../../signal/index.ts";
 import { fileFault, usageError } from "../cliError.ts";
 import { readTextInput, STANDARD_INPUT } from "../input.ts";
 import { readLines } from "./lines.ts";
@@ -38,7 +39,7 @@ export async function* readSource(
 async function readDocument(path: string): Promise<unknown> {
   const text = await readTextInput("--file", path);
   try {
-    return JSON.parse(text.replace(/^\ufeff/, ""));
+    return parseJsonText(text.replace(/^\ufeff/, ""));
   } catch (error) {
     throw usageError(
       `--file ${path} is not JSON: ${(error as Error).message}. ` +
@@ -75,7 +76,7 @@ async function* itemsOfLines(path: string, signal: AbortSignal): AsyncGenerator<
 function itemOfText(text: string): ItemReading {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseJsonText(text);
   } catch (error) {
     return unreadable(`is not JSON: ${(error as Error).message}`);
   }

@@ -1,0 +1,118 @@
+/**
+ * What a name that REST does not know was meant to be. Unknown fields are ignored, but a
+ * misspelt stop loss must not vanish.
+ */
+
+/**
+ * How many edits a name may be away to be taken for this one. Two, but fewer where ordinary
+ * names are that near ("signal_type", "content", "size") and what is misspelt is missed in
+ * any case, or is only for people to read.
+ */
+const EDITS_BY_NAME = {
+  instrument: 1,
+  side: 0,
+  entry_price: 1,
+  stop_loss: 2,
+  take_profit: 2,
+  confidence: 2,
+  risk_percent: 2,
+  strategy_name: 2,
+  reason: 1,
+  comment: 1,
+  signal_time: 1,
+  timestamp: 1,
+  time: 0,
+  expire_time: 2,
+  payload: 1,
+  idempotency_key: 2,
+  validate_only: 2,
+} as const satisfies Record<string, number>;
+
+/** The name of a field of REST. */
+type RestName = keyof typeof EDITS_BY_NAME;
+
+/** What others call these fields, in the form of {@link bare}. */
+const MEANT_BY_OTHER_NAME: ReadonlyMap<string, RestName> = new Map<string, RestName>([
+  ["sl", "stop_loss"],
+  ["stop", "stop_loss"],
+  ["stopprice", "stop_loss"],
+  ["stoplossprice", "stop_loss"],
+  ["tp", "take_profit"],
+  ["tp1", "take_profit"],
+  ["target", "take_profit"],
+  ["targetprice", "take_profit"],
+  ["profittarget", "take_profit"],
+  ["takeprofitprice", "take_profit"],
+  ["risk", "risk_percent"],
+  ["riskpct", "risk_percent"],
+  ["riskpercentage", "risk_percent"],
+  ["expires", "expire_time"],
+  ["expiresat", "expire_time"],
+  ["expiry", "expire_time"],
+  ["expiration", "expire_time"],
+  ["expirationtime", "expire_time"],
+  ["validuntil", "expire_time"],
+  ["dryrun", "validate_only"],
+]);
+
+/** Terms of traders that only look like a name. */
+const ORDINARY_NAMES: ReadonlySet<string> = new Set(["confluence"]);
+
+const KNOWN = Object.entries(EDITS_BY_NAME).map(([name, edits]) => ({
+  name: name as RestName,
+  bareName: bare(name),
+  edits,
+}));
+const LENGTH_MAX = Math.max(...KNOWN.map(({ bareName, edits }) => bareName.length + edits));
+
+/** Whether it is the name of a field. */
+export function isRestName(name: string): name is RestName {
+  return Object.hasOwn(EDITS_BY_NAME, name);
+}
+
+/** The field that was meant by a name that is none; `undefined` if it looks like no other. */
+export function nameMeantBy(name: string): RestName | undefined {
+  const bareName = bare(name);
+  if (bareName.length > LENGTH_MAX || ORDINARY_NAMES.has(bareName)) return undefined;
+  const other = MEANT_BY_OTHER_NAME.get(bareName);
+  if (other !== undefined) return other;
+  return KNOWN.find((known) => isNear(bareName, known))?.name;
+}
+
+function isNear(name: string, { bareName, edits }: (typeof KNOWN)[number]): boolean {
+  // Most names differ too much in their lengths already.
+  if (Math.abs(name.length - bareName.length) > edits) return false;
+  return editsBetween(name, bareName) <= edits;
+}
+
+/** A name without what differs between habits of writing: case, "_", "-", "." and blanks. */
+function bare(name: string): string {
+  return name.toLowerCase().replaceAll(/[_\-. ]/g, "");
+}
+
+/**
+ * The edits that make one text of another: letters added, left out, replaced, or swapped with
+ * their neighbour (the optimal string alignment distance).
+ */
+function editsBetween(one: string, other: string): number {
+  let beforeLast: number[] = [];
+  let last = Array.from({ length: other.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= one.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= other.length; j++) {
+      const isSame = one[i - 1] === other[j - 1];
+      let edits = Math.min(at(last, j) + 1, at(row, j - 1) + 1, at(last, j - 1) + (isSame ? 0 : 1));
+      if (i > 1 && j > 1 && one[i - 1] === other[j - 2] && one[i - 2] === other[j - 1]) {
+        edits = Math.min(edits, at(beforeLast, j - 2) + 1);
+      }
+      row.push(edits);
+    }
+    beforeLast = last;
+    last = row;
+  }
+  return at(last, other.length);
+}
+
+function at(row: readonly number[], index: number): number {
+  return row[index] as number;
+}
