@@ -10,6 +10,7 @@ import {
   IngestService,
 } from "../../gen/signals/v1/ingest_service_pb.ts";
 
+import { silentLogger } from "./clientLogger.ts";
 import { type ClientClock, systemClock } from "./clock.ts";
 import { type Connection, createConnection } from "./connection.ts";
 import { CorrectedClock } from "./correctedClock.ts";
@@ -33,11 +34,12 @@ import {
 import { type Circuit, createCircuit } from "./retry/circuit.ts";
 import { type RetryOptions, retryOfCall } from "./retry/retryOptions.ts";
 import { serialize } from "./serialize.ts";
-import { TIMEOUT_MS_MAX } from "./settings.ts";
+import { callOptions, TIMEOUT_MS_MAX } from "./settings.ts";
 import { SignalError } from "./signalError.ts";
 import { CallReport, type ReportOptions } from "./telemetry/callReport.ts";
 import { CircuitReport } from "./telemetry/circuitReport.ts";
 import { createClientMetrics } from "./telemetry/metrics.ts";
+import { createStderrNotice, noNotice } from "./telemetry/stderrNotice.ts";
 
 /** What a server takes for a batch, in bytes. */
 const BATCH_MAX_BODY_BYTES = 4_194_304;
@@ -61,6 +63,9 @@ export interface SignalCallOptions {
 
 /** How to hand over one signal. */
 export interface IngestCallOptions extends SignalCallOptions, Omit<IngestItem, "signal"> {}
+
+const BATCH_OPTIONS = { timeoutMs: true, retry: true, signal: true } as const;
+const INGEST_OPTIONS = { ...BATCH_OPTIONS, idempotencyKey: true, validateOnly: true } as const;
 
 /** Where a client sends signals, and as whom. */
 export interface Destination {
@@ -91,7 +96,7 @@ export interface SignalClient extends AsyncDisposable {
    *   signal that breaks a rule is refused before anything is sent, with every wrong field
    *   named.
    * @throws RangeError if `timeoutMs` is out of range.
-   * @throws ConfigError naming every wrong option of `retry`.
+   * @throws ConfigError naming every option that there is not, or every wrong one of `retry`.
    */
   ingest(signal: SignalInput, options?: IngestCallOptions): Promise<IngestResult>;
 
@@ -103,7 +108,7 @@ export interface SignalClient extends AsyncDisposable {
    * @throws SignalError if the request as a whole fails, or if any item breaks a rule: then
    *   nothing is sent, and every wrong field of every item is named.
    * @throws RangeError if `timeoutMs` is out of range.
-   * @throws ConfigError naming every wrong option of `retry`.
+   * @throws ConfigError naming every option that there is not, or every wrong one of `retry`.
    */
   ingestBatch(
     items: readonly IngestItem[],
@@ -159,9 +164,10 @@ class ConnectedClient implements SignalClient {
     this.#connection = createConnection({ ...options, clock: this.clock });
     this.#service = createClient(IngestService, this.#connection.transport);
     const { producerId, alerts, baseUrl } = options;
-    const logger = guardedLogger(options.logger);
+    const logger = guardedLogger(options.logger ?? silentLogger);
+    const notice = options.logger === undefined ? createStderrNotice() : noNotice;
     const metrics = createClientMetrics(options.registry, producerId);
-    this.#report = { producerId, logger, metrics };
+    this.#report = { producerId, logger, notice, metrics };
     const { host } = new URL(baseUrl);
     this.destination = { producerId, host };
     this.#circuitReport = new CircuitReport({ ...this.#report, alerts, host });
@@ -169,7 +175,7 @@ class ConnectedClient implements SignalClient {
   }
 
   async ingest(signal: SignalInput, options: IngestCallOptions = {}): Promise<IngestResult> {
-    const { idempotencyKey = randomUUIDv7(), validateOnly } = options;
+    const { idempotencyKey = randomUUIDv7(), validateOnly } = callOptions(options, INGEST_OPTIONS);
     const item = { signal, idempotencyKey, validateOnly };
     const [result] = await this.#handOver(options, {
       keys: [idempotencyKey],
@@ -189,7 +195,7 @@ class ConnectedClient implements SignalClient {
     options: SignalCallOptions = {},
   ): Promise<IngestItemResult[]> {
     const keyed = withKeys(items);
-    const results = await this.#handOver(options, {
+    const results = await this.#handOver(callOptions(options, BATCH_OPTIONS), {
       keys: keyed.map(({ idempotencyKey }) => idempotencyKey),
       make: () => {
         const request = ingestBatchRequest(keyed, this.clock.now());
@@ -266,7 +272,8 @@ class ConnectedClient implements SignalClient {
 
 function requireTimeout(timeoutMs: number): void {
   if (Number.isInteger(timeoutMs) && timeoutMs >= 1 && timeoutMs <= TIMEOUT_MS_MAX) return;
-  throw new RangeError(`timeoutMs must be a whole number from 1 to ${TIMEOUT_MS_MAX}.`);
+  const notText = typeof timeoutMs === "string" ? ", and not text" : "";
+  throw new RangeError(`timeoutMs must be a whole number from 1 to ${TIMEOUT_MS_MAX}${notText}.`);
 }
 
 /** A client that is switched off: it answers at once and sends nothing. */
@@ -274,10 +281,15 @@ class DisabledClient implements SignalClient {
   readonly clock = systemClock;
 
   async ingest(_signal: SignalInput, options: IngestCallOptions = {}): Promise<IngestResult> {
-    return disabledResult(options.idempotencyKey ?? randomUUIDv7());
+    const { idempotencyKey } = callOptions(options, INGEST_OPTIONS);
+    return disabledResult(idempotencyKey ?? randomUUIDv7());
   }
 
-  async ingestBatch(items: readonly IngestItem[]): Promise<IngestItemResult[]> {
+  async ingestBatch(
+    items: readonly IngestItem[],
+    options: SignalCallOptions = {},
+  ): Promise<IngestItemResult[]> {
+    callOptions(options, BATCH_OPTIONS);
     return items.map(({ idempotencyKey }) => disabledResult(idempotencyKey ?? randomUUIDv7()));
   }
 

@@ -78,11 +78,11 @@ export function clientOptionsFromEnv(
   if (set.HMAC_PRODUCER_ENABLED === "false") {
     const judged = disabledVariables.safeParse(set);
     if (judged.success) return { enabled: false };
-    throw new ConfigError(problemsOf(judged.error));
+    throw new ConfigError(problemsOf(judged.error, variables));
   }
   const judged = variables.safeParse({ ...set, PRODUCER_ID: set.PRODUCER_ID ?? hostName });
   if (!judged.success) {
-    const problems = problemsOf(judged.error);
+    const problems = problemsOf(judged.error, variables);
     throw new ConfigError(set.PRODUCER_ID === undefined ? problems.map(withoutName) : problems);
   }
   const { data } = judged;
@@ -128,7 +128,10 @@ export function alertOptionsFromEnv(
 ): Pick<AlertOptions, "telegram" | "webhook"> {
   const set = withoutEmpty(env);
   const judged = alertVariables.safeParse(set);
-  const problems = [...(judged.error ? problemsOf(judged.error) : []), ...missingHalf(set)];
+  const problems = [
+    ...(judged.error ? problemsOf(judged.error, alertVariables) : []),
+    ...missingHalf(set),
+  ];
   if (!judged.success || problems.length > 0) throw new ConfigError(problems, ALERTS_OWNER);
   const { data } = judged;
   return {

@@ -36,7 +36,7 @@ export interface Connection {
 
 /** Opens nothing yet: sockets are opened by the first call, and again when they were lost. */
 export function createConnection(options: EnabledClientOptions): Connection {
-  const { baseUrl, tlsCa } = options;
+  const { baseUrl, tlsCa, producerId, secret, clock } = options;
   const tls = tlsCa === undefined ? {} : { ca: [...tlsCa] };
   const common = {
     baseUrl,
@@ -45,7 +45,7 @@ export function createConnection(options: EnabledClientOptions): Connection {
     readMaxBytes: READ_MAX_BYTES,
     // Answers are small, and an answer that is not compressed cannot grow when it is read.
     acceptCompression: [],
-    interceptors: [createSigningInterceptorOfFixed(options)],
+    interceptors: [createSigningInterceptorOfFixed({ producerId, secret, clock })],
   };
   if (options.httpVersion === "2") {
     const pings = { pingIntervalMs: PING_INTERVAL_MS, pingTimeoutMs: PING_TIMEOUT_MS };

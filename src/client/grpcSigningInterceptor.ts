@@ -8,7 +8,8 @@ import {
   status,
 } from "@grpc/grpc-js";
 import type { SignatureHeaders } from "../signing/index.ts";
-import { createRequestSigner, type SignerOptions } from "./requestSigner.ts";
+import { createRequestSigner, type SignerOptions, signerSchema } from "./requestSigner.ts";
+import { checkedOptions } from "./settings.ts";
 import { endpointOf, SIGNED_SERVICE } from "./signedService.ts";
 
 /**
@@ -25,10 +26,10 @@ import { endpointOf, SIGNED_SERVICE } from "./signedService.ts";
  * - When grpc-js retries by itself, it sends the same signature again. That is harmless, and
  *   good for 300 seconds.
  *
- * @throws ConfigError if the producer id or the secret breaks its rule.
+ * @throws ConfigError naming every wrong option.
  */
 export function createGrpcSigningInterceptor(options: SignerOptions): Interceptor {
-  const sign = createRequestSigner(options);
+  const sign = createRequestSigner(checkedOptions(signerSchema, options, "The interceptor's"));
   return (callOptions, nextCall) => {
     const { path, requestStream, responseStream } = callOptions.method_definition;
     const call = nextCall(callOptions);

@@ -5,6 +5,7 @@ import {
   INVALID_TIME,
   type Instant,
   type JsonObject,
+  nearestName,
   type Side,
   type UncheckedSignal,
 } from "../signal/index.ts";
@@ -67,9 +68,18 @@ const FIELDS = {
   payload: true,
 } as const satisfies Record<keyof SignalInput, true>;
 
-/** The fields of an input that no signal has, for instance a misspelt stop loss. */
-export function unknownFields(input: SignalInput): string[] {
-  return Object.keys(input).filter((name) => !Object.hasOwn(FIELDS, name));
+/** A field that no signal has, for instance a misspelt stop loss. */
+export interface UnknownField {
+  readonly name: string;
+  /** The field that was probably meant. */
+  readonly meant: string | undefined;
+}
+
+/** The fields of an input that no signal has. */
+export function unknownFields(input: SignalInput): UnknownField[] {
+  return Object.keys(input)
+    .filter((name) => !Object.hasOwn(FIELDS, name))
+    .map((name) => ({ name, meant: nearestName(name, Object.keys(FIELDS)) }));
 }
 
 /** Takes an input apart. Judges nothing: `validateSignal` does. */

@@ -2,7 +2,7 @@ import type { Registry } from "prom-client";
 import { z } from "zod";
 import type { Secret } from "../signing/index.ts";
 import type { Alerts } from "./alerts/alert.ts";
-import { type ClientLogger, silentLogger } from "./clientLogger.ts";
+import type { ClientLogger } from "./clientLogger.ts";
 import { type ClientClock, systemClock } from "./clock.ts";
 import { ConfigError, type ConfigProblem } from "./configError.ts";
 import {
@@ -95,7 +95,10 @@ export interface SignalClientOptions {
    */
   readonly circuitBreaker?: CircuitBreakerOptions | false | undefined;
 
-  /** Where to write what became of each signal. Defaults to nowhere. */
+  /**
+   * Where to write what became of each signal. Without one, standard error has a line, at most
+   * one a minute, when an attempt has failed and is repeated; `silentLogger` leaves that out.
+   */
   readonly logger?: ClientLogger | undefined;
 
   /**
@@ -152,7 +155,7 @@ export type ResolvedClientOptions =
       readonly clock: ClientClock;
       readonly retry: ResolvedRetryOptions | false;
       readonly circuitBreaker: ResolvedCircuitBreakerOptions | false;
-      readonly logger: ClientLogger;
+      readonly logger: ClientLogger | undefined;
       readonly registry: Registry | undefined;
       readonly alerts: Alerts | undefined;
     };
@@ -180,7 +183,7 @@ const schema = z.strictObject({
   clock: objectWith<ClientClock>("now").default(() => systemClock),
   retry: retryOption,
   circuitBreaker: circuitBreakerOption,
-  logger: objectWith<ClientLogger>("info", "warn", "error").default(() => silentLogger),
+  logger: objectWith<ClientLogger>("info", "warn", "error").optional(),
   registry: objectWith<Registry>("registerMetric", "getSingleMetric").optional(),
   alerts: objectWith<Alerts>("send").optional(),
 });
@@ -201,16 +204,16 @@ export function resolveClientOptions(
   if (options.enabled === false) {
     const judged = disabledSchema.safeParse(options);
     if (judged.success && problems.length === 0) return { enabled: false };
-    throw new ConfigError([...(judged.error ? problemsOf(judged.error) : []), ...problems]);
+    throw new ConfigError([...(judged.error ? problemsOf(judged.error, schema) : []), ...problems]);
   }
   const judged = schema.safeParse(options);
   if (!judged.success || problems.length > 0) {
-    throw new ConfigError([...(judged.error ? problemsOf(judged.error) : []), ...problems]);
+    throw new ConfigError([...(judged.error ? problemsOf(judged.error, schema) : []), ...problems]);
   }
   const { serverUrl: baseUrl, ...others } = judged.data;
   const httpVersion = others.httpVersion ?? (others.protocol === "grpc" ? "2" : "1.1");
-  const { tlsCa, registry, alerts } = others;
-  return { ...others, enabled: true, baseUrl, httpVersion, tlsCa, registry, alerts };
+  const { tlsCa, logger, registry, alerts } = others;
+  return { ...others, enabled: true, baseUrl, httpVersion, tlsCa, logger, registry, alerts };
 }
 
 /** What is wrong between two options. Judged although others are wrong, to name all at once. */

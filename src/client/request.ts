@@ -15,6 +15,7 @@ import {
 } from "../../gen/signals/v1/ingest_service_pb.ts";
 import {
   DEFAULT_PAYLOAD_MAX_BYTES,
+  didYouMean,
   IDEMPOTENCY_KEY_RULE,
   type Instant,
   isIdempotencyKey,
@@ -95,38 +96,60 @@ interface JudgedItem extends Faults {
   readonly validateOnly: boolean;
 }
 
+const ITEM_NAMES = {
+  signal: true,
+  idempotencyKey: true,
+  validateOnly: true,
+} as const satisfies Record<keyof IngestItem, true>;
+
 function judge(item: KeyedItem, now: Instant, path = ""): JudgedItem {
   const { idempotencyKey } = item;
   const validateOnly = item.validateOnly ?? false;
-  const faults: Violation[] = [];
-  let isOnlyTooLarge = false;
-  let signal: Signal | undefined;
-  if (typeof item.signal !== "object" || item.signal === null) {
-    faults.push({ field: `${path}signal`, description: "is required" });
-  } else {
-    const limits = { now, payloadMaxBytes: DEFAULT_PAYLOAD_MAX_BYTES };
-    const verdict = validateSignal(signalFromInput(item.signal, now), limits);
-    if (verdict.valid) signal = verdict.signal;
-    else {
-      isOnlyTooLarge = verdict.reason === "PAYLOAD_TOO_LARGE";
-      for (const { field, description } of verdict.violations) {
-        faults.push({ field: `${path}signal.${field}`, description });
-      }
-    }
-    for (const name of unknownFields(item.signal)) {
-      faults.push({ field: `${path}signal.${name}`, description: "is not a field of a signal" });
-      isOnlyTooLarge = false;
-    }
-  }
+  const { signal, ...judged } = judgeSignal(item.signal, now);
+  const faults = judged.faults.map(({ field, description }) => {
+    return { field: `${path}signal${field === "" ? "" : `.${field}`}`, description };
+  });
+  const faultsOfSignal = faults.length;
   if (typeof idempotencyKey !== "string" || !isIdempotencyKey(idempotencyKey)) {
     faults.push({ field: `${path}idempotency_key`, description: IDEMPOTENCY_KEY_RULE });
-    isOnlyTooLarge = false;
   }
   if (typeof validateOnly !== "boolean") {
     faults.push({ field: `${path}validate_only`, description: "must be true or false" });
-    isOnlyTooLarge = false;
   }
+  for (const name of Object.keys(item).filter((each) => !Object.hasOwn(ITEM_NAMES, each))) {
+    const meant = didYouMean(name, Object.keys(ITEM_NAMES));
+    faults.push({ field: `${path}${name}`, description: `is not a field of an item${meant}` });
+  }
+  const isOnlyTooLarge = judged.isOnlyTooLarge && faults.length === faultsOfSignal;
   return { faults, isOnlyTooLarge, signal, idempotencyKey, validateOnly };
+}
+
+/** By the path of each field from the signal. */
+function judgeSignal(input: SignalInput, now: Instant): Faults & Pick<JudgedItem, "signal"> {
+  if (typeof input !== "object" || input === null) {
+    const faults = [{ field: "", description: "is required" }];
+    return { faults, isOnlyTooLarge: false, signal: undefined };
+  }
+  const limits = { now, payloadMaxBytes: DEFAULT_PAYLOAD_MAX_BYTES };
+  const verdict = validateSignal(signalFromInput(input, now), limits);
+  const unknown = unknownFields(input);
+  if (verdict.valid && unknown.length === 0) {
+    return { faults: [], isOnlyTooLarge: false, signal: verdict.signal };
+  }
+  // That one is missing whose name is misspelt is the same mistake told twice.
+  const misspelt = new Set(unknown.map(({ meant }) => meant));
+  const isMisspelt = ({ field }: Violation) => {
+    const name = field.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    return misspelt.has(name) && !Object.hasOwn(input, name);
+  };
+  const violations = verdict.valid ? [] : verdict.violations;
+  const faults = violations.filter((violation) => !isMisspelt(violation));
+  for (const { name, meant } of unknown) {
+    const hint = meant === undefined ? "" : ` (did you mean ${meant}?)`;
+    faults.push({ field: name, description: `is not a field of a signal${hint}` });
+  }
+  const isTooLarge = !verdict.valid && verdict.reason === "PAYLOAD_TOO_LARGE";
+  return { faults, isOnlyTooLarge: isTooLarge && unknown.length === 0, signal: undefined };
 }
 
 function messageOf({ signal, idempotencyKey, validateOnly }: JudgedItem): IngestRequest {

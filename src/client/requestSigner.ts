@@ -6,7 +6,7 @@ import {
   signatureHeaders,
 } from "../signing/index.ts";
 import { type ClientClock, systemClock } from "./clock.ts";
-import { checkedOptions, producerId, secret } from "./settings.ts";
+import { objectWith, producerId, secret } from "./settings.ts";
 
 /** As whom to sign. */
 export interface SignerOptions {
@@ -21,12 +21,18 @@ export interface SignerOptions {
 /** Signs the body of one attempt, now. */
 export type RequestSigner = (endpoint: string, body: Uint8Array) => SignatureHeaders;
 
-const schema = z.object({ producerId, secret });
+/** The options of whoever signs, which its own may extend. */
+export const signerSchema = z.strictObject({
+  producerId,
+  secret,
+  clock: objectWith<ClientClock>("now").default(() => systemClock),
+});
 
-/** @throws ConfigError if the producer id or the secret breaks its rule. */
-export function createRequestSigner(options: SignerOptions): RequestSigner {
-  const identity = checkedOptions(schema, options);
-  const clock = options.clock ?? systemClock;
+/** Signs as options say that hold every rule. */
+export function createRequestSigner({
+  clock,
+  ...identity
+}: z.output<typeof signerSchema>): RequestSigner {
   return (endpoint, body) =>
     signatureHeaders({ ...identity, endpoint, body, timestamp: formatTimestamp(clock.now()) });
 }

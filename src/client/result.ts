@@ -17,6 +17,7 @@ import {
   type Violation,
   type WithoutOtherFields,
 } from "../signal/index.ts";
+import { formatTimestamp } from "../signing/index.ts";
 import { isRetryable, retryForError, type SignalErrorReason } from "./errorReason.ts";
 import { SignalError } from "./signalError.ts";
 
@@ -28,8 +29,8 @@ interface Answer {
   readonly message: string;
   /** When the server first received the signal, by its own clock. */
   readonly serverTime: Date | undefined;
-  /** The same, to the nanosecond. */
-  readonly serverTimestamp: Instant | undefined;
+  /** The same to the nanosecond, in RFC 3339, such as `2025-10-25T14:30:45.123456789Z`. */
+  readonly serverTimestamp: string | undefined;
 }
 
 /** The signal is on the server's disk, now (`stored`) or since an earlier call (`duplicate`). */
@@ -119,8 +120,10 @@ type WholeResponse = WithoutOtherFields<
 
 function itemResult(request: IngestRequest, response: WholeResponse): IngestItemResult {
   const { serverTimestamp: timestamp, message, errors, signalId } = response;
-  const serverTimestamp = timestamp && instantOf(timestamp);
-  const serverTime = serverTimestamp === undefined ? undefined : dateOf(serverTimestamp);
+  const instant = timestamp && instantOf(timestamp);
+  const serverTime = instant === undefined ? undefined : dateOf(instant);
+  // As text, since JSON.stringify throws on a bigint.
+  const serverTimestamp = instant === undefined ? undefined : formatTimestamp(instant);
   const { idempotencyKey } = request;
   const answer: Answer = { idempotencyKey, message, serverTime, serverTimestamp };
 

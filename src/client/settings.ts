@@ -3,6 +3,7 @@
  * findings of zod become problems with a name.
  */
 import { z } from "zod";
+import { didYouMean } from "../signal/index.ts";
 import { isProducerId, PRODUCER_ID_RULE, SECRET_MIN_BYTES, Secret } from "../signing/index.ts";
 import { ConfigError, type ConfigProblem } from "./configError.ts";
 import { parseServerUrl } from "./serverUrl.ts";
@@ -27,7 +28,7 @@ const REQUIRED = "is required";
 /** A whole number in a range, both ends included. */
 export function wholeNumber(min: number, max: number) {
   const rule = `must be a whole number from ${min} to ${max}`;
-  return z.int(rule).gte(min, rule).lte(max, rule);
+  return z.int(orText(rule)).gte(min, rule).lte(max, rule);
 }
 
 /** The URL of a server, as `parseServerUrl` judges and normalises it. */
@@ -58,7 +59,12 @@ export const secret = z.unknown().transform((value, context) => {
 /** A number in a range, both ends included. */
 export function numberFrom(min: number, max: number) {
   const rule = `must be a number from ${min} to ${max}`;
-  return z.number(rule).gte(min, rule).lte(max, rule);
+  return z.number(orText(rule)).gte(min, rule).lte(max, rule);
+}
+
+/** A number in quotes looks right to who reads it, so it is told what is wrong. */
+function orText(rule: string): { error: (issue: { readonly input?: unknown }) => string } {
+  return { error: ({ input }) => (typeof input === "string" ? `${rule}, and not text` : rule) };
 }
 
 /** True or false. */
@@ -73,19 +79,18 @@ export function objectWith<T extends object>(...methods: readonly (keyof T & str
     value !== null &&
     methods.every((method) => typeof (value as Record<string, unknown>)[method] === "function");
   const named = methods.map((method) => `${method}()`).join(", ");
-  return z.custom<T>(
-    hasMethods,
-    `must be an object with ${methods.length === 1 ? "a method" : "the methods"} ${named}`,
-  );
+  const withMethods =
+    methods.length === 1 ? ` with a method ${named}` : ` with the methods ${named}`;
+  return z.custom<T>(hasMethods, `must be an object${methods.length === 0 ? "" : withMethods}`);
 }
 
 /** A group of options, each with a default, that `false` switches off as a whole. */
-export function switchable<Group extends z.ZodType>(group: Group) {
+export function switchable<Group extends z.ZodObject>(group: Group) {
   const judge = (value: unknown, context: z.RefinementCtx): z.output<Group> | false => {
     if (value === false) return false;
     const judged = group.safeParse(value);
     if (judged.success) return judged.data;
-    for (const { name, rule } of problemsOf(judged.error)) {
+    for (const { name, rule } of problemsOf(judged.error, group)) {
       const path = name === "" ? [] : [name];
       const message = name === "" ? "must be false or an object of options" : rule;
       context.issues.push({ code: "custom", message, path, input: undefined });
@@ -98,19 +103,47 @@ export function switchable<Group extends z.ZodType>(group: Group) {
 /**
  * One problem for each setting: the first rule broken is the one to mend first. An option
  * of a group has the name of the group and a dot before its own.
+ *
+ * @param schema names the options that there are.
  */
-export function problemsOf(error: z.ZodError): ConfigProblem[] {
+export function problemsOf(error: z.ZodError, { shape }: z.ZodObject): ConfigProblem[] {
   const problems = new Map<string, string>();
   for (const issue of error.issues) {
     const isUnknown = issue.code === "unrecognized_keys";
     const paths = isUnknown ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];
-    const rule = isUnknown ? "is not an option" : issue.message;
     for (const path of paths) {
       const name = path.join(".");
+      const rule = isUnknown ? notAnOption(name, Object.keys(shape)) : issue.message;
       if (!problems.has(name)) problems.set(name, rule);
     }
   }
   return [...problems].map(([name, rule]) => ({ name, rule }));
+}
+
+function notAnOption(name: string, known: readonly string[]): string {
+  return `is not an option${didYouMean(name, known)}`;
+}
+
+/**
+ * The options of one call, if all of them are options of such calls: one that is misspelt must
+ * not be silently left out.
+ *
+ * @param known the names that there are.
+ * @throws ConfigError naming every other one.
+ */
+export function callOptions<Options extends object>(
+  options: Options,
+  known: Readonly<Record<keyof Options, true>>,
+): Options {
+  if (typeof options !== "object" || options === null) {
+    throw new ConfigError([{ name: "options", rule: "must be an object" }], "The call's");
+  }
+  const names = Object.keys(known);
+  const problems = Object.keys(options)
+    .filter((name) => !Object.hasOwn(known, name))
+    .map((name) => ({ name, rule: notAnOption(name, names) }));
+  if (problems.length > 0) throw new ConfigError(problems, "The call's");
+  return options;
 }
 
 /** What is no object has no options, so that all that are missing are named. */
@@ -124,12 +157,12 @@ export function optionsObject<Options extends object>(options: Options): Partial
  * @param owner whose they are, in the genitive.
  * @throws ConfigError naming every wrong one.
  */
-export function checkedOptions<Schema extends z.ZodType>(
+export function checkedOptions<Schema extends z.ZodObject>(
   schema: Schema,
   options: unknown,
   owner?: string,
 ): z.output<Schema> {
   const judged = schema.safeParse(options);
-  if (!judged.success) throw new ConfigError(problemsOf(judged.error), owner);
+  if (!judged.success) throw new ConfigError(problemsOf(judged.error, schema), owner);
   return judged.data;
 }

@@ -1,7 +1,8 @@
 import { clone, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
-import { createRequestSigner, type SignerOptions } from "./requestSigner.ts";
+import { createRequestSigner, type SignerOptions, signerSchema } from "./requestSigner.ts";
 import { type SerializeOptions, serialize, withSortedKeys } from "./serialize.ts";
+import { checkedOptions, objectWith } from "./settings.ts";
 import { endpointOf, SIGNED_SERVICE } from "./signedService.ts";
 
 /**
@@ -9,6 +10,14 @@ import { endpointOf, SIGNED_SERVICE } from "./signedService.ts";
  * be those that the transport was made with, for other bytes make a wrong signature.
  */
 export interface SigningInterceptorOptions extends SignerOptions, SerializeOptions {}
+
+const schema = signerSchema.extend({
+  binaryOptions: objectWith<NonNullable<SerializeOptions["binaryOptions"]>>().optional(),
+  jsonOptions: objectWith<NonNullable<SerializeOptions["jsonOptions"]>>().optional(),
+});
+
+/** Whose options they are, in what is said of them. */
+const OWNER = "The interceptor's";
 
 /**
  * Makes an interceptor that signs the calls of `signals.v1.IngestService` on a Connect
@@ -21,7 +30,7 @@ export interface SigningInterceptorOptions extends SignerOptions, SerializeOptio
  *   compressed request. Such a call fails with `unimplemented` before it is sent.
  * - A prefix in the transport's `baseUrl` is not signed, since the server never sees it.
  *
- * @throws ConfigError if the producer id or the secret breaks its rule.
+ * @throws ConfigError naming every wrong option.
  */
 export function createSigningInterceptor(options: SigningInterceptorOptions): Interceptor {
   // Some transports serialise only after the call has returned, when the caller may have
@@ -38,7 +47,9 @@ function signingInterceptor(
   options: SigningInterceptorOptions,
   keep: <Desc extends DescMessage>(desc: Desc, message: MessageShape<Desc>) => MessageShape<Desc>,
 ): Interceptor {
-  const sign = createRequestSigner(options);
+  const { binaryOptions, jsonOptions, ...signer } = checkedOptions(schema, options, OWNER);
+  const serializing = { binaryOptions, jsonOptions };
+  const sign = createRequestSigner(signer);
   return (next) => async (request) => {
     if (request.service.typeName !== SIGNED_SERVICE) return next(request);
     if (request.stream) {
@@ -52,7 +63,7 @@ function signingInterceptor(
     }
     const { input } = request.method;
     const message = withSortedKeys(input, keep(input, request.message));
-    const body = serialize(input, message, codecOf(request.header), options);
+    const body = serialize(input, message, codecOf(request.header), serializing);
     const endpoint = endpointOf(request.service.typeName, request.method.name);
     for (const [name, value] of Object.entries(sign(endpoint, body))) {
       request.header.set(name, value);

@@ -59,6 +59,11 @@ export function oneLine(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ").trim();
 }
 
+/** What comes from outside, such as an HTTP status, often ends without a full stop. */
+export function sentence(text: string): string {
+  return /[.!?…]$/.test(text) ? text : `${text}.`;
+}
+
 /** A time as people read it, to the second, such as `2025-10-25 14:30:45 UTC`. */
 export function formatUtc(time: Date): string {
   if (Number.isNaN(time.getTime())) return "at an unknown time";

@@ -1,6 +1,7 @@
 export { contentSha256 } from "./digest.ts";
 export { INEXACT_NUMBER, isKeptByDouble } from "./exactNumber.ts";
 export { parseJsonStrictly, parseJsonText } from "./jsonText.ts";
+export { didYouMean, nearestName } from "./nearestName.ts";
 export {
   instantToProto,
   type MessageFields,

@@ -47,13 +47,20 @@ function phrase(rule: string): { error: (issue: { readonly input?: unknown }) =>
   };
 }
 
+/** The same for a number: one in quotes looks right to who reads it, so it is told what is wrong. */
+function numberPhrase(rule: string): ReturnType<typeof phrase> {
+  const told = phrase(rule);
+  const ofText = phrase(`${rule}, and not text`);
+  return { error: (issue) => (typeof issue.input === "string" ? ofText : told).error(issue) };
+}
+
 /** −0 becomes 0, since JSON and jsonb know no −0. */
 function withoutNegativeZero(value: number): number {
   return value === 0 ? 0 : value;
 }
 
 const priceRule = `must be a number above 0 and at most ${PRICE_MAX}`;
-const price = z.number(phrase(priceRule)).gt(0, priceRule).lte(PRICE_MAX, priceRule);
+const price = z.number(numberPhrase(priceRule)).gt(0, priceRule).lte(PRICE_MAX, priceRule);
 
 /**
  * Text of at most `maxLength` Unicode code points (as PostgreSQL and Python count),
@@ -103,12 +110,12 @@ const fields = z.object({
   stopLoss: price.optional(),
   takeProfit: price.optional(),
   confidence: z
-    .number(phrase(confidenceRule))
+    .number(numberPhrase(confidenceRule))
     .gte(0, confidenceRule)
     .lte(1, confidenceRule)
     .transform(withoutNegativeZero)
     .optional(),
-  riskPercent: z.number(phrase(riskRule)).gt(0, riskRule).lte(100, riskRule).optional(),
+  riskPercent: z.number(numberPhrase(riskRule)).gt(0, riskRule).lte(100, riskRule).optional(),
   strategyName: nameText,
   reason: proseText,
   comment: proseText,

@@ -256,7 +256,7 @@ describe("many signals", () => {
       [6, "refused"],
     ]);
     expect(stderr.split("\n")).toEqual([
-      "countersign: item 4 refused: INVALID_SIGNAL: stop_lose is not a field of a signal",
+      "countersign: item 4 refused: INVALID_SIGNAL: stop_lose is not a field of a signal (did you mean stopLoss?)",
       "countersign: item 5 refused: MALFORMED_BODY: entryPrice is given twice, with different values",
       "countersign: item 6 refused: MALFORMED_BODY: must be a JSON object",
       "countersign: 6 signals: 3 stored, 3 refused",

@@ -3,7 +3,6 @@ import {
   ConfigError,
   createSignalClient,
   type SignalClientOptions,
-  silentLogger,
   systemClock,
 } from "../../src/client/index.ts";
 import { resolveClientOptions } from "../../src/client/options.ts";
@@ -47,7 +46,7 @@ it("completes the options with their defaults", () => {
       budgetMs: 300_000,
     },
     circuitBreaker: { failuresMax: 5, halfOpenAfterMs: 10_000 },
-    logger: silentLogger,
+    logger: undefined,
     registry: undefined,
     alerts: undefined,
   });

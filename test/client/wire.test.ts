@@ -51,7 +51,7 @@ describe.each(WIRES)("over $protocol $codec HTTP/$httpVersion", (wire) => {
       idempotencyKey: "key-1",
       message: "The signal is stored.",
       serverTime: new Date("2025-10-25T14:30:45.123Z"),
-      serverTimestamp: NOW,
+      serverTimestamp: "2025-10-25T14:30:45.123456789Z",
     });
     expect(server.requests).toHaveLength(1);
     expect(isSigned(server.last())).toBe(true);

@@ -53,6 +53,11 @@ const WRONG_NUMBERS: readonly Named<unknown>[] = [
   ["a Date", new Date(1)],
 ];
 
+/** What is said besides of a number in quotes. */
+function orText(value: unknown): string {
+  return typeof value === "string" ? ", and not text" : "";
+}
+
 describe("instrument", () => {
   test.each<Named<string>>([
     ["2 characters", "AB"],
@@ -135,7 +140,9 @@ describe.each([
     ["the greatest number", Number.MAX_VALUE],
     ...WRONG_NUMBERS,
   ])("may not be %s", (_, value) => {
-    expect(violationsOf(bare({ ...around, [field]: value }))).toEqual({ [name]: rule });
+    expect(violationsOf(bare({ ...around, [field]: value }))).toEqual({
+      [name]: rule + orText(value),
+    });
   });
 });
 
@@ -190,7 +197,9 @@ describe("confidence", () => {
     ["a percentage", 87],
     ...WRONG_NUMBERS,
   ])("may not be %s", (_, confidence) => {
-    expect(violationsOf({ confidence })).toEqual({ confidence: "must be a number from 0 to 1" });
+    expect(violationsOf({ confidence })).toEqual({
+      confidence: `must be a number from 0 to 1${orText(confidence)}`,
+    });
   });
 });
 
@@ -207,7 +216,7 @@ describe("riskPercent", () => {
     ...WRONG_NUMBERS,
   ])("may not be %s", (_, riskPercent) => {
     expect(violationsOf({ riskPercent })).toEqual({
-      risk_percent: "must be a number above 0 and at most 100",
+      risk_percent: `must be a number above 0 and at most 100${orText(riskPercent)}`,
     });
   });
 });

@@ -8,7 +8,6 @@ import type {
   SignalErrorReason,
   Violation,
 } from "../../client/index.ts";
-import { formatTimestamp } from "../../signing/index.ts";
 import type { Column } from "../table.ts";
 
 /** Where a signal stands in its source; `undefined` if it is the only one. */
@@ -51,7 +50,7 @@ export function answeredReport({ place, item }: PlacedItem, result: IngestItemRe
     outcome: result.outcome === "disabled" ? "unconfirmed" : result.outcome,
     signalId,
     status,
-    serverTimestamp: serverTimestamp === undefined ? undefined : formatTimestamp(serverTimestamp),
+    serverTimestamp,
     message,
     reason: isRefused ? result.reason : undefined,
     violations: isRefused ? result.violations.map(withoutPath) : [],

@@ -4,6 +4,7 @@
 import type { Destination } from "../client.ts";
 import type { SignalErrorReason } from "../errorReason.ts";
 import type { SignalError } from "../signalError.ts";
+import { sentence } from "../text.ts";
 
 const ADVICE_BY_REASON: Readonly<Partial<Record<SignalErrorReason, string>>> = {
   UNAUTHENTICATED:
@@ -28,9 +29,4 @@ export function describeHold(
   return [sentence(cause), sender, ADVICE_BY_REASON[reason]]
     .filter((part) => part !== undefined)
     .join(" ");
-}
-
-/** What comes from outside, such as an HTTP status, often ends without a full stop. */
-function sentence(text: string): string {
-  return /[.!?…]$/.test(text) ? text : `${text}.`;
 }

@@ -117,7 +117,7 @@ export function resolveOutboxOptions(given: OutboxOptions): ResolvedOutboxOption
   const options = optionsObject(given);
   const judged = schema.safeParse(options);
   const problems = [
-    ...(judged.error === undefined ? [] : problemsOf(judged.error)),
+    ...(judged.error === undefined ? [] : problemsOf(judged.error, schema)),
     ...retryProblems(options.retry),
   ];
   if (!judged.success || problems.length > 0) throw new ConfigError(problems, "The outbox's");

@@ -8,6 +8,7 @@ import { type ClientClock, epochMs, monotonicMs } from "../clock.ts";
 import type { SignalErrorReason } from "../errorReason.ts";
 import type { SignalInput } from "../input.ts";
 import { createBackoff } from "../retry/backoff.ts";
+import { callOptions } from "../settings.ts";
 import { SignalError } from "../signalError.ts";
 import { sooner } from "./attempt.ts";
 import { type DeliveryState, DeliveryWorker } from "./deliveryWorker.ts";
@@ -83,6 +84,7 @@ export interface Outbox extends AsyncDisposable {
    *   wrong field; `IDEMPOTENCY_KEY_REUSED` if the key is in the outbox with another content.
    * @throws OutboxFullError if a bound is reached.
    * @throws OutboxError `OUTBOX_STORAGE` if the disk fails or is full; `OUTBOX_CLOSED`.
+   * @throws ConfigError naming every option that there is not.
    */
   enqueue(signal: SignalInput, options?: EnqueueOptions): Promise<EnqueueResult>;
 
@@ -92,6 +94,7 @@ export interface Outbox extends AsyncDisposable {
    * @param timeoutMs how long to wait at most, in milliseconds; `Infinity` for as long as it takes.
    * @returns whether nothing is to be delivered; false if the time was over before, or the
    *   outbox was closed.
+   * @throws RangeError if `timeoutMs` is not such a number.
    */
   flush(timeoutMs: number): Promise<boolean>;
 
@@ -105,6 +108,7 @@ export interface Outbox extends AsyncDisposable {
    *
    * @param options.drainMs how long the attempt under way may still take, in milliseconds;
    *   defaults to 5,000. Then it is aborted.
+   * @throws RangeError, ConfigError if the options are wrong; then nothing is closed.
    */
   close(options?: { readonly drainMs?: number | undefined }): Promise<void>;
 }
@@ -190,7 +194,7 @@ class FileOutbox implements Outbox {
 
   async enqueue(signal: SignalInput, options: EnqueueOptions = {}): Promise<EnqueueResult> {
     if (this.#closed !== undefined) throw closedError(this.#store.path);
-    const { idempotencyKey = randomUUIDv7() } = options;
+    const { idempotencyKey = randomUUIDv7() } = callOptions(options, { idempotencyKey: true });
     const item = { signal, idempotencyKey };
     const fixed = fixRequest(item, this.#clock.now(), this.#options.maxBodyBytes);
     const request = { ...fixed, hasOwnTime: signal.signalTime !== undefined };
@@ -200,10 +204,11 @@ class FileOutbox implements Outbox {
     });
   }
 
-  flush(timeoutMs: number): Promise<boolean> {
+  async flush(timeoutMs: number): Promise<boolean> {
+    requireDuration("timeoutMs", timeoutMs);
     this.#storeCalls();
     const isEmpty = this.#store.totals.pendingCount === 0;
-    if (isEmpty || this.#closed !== undefined) return Promise.resolve(isEmpty);
+    if (isEmpty || this.#closed !== undefined) return isEmpty;
     return new Promise((resolve) => {
       const end = (isEmpty: boolean) => {
         clearTimeout(timer);
@@ -232,7 +237,9 @@ class FileOutbox implements Outbox {
     };
   }
 
-  close({ drainMs = DRAIN_MS_DEFAULT } = {}): Promise<void> {
+  async close(options: { readonly drainMs?: number | undefined } = {}): Promise<void> {
+    const { drainMs = DRAIN_MS_DEFAULT } = callOptions(options, { drainMs: true });
+    requireDuration("drainMs", drainMs);
     this.#closed ??= this.#close(drainMs);
     return this.#closed;
   }
@@ -384,6 +391,12 @@ const timers: OutboxTimers = {
     return () => clearTimeout(timer);
   },
 };
+
+/** @throws RangeError unless a timer can last so long; `Infinity` is for ever. */
+function requireDuration(name: string, milliseconds: number): void {
+  if (typeof milliseconds === "number" && milliseconds >= 0) return;
+  throw new RangeError(`${name} must be a number of milliseconds, at least 0.`);
+}
 
 function closedError(path: string): OutboxError {
   return new OutboxError(

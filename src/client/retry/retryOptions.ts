@@ -2,15 +2,7 @@
  * How failed calls are repeated: the options, their rules and their defaults. Pure.
  */
 import { z } from "zod";
-import { ConfigError } from "../configError.ts";
-import {
-  checkedOptions,
-  flag,
-  numberFrom,
-  problemsOf,
-  switchable,
-  wholeNumber,
-} from "../settings.ts";
+import { checkedOptions, flag, numberFrom, switchable, wholeNumber } from "../settings.ts";
 
 /**
  * When a failed attempt is repeated. All of it is optional; as it is, an attempt is
@@ -105,9 +97,7 @@ export function retryOfCall(
 ): ResolvedRetryOptions | false {
   if (own === undefined) return clients;
   const given = own === false ? own : { ...clients, ...withoutUndefined(own) };
-  const judged = z.object({ retry: retryOption }).safeParse({ retry: given });
-  if (judged.success) return judged.data.retry;
-  throw new ConfigError(problemsOf(judged.error));
+  return checkedOptions(z.object({ retry: retryOption }), { retry: given }, "The call's").retry;
 }
 
 /** A value that is no object is left to the schema, which says so. */

@@ -12,11 +12,14 @@ import type { IngestItemResult } from "../result.ts";
 import type { SignalError } from "../signalError.ts";
 import type { ClientMetrics } from "./metrics.ts";
 import { HTTP_OK, httpCodeOf, httpCodeOfReason, postResultOf } from "./postResult.ts";
+import type { Notice } from "./stderrNotice.ts";
 
 /** Where to report, and for whom. */
 export interface ReportOptions {
   readonly producerId: string;
   readonly logger: ClientLogger;
+  /** Tells of attempts that are repeated if there is no log that does. */
+  readonly notice: Notice;
   readonly metrics: ClientMetrics;
 }
 
@@ -47,6 +50,8 @@ export class CallReport implements DeliveryObserver {
     this.#options.metrics.retrying(error.reason);
     const facts = { ...this.#subject(), attempt, delay_ms: delayMs, ...errorFacts(error) };
     this.#options.logger.warn(facts, "an attempt failed and will be repeated");
+    const when = delayMs === 0 ? "at once" : `in ${Math.ceil(delayMs / MS_PER_SECOND)} s`;
+    this.#options.notice(`an attempt failed and will be repeated ${when}: ${error.message}`);
   }
 
   clockCorrected(offsetSeconds: number): void {
@@ -55,6 +60,8 @@ export class CallReport implements DeliveryObserver {
     const facts = { ...this.#subject(), offset_seconds: offsetSeconds };
     const message = "the clock of this machine is wrong; signatures now follow the server's";
     this.#options.logger.warn(facts, message);
+    const by = `${Math.abs(offsetSeconds)} s ${offsetSeconds < 0 ? "fast" : "slow"}`;
+    this.#options.notice(`${message} (it is ${by})`);
   }
 
   /** Each signal has its answer. */

@@ -78,7 +78,7 @@ function sdk(options: Partial<SignalClientOptions>): Sender {
       return {
         signalId: result.signalId,
         status: result.status as SignalStatus,
-        serverTime: result.serverTimestamp as Instant,
+        serverTime: parseTimestamp(result.serverTimestamp ?? "") as Instant,
         message: result.message,
         duplicate: result.outcome === "duplicate",
         errorCount: 0,

@@ -1,0 +1,33 @@
+/**
+ * What a client that was given no logger says nevertheless: that it repeats attempts, since
+ * minutes of retries look like a program that hangs.
+ */
+import { writeSync } from "node:fs";
+import { monotonicMs } from "../clock.ts";
+import { sentence } from "../text.ts";
+
+/** One line in so long a time is enough to know, and never a flood. */
+const INTERVAL_MS = 60_000;
+const STDERR = 2;
+const HINT = "This is told at most once a minute; give the client a logger to know more, or less.";
+
+/** Tells a person something, in one line. Never throws. */
+export type Notice = (text: string) => void;
+
+/** What a client with a logger says here. */
+export const noNotice: Notice = () => {};
+
+/** Makes notices for standard error: the first at once, then one a minute at most. */
+export function createStderrNotice(): Notice {
+  let nextMs = 0;
+  return (text) => {
+    const nowMs = monotonicMs();
+    if (nowMs < nextMs) return;
+    nextMs = nowMs + INTERVAL_MS;
+    try {
+      writeSync(STDERR, `countersign: ${sentence(text)} ${HINT}\n`);
+    } catch {
+      // There is nowhere else to tell of it.
+    }
+  };
+}
