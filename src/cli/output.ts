@@ -37,6 +37,17 @@ export function note(message: string): void {
   process.stderr.write(`${PROGRAM}: ${printable(message)}\n`);
 }
 
+/** Tells a person a command, which can be copied as it stands. It must hold printable text. */
+export function noteCommand(purpose: string, command: string): void {
+  note(`${purpose}:`);
+  process.stderr.write(`${command}\n`);
+}
+
+/** A text that others wrote as a sentence, to be followed by another. */
+export function asSentence(text: string): string {
+  return /[.!?]$/.test(text) ? text : `${text}.`;
+}
+
 /**
  * A text from outside on one line. Control characters could otherwise move the cursor or
  * change the terminal's settings, and characters that change the direction of writing

@@ -2,7 +2,7 @@ import { type Command, Option } from "commander";
 import { addHelp, createCommand, parseInteger, parseNumber } from "./command.ts";
 import { addCredentialOptions, CREDENTIALS_HELP } from "./credentials.ts";
 import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "./exitCodes.ts";
-import type { SendOptions } from "./send/options.ts";
+import { RETRIES_DEFAULT, type SendOptions } from "./send/options.ts";
 import { parsePayload } from "./send/payload.ts";
 
 const NOTES = `A signal comes from options, from a JSON file with one object or an array of them, or,
@@ -13,11 +13,13 @@ have idempotency_key and validate_only. A field that no signal has is an error.
 Of many signals, each is stored or refused by itself; a line that is wrong is told by its
 number and the others are sent. An attempt that fails for a passing reason is repeated
 under the same idempotency key, which can store nothing twice. What is then still not known
-to be stored has the outcome "unconfirmed". To send such a signal again safely, send it with
-the key and the time it had: the JSON output has it, ready to send, as "resend". Send it as
-the same producer, and what "outbox export" prints as the producer whose outbox it was (both
+to be stored has the outcome "unconfirmed". The command that sends such signals again safely,
+with the keys and the times that they had, is printed; the JSON output has each as "resend".
+Send it as the same producer, and what "outbox export" prints as the producer whose outbox it was (both
 by --env-file): a key names a signal of one producer only, and sent as another, the signal
 is stored a second time.
+
+If the clock of this machine is wrong, the server's is followed, and that is told.
 
 Results go to standard output, what is said to people goes to standard error.
 
@@ -51,7 +53,7 @@ export function sendCommand(): Command {
       [EXIT_OK]: "all signals are stored, were stored before, or are valid with --validate-only",
       [EXIT_FAILED]: "at least one signal is refused",
       [EXIT_USAGE]: "the command line, a file or the configuration is wrong; nothing was sent",
-      [EXIT_UNAVAILABLE]: "at least one signal is not known to be stored; send it again",
+      [EXIT_UNAVAILABLE]: "at least one signal is not known to be stored; run the printed command",
     },
   });
 }
@@ -107,6 +109,6 @@ function addConnectionOptions(command: Command): void {
     .addOption(
       new Option("--retries <n>", "how often to repeat an attempt that failed for a passing reason")
         .argParser(parseInteger(0, RETRIES_MAX))
-        .default(3),
+        .default(RETRIES_DEFAULT),
     );
 }

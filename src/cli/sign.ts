@@ -7,7 +7,8 @@ import { HEADER_FORMATS } from "./sign/format.ts";
 import type { SignOptions } from "./sign/run.ts";
 
 const NOTES = `The body is signed as it is, byte by byte, so send it as it is: with curl by --data-binary,
-not by -d, which takes newlines away. A signature is good for 300 seconds.
+not by -d, which takes newlines away. A signature is good for 300 seconds
+around the time that it was made, by the clock of the server.
 
 buf curl turns its JSON into protobuf before it sends it, by any protocol. For it, name the
 message: --message IngestRequest signs the bytes that buf curl makes of the same JSON file.

@@ -266,11 +266,14 @@ function deadlineExceeded(): Refusal {
 function storeUnavailable(): Refusal {
   return refuse(
     "STORE_UNAVAILABLE",
-    "The database does not answer. Send the signal again under the same idempotency key.",
+    "The database does not answer, so it is not known whether the signal is stored. Send it again under the same idempotency key.",
     { retryAfterMs: RETRY_AFTER_MS },
   );
 }
 
 function storeFault(): Refusal {
-  return refuse("INTERNAL", "The server failed to store the signal.");
+  return refuse(
+    "INTERNAL",
+    "The server failed, and it is not known whether the signal is stored. Send it again under the same idempotency key.",
+  );
 }

@@ -111,7 +111,7 @@ function refused(refusal: Refusal, origin: Origin): IngestResult {
 }
 
 function signalExpired(): Refusal {
-  return refuse("SIGNAL_EXPIRED", "The signal arrived after its expire_time and was not stored.", {
+  return refuse("SIGNAL_EXPIRED", "The signal arrived after its expire_time.", {
     violations: [{ field: "signal.expire_time", description: "is in the past" }],
   });
 }

@@ -7,7 +7,10 @@ import type { Reason, Violation } from "../signal/index.ts";
  */
 export interface Refusal {
   readonly reason: Reason;
-  /** One sentence for people. Holds no secret, stack or SQL. */
+  /**
+   * For people: why, and that nothing is stored, or that this is not known. Holds no secret,
+   * stack or SQL.
+   */
   readonly message: string;
   /** Every wrong field; empty when the cause is not a field. */
   readonly violations: readonly Violation[];
@@ -17,7 +20,24 @@ export interface Refusal {
   readonly retryAfterMs: number | undefined;
 }
 
-/** Makes a {@link Refusal}; what is not given is empty. */
+/** Ends the message of each refusal that comes before the store, or from it without a row. */
+export const NOT_STORED = "Not stored by this request.";
+
+/**
+ * The reasons after which something may be stored all the same, so that their messages have
+ * to tell by themselves what is known. After all others nothing is.
+ */
+const MAY_BE_STORED: ReadonlySet<Reason> = new Set([
+  "STORE_UNAVAILABLE",
+  "DEADLINE_EXCEEDED",
+  "INTERNAL",
+]);
+
+/**
+ * Makes a {@link Refusal}; what is not given is empty.
+ *
+ * @param message why, in sentences. That nothing is stored is added where the reason says so.
+ */
 export function refuse(
   reason: Reason,
   message: string,
@@ -25,7 +45,7 @@ export function refuse(
 ): Refusal {
   return {
     reason,
-    message,
+    message: MAY_BE_STORED.has(reason) ? message : `${message} ${NOT_STORED}`,
     violations: details.violations ?? [],
     metadata: details.metadata ?? {},
     retryAfterMs: details.retryAfterMs,

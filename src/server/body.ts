@@ -4,7 +4,7 @@
  * before anything else may happen.
  */
 import type { Readable } from "node:stream";
-import { type Refusal, refuse } from "../ingest/index.ts";
+import { NOT_STORED, type Refusal, refuse } from "../ingest/index.ts";
 import type { BodyReservation } from "./bodyBudget.ts";
 
 /** The outcome of {@link readBody}; `aborted`: the caller is gone, nobody waits for an answer. */
@@ -123,7 +123,8 @@ function tooLarge(maxBytes: number): BodyReading {
 }
 
 function tooSlow(): BodyReading {
-  const message = "The body did not arrive in time. Send it again under the same idempotency key.";
+  const why = "The body did not arrive in time. Send it again under the same idempotency key.";
+  const message = `${why} ${NOT_STORED}`;
   return { kind: "refused", refusal: refuse("DEADLINE_EXCEEDED", message) };
 }
 

@@ -65,7 +65,7 @@ export function restHttpStatus(reason: Reason): number {
 export function internalRefusal(requestId: string): Refusal {
   return refuse(
     "INTERNAL",
-    `The server failed. Its log tells more under the request id ${requestId}.`,
+    `The server failed, and it is not known whether anything is stored. Its log tells more under the request id ${requestId}.`,
   );
 }
 

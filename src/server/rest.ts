@@ -7,6 +7,7 @@ import {
   type Ingest,
   type IngestResult,
   invalidSignal,
+  NOT_STORED,
   type Refusal,
   refuse,
 } from "../ingest/index.ts";
@@ -94,7 +95,8 @@ function postSignal(
     record.protocol = "rest";
     const deadlineMs = monotonicMs() + REQUEST_TIMEOUT_MS;
     const mediaFault = mediaTypeFault(request);
-    if (mediaFault !== undefined) return sendProblem(response, 415, mediaFault, record);
+    if (mediaFault !== undefined)
+      return sendProblem(response, 415, `${mediaFault} ${NOT_STORED}`, record);
 
     const endpoint = { path, maxMessageBytes: INGEST_MAX_BYTES, budget };
     const received = await receiveSigned(

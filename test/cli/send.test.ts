@@ -149,7 +149,7 @@ describe("one signal", () => {
     expect(code).toBe(1);
     expect(stdout).toContain("refused      INVALID_SIGNAL");
     expect(stderr).toBe(
-      "countersign: refused: INVALID_SIGNAL: confidence must be a number from 0 to 1; " +
+      "countersign: refused, not stored: INVALID_SIGNAL: confidence must be a number from 0 to 1; " +
         "stop_loss must be below entry_price for a buy\n",
     );
   });
@@ -256,9 +256,9 @@ describe("many signals", () => {
       [6, "refused"],
     ]);
     expect(stderr.split("\n")).toEqual([
-      "countersign: item 4 refused: INVALID_SIGNAL: stop_lose is not a field of a signal (did you mean stopLoss?)",
-      "countersign: item 5 refused: MALFORMED_BODY: entryPrice is given twice, with different values",
-      "countersign: item 6 refused: MALFORMED_BODY: must be a JSON object",
+      "countersign: item 4 refused, not stored: INVALID_SIGNAL: stop_lose is not a field of a signal (did you mean stopLoss?)",
+      "countersign: item 5 refused, not stored: MALFORMED_BODY: entryPrice is given twice, with different values",
+      "countersign: item 6 refused, not stored: MALFORMED_BODY: must be a JSON object",
       "countersign: 6 signals: 3 stored, 3 refused",
       "",
     ]);
@@ -295,9 +295,9 @@ describe("many signals", () => {
         [9, "stored"],
       ],
     );
-    expect(stderr).toContain("line 3 refused: MALFORMED_BODY: is not JSON");
-    expect(stderr).toContain("line 4 refused: INVALID_SIGNAL: entry_price must be");
-    expect(stderr).toContain("line 7 refused: MALFORMED_BODY: is longer than");
+    expect(stderr).toContain("line 3 refused, not stored: MALFORMED_BODY: is not JSON");
+    expect(stderr).toContain("line 4 refused, not stored: INVALID_SIGNAL: entry_price must be");
+    expect(stderr).toContain("line 7 refused, not stored: MALFORMED_BODY: is longer than");
     expect(stderr).toContain("8 signals: 2 stored, 5 refused, 1 valid\n");
     expect((await storedUnder("line-")).map((row) => row.idempotency_key)).toEqual([
       "line-1",
@@ -382,7 +382,7 @@ describe("a signal that is not known to be stored", () => {
     const [result] = jsonLines(failed.stdout);
     expect(result).toMatchObject({ line: 1, outcome: "unconfirmed", reason: "UNREACHABLE" });
     expect(failed.stderr).toContain(
-      `line 1 not known to be stored (key ${result?.idempotency_key}): UNREACHABLE`,
+      `line 1 not stored yet (key ${result?.idempotency_key}): UNREACHABLE`,
     );
     expect(failed.stderr).toContain("See that the server runs");
 
@@ -408,7 +408,9 @@ describe("a signal that is not known to be stored", () => {
     });
     const { code, stdout, stderr } = await send([...GOLD, "--url", flaky.url, "--json"]);
     expect(code).toBe(0);
-    expect(stderr).toMatch(/\[UNREACHABLE\].* Trying again in 0\.[45] s\.\n.* Trying again in /);
+    expect(stderr).toMatch(
+      /\[UNREACHABLE\].*[.] Trying again in 0\.[45] s\.\n.*[.] Trying again in /,
+    );
     expect(jsonLines(stdout)).toMatchObject([{ signal_id: "stored-at-last" }]);
     expect(seen).toHaveLength(3);
     expect(seen[2]?.request).toEqual(seen[0]?.request);

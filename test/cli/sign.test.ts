@@ -55,6 +55,18 @@ describe("countersign sign", () => {
     expect(stderr).toContain(message);
   });
 
+  it("warns of a clock that cannot be right, unless the time is given", async () => {
+    const NODE_OPTIONS = "--import=data:text/javascript,Date.now=()=>86400000";
+    const env = { ...producerEnv(""), NODE_OPTIONS };
+    const { code, stderr } = await run(["sign", "--body", "-"], { env, input: "{}" });
+    expect(code).toBe(0);
+    expect(stderr).toContain(
+      "the clock of this machine shows 1970-01-02T00:00:00Z, which cannot be",
+    );
+    const args = ["sign", "--body", "-", "--timestamp", "2025-10-25T14:30:45Z"];
+    expect((await run(args, { env, input: "{}" })).stderr).toBe("");
+  });
+
   it("warns of JSON that no server takes, and signs it as it is", async () => {
     const { code, stderr } = await run(EXAMPLE_ARGS, { env: EXAMPLE, input: ` ${EXAMPLE_BODY}` });
     expect(code).toBe(0);

@@ -13,6 +13,7 @@ import {
   type IngestItemResult,
   type SignalClient,
   SignalError,
+  type SignalErrorReason,
   systemClock,
 } from "../../src/client/index.ts";
 
@@ -130,6 +131,8 @@ describe("deliver", () => {
       signal: { instrument: "GOLD", side: "buy", entryPrice: number },
       idempotencyKey: `key-${number}`,
     },
+    isNamedBySource: true,
+    fixTime() {},
   }));
   const never = new AbortController().signal;
 
@@ -227,6 +230,51 @@ describe("deliver", () => {
       byLine: items.map((_, index) => `${index + 1} refused`),
       stop: "PRODUCER_DISABLED",
     });
+  });
+
+  const refused = Object.assign(new Error("refused"), { syscall: "connect" });
+  const neverConnected = new SignalError("UNREACHABLE", "", {
+    cause: new AggregateError([refused, refused]),
+  });
+
+  it.each<[readonly (SignalErrorReason | SignalError)[], string]>([
+    [["STORE_UNAVAILABLE"], "unconfirmed, may be stored"],
+    [["UNREACHABLE"], "unconfirmed, may be stored"],
+    [["CANCELLED"], "unconfirmed, may be stored"],
+    [["RATE_LIMITED"], "unconfirmed"],
+    [["OVERLOADED"], "unconfirmed"],
+    [[neverConnected], "unconfirmed"],
+    [["UNAUTHENTICATED"], "refused"],
+    [["RATE_LIMITED", "PRODUCER_DISABLED"], "refused"],
+    // The first attempt may have stored them, so the second says nothing of them.
+    [["DEADLINE_EXCEEDED", "PRODUCER_DISABLED"], "unconfirmed, may be stored"],
+    [["INTERNAL", "RATE_LIMITED"], "unconfirmed, may be stored"],
+    [["INVALID_RESPONSE", neverConnected], "unconfirmed, may be stored"],
+    [["UNREACHABLE", "IDEMPOTENCY_KEY_REUSED"], "refused"],
+  ])("after %j says of each item: %s", async (failures, fate) => {
+    let attempt = 0;
+    const client = clientOf(() => {
+      const failure = failures[attempt++] ?? "INVALID_SIGNAL";
+      throw failure instanceof SignalError ? failure : new SignalError(failure, "");
+    });
+    const options = { client, retries: failures.length - 1, signal: never, onWait() {} };
+    const { reports } = await deliver(items, options);
+    const fates = reports.map(({ outcome, mayBeStored }) =>
+      mayBeStored ? `${outcome}, may be stored` : outcome,
+    );
+    expect(fates).toEqual(items.map(() => fate));
+  });
+
+  it("fixes the times of its items after the first attempt only", async () => {
+    const events: string[] = [];
+    const timed = items.map((item) => ({ ...item, fixTime: () => events.push("fixed") }));
+    const client = clientOf((batch) => {
+      events.push("sent");
+      if (events.length === 1) throw new SignalError("OVERLOADED", "busy");
+      return batch.map(stored);
+    });
+    await deliver(timed, { client, retries: 1, signal: never, onWait() {} });
+    expect(events.slice(0, 6)).toEqual(["sent", "fixed", "fixed", "fixed", "fixed", "sent"]);
   });
 });
 

@@ -159,8 +159,8 @@ export const DIFFERENCES = {
   },
   "half a character, escaped": {
     because: "The same words are sent in every protocol, and gRPC cannot write half a character.",
-    here: { code: "invalid_argument", message: "Half of it: \ufffd." },
-    there: { code: "invalid_argument", message: "Half of it: \ud83e." },
+    here: { code: "invalid_argument", message: "Half of it: \ufffd. Not stored by this request." },
+    there: { code: "invalid_argument", message: "Half of it: \ud83e. Not stored by this request." },
     facets: ["message"],
   },
   "request id": {

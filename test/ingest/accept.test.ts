@@ -88,7 +88,7 @@ describe("what is refused", () => {
   test("is told a missing signal", () => {
     expect(refusalOf(judge({ signal: undefined }))).toEqual({
       reason: "INVALID_SIGNAL",
-      message: "The signal is not valid: signal is required.",
+      message: "The signal is not valid: signal is required. Not stored by this request.",
       violations: [{ field: "signal", description: "is required" }],
       metadata: {},
       retryAfterMs: undefined,
@@ -107,7 +107,7 @@ describe("what is refused", () => {
     (idempotencyKey) => {
       expect(refusalOf(judge({ idempotencyKey }))).toMatchObject({
         reason: "INVALID_SIGNAL",
-        message: `The signal is not valid: idempotency_key ${KEY_RULE}.`,
+        message: `The signal is not valid: idempotency_key ${KEY_RULE}. Not stored by this request.`,
         violations: [{ field: "idempotency_key", description: KEY_RULE }],
       });
     },
@@ -163,7 +163,7 @@ describe("the instruments of a producer", () => {
   test("are none if the list is empty", () => {
     expect(refusalOf(judge({}, allowing()))).toEqual({
       reason: "INSTRUMENT_NOT_ALLOWED",
-      message: "This producer may not signal this instrument.",
+      message: "This producer may not signal this instrument. Not stored by this request.",
       violations: [{ field: "signal.instrument", description: "is not allowed for this producer" }],
       metadata: {},
       retryAfterMs: undefined,

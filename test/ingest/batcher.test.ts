@@ -192,7 +192,7 @@ describe("a full queue", () => {
         refusal: {
           reason: "OVERLOADED",
           message:
-            "The server has more signals waiting than it can store in time. Send the signal again under the same idempotency key.",
+            "The server has more signals waiting than it can store in time. Send the signal again under the same idempotency key. Not stored by this request.",
           violations: [],
           metadata: {},
           retryAfterMs: 1_000,
@@ -395,7 +395,7 @@ describe("a store that fails", () => {
     const refusal = {
       reason: "STORE_UNAVAILABLE",
       message:
-        "The database does not answer. Send the signal again under the same idempotency key.",
+        "The database does not answer, so it is not known whether the signal is stored. Send it again under the same idempotency key.",
       violations: [],
       metadata: {},
       retryAfterMs: 1_000,
@@ -519,7 +519,8 @@ describe("a signal that cannot be stored", () => {
         kind: "refused",
         refusal: {
           reason: "INTERNAL",
-          message: "The server failed to store the signal.",
+          message:
+            "The server failed, and it is not known whether the signal is stored. Send it again under the same idempotency key.",
           violations: [],
           metadata: {},
           retryAfterMs: undefined,

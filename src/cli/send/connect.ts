@@ -1,4 +1,6 @@
 /** From the command line to a client. */
+
+import { silentLogger } from "../../client/clientLogger.ts";
 import {
   ConfigError,
   clientOptionsFromEnv,
@@ -36,6 +38,7 @@ export function connect(options: SendOptions, producer: Environment): SignalClie
       // The sender repeats by itself, what still waits only, and says what it waits for.
       retry: false,
       circuitBreaker: false,
+      logger: silentLogger,
       ...(timeout !== undefined && { timeoutMs: Math.round(timeout * MS_PER_SECOND) }),
     });
   } catch (error) {

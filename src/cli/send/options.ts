@@ -39,7 +39,11 @@ interface SignalOptions {
   readonly payload?: object;
 }
 
-const SIGNAL_OPTIONS = [
+/** How often a failed attempt is repeated unless told otherwise. */
+export const RETRIES_DEFAULT = 3;
+
+/** The options that are fields of a signal, by the names of the fields. */
+export const SIGNAL_OPTIONS = [
   "instrument",
   "side",
   "entryPrice",

@@ -13,15 +13,19 @@ import type { Column } from "../table.ts";
 /** Where a signal stands in its source; `undefined` if it is the only one. */
 export type Place = { readonly name: "line" | "item"; readonly number: number } | undefined;
 
-/** A signal with its place. Key and time are fixed, so that a repeat is the same signal. */
+/** A signal with its place. It has a key and a time, so that a repeat is the same signal. */
 export interface PlacedItem {
   readonly place: Place;
   readonly item: IngestItem & { readonly idempotencyKey: string };
+  /** Whether its source gives it both, so that the same source repeats the same signal. */
+  readonly isNamedBySource: boolean;
+  /** Fixes the time that it was given here. To be called after its first attempt. */
+  fixTime(): void;
 }
 
 /**
- * What became of a signal. `unconfirmed`: nothing proves that it is stored, and nothing
- * that it is not.
+ * What became of a signal. `refused`: it is not stored, and the same again would fare no
+ * better. `unconfirmed`: nothing proves that it is stored, and a repeat is harmless.
  */
 export type Outcome = "stored" | "duplicate" | "valid" | "refused" | "unconfirmed";
 
@@ -35,39 +39,58 @@ export interface Report {
   readonly message: string;
   /** Why not, for `refused` and `unconfirmed`. */
   readonly reason: SignalErrorReason | undefined;
+  /** Whether it may be stored all the same, for `unconfirmed`. */
+  readonly mayBeStored: boolean;
   readonly violations: readonly Violation[];
   /** What was sent; `undefined` if the line could not even be read. */
   readonly item: PlacedItem["item"] | undefined;
 }
 
-/** The report of an item that the server answered. */
-export function answeredReport({ place, item }: PlacedItem, result: IngestItemResult): Report {
+/**
+ * The report of an item that the server answered.
+ *
+ * @param mayBeStored whether an earlier attempt may have stored it.
+ */
+export function answeredReport(
+  { place, item }: PlacedItem,
+  result: IngestItemResult,
+  mayBeStored: boolean,
+): Report {
   const { signalId, status, message, serverTimestamp } = result;
   const isRefused = result.outcome === "refused";
   return {
     place,
     // A client that is switched off is told before anything is sent.
-    outcome: result.outcome === "disabled" ? "unconfirmed" : result.outcome,
+    outcome:
+      result.outcome === "disabled" || (isRefused && mayBeStored) ? "unconfirmed" : result.outcome,
     signalId,
     status,
     serverTimestamp,
     message,
     reason: isRefused ? result.reason : undefined,
+    mayBeStored: isRefused && mayBeStored,
     violations: isRefused ? result.violations.map(withoutPath) : [],
     item,
   };
 }
 
-/** The report of an item whose request failed as a whole. */
+/** What is known of an item whose request failed as a whole. */
+export interface Fate {
+  readonly outcome: "refused" | "unconfirmed";
+  readonly mayBeStored: boolean;
+}
+
+/** The report of such an item. */
 export function failedReport(
   { place, item }: PlacedItem,
-  outcome: "refused" | "unconfirmed",
+  { outcome, mayBeStored }: Fate,
   error: SignalError,
 ): Report {
   return {
     ...NOTHING_ANSWERED,
     place,
     outcome,
+    mayBeStored,
     message: error.message.replace(/^\[\w+\] /, ""),
     reason: error.reason,
     violations: error.violations.map(withoutPath),
@@ -105,6 +128,7 @@ const NOTHING_ANSWERED = {
   signalId: undefined,
   status: undefined,
   serverTimestamp: undefined,
+  mayBeStored: false,
   item: undefined,
 } as const;
 
@@ -131,7 +155,7 @@ export function reportJson(report: Report): Record<string, unknown> {
 }
 
 /** The signal as a line that can be sent again without being stored twice. */
-function resendJson({ signal, idempotencyKey, validateOnly }: PlacedItem["item"]) {
+export function resendJson({ signal, idempotencyKey, validateOnly }: PlacedItem["item"]) {
   return { ...signal, idempotencyKey, ...(validateOnly === true && { validateOnly }) };
 }
 
@@ -157,13 +181,17 @@ export function reportRow({ place, outcome, status, reason, signalId, item }: Re
   ];
 }
 
+/** The server's words of one attempt. What is told here is true of all of them. */
+const SAYS_NOT_STORED = / Not stored by this request\.$/;
+
 /** What is wrong, in one line for a person; `undefined` if nothing is. */
 export function reportProblem(report: Report): string | undefined {
   const { place, outcome, reason, violations, message, item } = report;
   if (outcome !== "refused" && outcome !== "unconfirmed") return undefined;
   const where = place === undefined ? "" : `${place.name} ${place.number} `;
   const faults = violations.map(({ field, description }) => `${field} ${description}`.trim());
-  const why = faults.length > 0 ? faults.join("; ") : message;
-  if (outcome === "refused") return `${where}refused: ${reason}: ${why}`;
-  return `${where}not known to be stored (key ${item?.idempotencyKey}): ${reason}: ${why}`;
+  const why = faults.length > 0 ? faults.join("; ") : message.replace(SAYS_NOT_STORED, "");
+  if (outcome === "refused") return `${where}refused, not stored: ${reason}: ${why}`;
+  const fate = report.mayBeStored ? "not known to be stored" : "not stored yet";
+  return `${where}${fate} (key ${item?.idempotencyKey}): ${reason}: ${why}`;
 }

@@ -2,19 +2,18 @@
  * Sends signals: reads them in batches, hands each batch over, and prints what became of
  * every signal before it reads on. So memory stays bounded however long the input is.
  */
-import { randomUUIDv7 } from "node:crypto";
-import { systemClock } from "../../client/clock.ts";
+import { type ClientClock, epochMs, systemClock } from "../../client/clock.ts";
 import type { SignalError, SignalErrorReason } from "../../client/index.ts";
-import { formatTimestamp } from "../../signing/index.ts";
-import { usageError } from "../cliError.ts";
 import { producerEnvironment } from "../credentials.ts";
 import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE } from "../exitCodes.ts";
-import { note, printable, writeJson, writeOut } from "../output.ts";
+import { asSentence, note, noteCommand, printable, writeJson, writeOut } from "../output.ts";
 import { formatTable } from "../table.ts";
 import { gatherBatches } from "./batches.ts";
 import { connect } from "./connect.ts";
 import { type SendOptions, signalSource } from "./options.ts";
+import { prepare } from "./prepare.ts";
 import { describeCounts, Progress } from "./progress.ts";
+import { repeatCommand, type Sent } from "./repeat.ts";
 import {
   type Outcome,
   type PlacedItem,
@@ -23,10 +22,10 @@ import {
   reportJson,
   reportProblem,
   reportRow,
-  unreadableReport,
 } from "./report.ts";
 import { deliver } from "./sender.ts";
-import { readSource, type SourceItem } from "./source.ts";
+import { offsetSeconds } from "./signalTime.ts";
+import { readSource } from "./source.ts";
 
 /** Few enough that a lost answer leaves few signals in doubt. */
 const BATCH_MAX_ITEMS = 100;
@@ -39,18 +38,30 @@ export async function send(options: SendOptions): Promise<void> {
   const { environment, announce } = await producerEnvironment(options);
   await using client = connect(options, environment);
   const interruption = interruptible();
+  const sent: Sent = {
+    options,
+    source,
+    producerId: client.destination?.producerId ?? "",
+    url: options.url ?? environment.OUTBOUND_SERVER_URL ?? "",
+    invocation: { execPath: process.execPath, script: process.argv[1] ?? "", environment },
+  };
+  const tellClock = clockTeller(client.clock);
   const printer = new Printer(options.json === true);
   const { retries } = options;
   const sender = { client, retries, signal: interruption.signal, onWait: noteWait };
   const reading = new AbortController();
   const items = readSource(source, AbortSignal.any([interruption.signal, reading.signal]));
   let stop: SignalError | undefined;
+  let doubtful: readonly PlacedItem[] = [];
   for await (const batch of gatherBatches(items, BATCH_MAX_ITEMS, BATCH_MAX_WAIT_MS)) {
-    const { ready, unreadable } = prepare(batch, options);
+    tellRepeat(sent, doubtful);
+    const { ready, unreadable } = prepare(batch, options, client.clock);
     if (ready.length > 0) announce();
     const delivery = ready.length > 0 ? await deliver(ready, sender) : { reports: [], stop };
     await printer.print([...delivery.reports, ...unreadable].sort(byPlace));
+    tellClock();
     stop = delivery.stop;
+    doubtful = unconfirmed(ready, delivery.reports);
     if (stop !== undefined || interruption.signal.aborted) break;
   }
   // Otherwise an open pipe would keep the process waiting for input that nobody reads.
@@ -58,38 +69,43 @@ export async function send(options: SendOptions): Promise<void> {
   interruption.end();
   printer.sumUp(stop !== undefined || interruption.signal.aborted);
   if (stop !== undefined) advise(stop);
+  tellRepeat(sent, doubtful);
   process.exitCode = exitCode(printer.counts, interruption.signal.aborted);
 }
 
-/** Fixes keys and times, so that every repeat is the same signal, and sets aside what is none. */
-function prepare(
-  batch: readonly SourceItem[],
-  options: SendOptions,
-): { readonly ready: PlacedItem[]; readonly unreadable: Report[] } {
-  const ready: PlacedItem[] = [];
-  const unreadable: Report[] = [];
-  for (const read of batch) {
-    if (!read.readable) {
-      unreadable.push(unreadableReport(read.place, read.violations));
-      continue;
-    }
-    if (options.idempotencyKey !== undefined && read.place !== undefined) {
-      throw usageError(
-        "--idempotency-key names one signal. Of several, give each object its own idempotency_key.",
-      );
-    }
-    const { signal, idempotencyKey = options.idempotencyKey, validateOnly } = read.item;
-    const signalTime = signal.signalTime ?? formatTimestamp(systemClock.now());
-    ready.push({
-      place: read.place,
-      item: {
-        signal: { ...signal, signalTime },
-        idempotencyKey: idempotencyKey ?? randomUUIDv7(),
-        validateOnly: options.validateOnly ?? validateOnly,
-      },
-    });
-  }
-  return { ready, unreadable };
+/** The items of which nothing proves that they are stored. */
+function unconfirmed(
+  items: readonly PlacedItem[],
+  reports: readonly Report[],
+): readonly PlacedItem[] {
+  const doubtful = new Set(
+    reports.filter(({ outcome }) => outcome === "unconfirmed").map(({ item }) => item),
+  );
+  return items.filter(({ item }) => doubtful.has(item));
+}
+
+function tellRepeat(sent: Sent, items: readonly PlacedItem[]): void {
+  if (items.length === 0) return;
+  const what = items.length === 1 ? "To send it again" : `To send these ${items.length} again`;
+  noteCommand(
+    `${what} without storing anything twice, with the same key and time`,
+    repeatCommand(sent, items),
+  );
+}
+
+/** Tells once that the clock of this machine is wrong, after the client has corrected its own. */
+function clockTeller(clock: ClientClock): () => void {
+  let isTold = false;
+  return () => {
+    const seconds = offsetSeconds(clock);
+    if (isTold || seconds === 0) return;
+    isTold = true;
+    const direction = seconds > 0 ? "behind" : "ahead of";
+    note(
+      `The clock of this machine is ${Math.abs(seconds)} s ${direction} the server's. Signatures, and ` +
+        "the times of signals that have none, follow the server's. Set the clock of this machine.",
+    );
+  };
 }
 
 function byPlace(a: Report, b: Report): number {
@@ -107,18 +123,22 @@ const ADVICE_BY_REASON: Readonly<Partial<Record<SignalErrorReason, string>>> = {
   UNREACHABLE: "See that the server runs and that its URL is right, then send again.",
   UNAUTHENTICATED:
     "See that the producer id and the secret are those that the server knows, and that the URL is that of the server.",
-  CLOCK_SKEW: "Set the clock of this machine, then send again.",
   RATE_LIMITED: "Send again later, or more slowly.",
 };
 
-function advise({ reason }: SignalError): void {
-  const advice = ADVICE_BY_REASON[reason];
+function advise({ reason, metadata }: SignalError): void {
+  // The client has not corrected its clock, so the server's time is one that it cannot believe.
+  const advice =
+    reason === "CLOCK_SKEW"
+      ? `This machine's clock shows ${new Date(epochMs(systemClock)).toISOString()}, and the server's ` +
+        `${metadata.server_time ?? "another time"}. Set the one that is wrong, then send again.`
+      : ADVICE_BY_REASON[reason];
   if (advice !== undefined) note(advice);
 }
 
 /** Nobody should have to guess why nothing happens. */
 function noteWait({ message }: SignalError, delayMs: number): void {
-  note(`${message} Trying again in ${(delayMs / 1_000).toFixed(1)} s.`);
+  note(`${asSentence(message)} Trying again in ${(delayMs / 1_000).toFixed(1)} s.`);
 }
 
 /** Lets a person stop the run and still learn what became of the signals under way. */

@@ -4,17 +4,23 @@
  * An item waits until it is settled: answered, refused, or, when all repeats failed,
  * unconfirmed. Each attempt carries all items that still wait, under the keys that they
  * had from the start, so that a repeat of what was stored unseen comes back as a duplicate.
+ *
+ * Once an attempt may have stored them, a refusal of a later one proves nothing about them:
+ * a server that takes no more of this producer may well have stored what came before.
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import { causesOf } from "../../client/causes.ts";
 import {
   type Backoff,
   createBackoff,
   type SignalClient,
   SignalError,
+  type SignalErrorReason,
   type Violation,
 } from "../../client/index.ts";
 import {
   answeredReport,
+  type Fate,
   failedReport,
   faultyReport,
   type PlacedItem,
@@ -52,16 +58,23 @@ const MAX_DELAY_MS = 30_000;
 /** How long all repeats of a batch may take. */
 const BUDGET_MS = 600_000;
 
-/** Hands over 1 to 1,000 items, together. */
+/**
+ * Hands over 1 to 1,000 items, together.
+ *
+ * @param mayBeStored whether an earlier attempt may have stored them.
+ */
 export async function deliver(
   items: readonly PlacedItem[],
   options: SenderOptions,
+  mayBeStored = false,
 ): Promise<Delivery> {
   const reports: Report[] = [];
   let waiting = items;
   const backoff = createSchedule(options);
   for (;;) {
-    const attempt = await tryOnce(waiting, options);
+    const attempt = await tryOnce(waiting, options, mayBeStored);
+    for (const item of waiting) item.fixTime();
+    mayBeStored ||= attempt.failure !== undefined && mayHaveStored(attempt.failure);
     reports.push(...attempt.reports);
     waiting = attempt.waiting;
     const { stop, failure } = attempt;
@@ -70,7 +83,8 @@ export async function deliver(
     if (failure === undefined) continue;
     const delayMs = options.signal.aborted ? undefined : backoff.next(failure);
     if (delayMs === undefined) {
-      reports.push(...waiting.map((item) => failedReport(item, "unconfirmed", failure)));
+      const fate = { outcome: "unconfirmed", mayBeStored } as const;
+      reports.push(...waiting.map((item) => failedReport(item, fate, failure)));
       return { reports, stop: failure };
     }
     options.onWait(failure, delayMs);
@@ -93,23 +107,28 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await sleep(ms, undefined, { signal }).catch(() => {});
 }
 
-async function tryOnce(items: readonly PlacedItem[], options: SenderOptions): Promise<Attempt> {
+async function tryOnce(
+  items: readonly PlacedItem[],
+  options: SenderOptions,
+  mayBeStored: boolean,
+): Promise<Attempt> {
   try {
-    return await call(items, options);
+    return await call(items, options, mayBeStored);
   } catch (thrown) {
-    return explain(items, SignalError.from(thrown), options);
+    return explain(items, SignalError.from(thrown), options, mayBeStored);
   }
 }
 
 async function call(
   items: readonly PlacedItem[],
   { client, signal }: SenderOptions,
+  mayBeStored: boolean,
 ): Promise<Attempt> {
   const [only] = items;
   if (items.length === 1 && only !== undefined && only.place === undefined) {
     const { signal: input, ...others } = only.item;
     const result = await client.ingest(input, { ...others, signal });
-    return settled([answeredReport(only, result)]);
+    return settled([answeredReport(only, result, mayBeStored)]);
   }
   const results = await client.ingestBatch(
     items.map(({ item }) => item),
@@ -124,7 +143,10 @@ async function call(
     if (result.outcome === "refused" && result.retryable) {
       waiting.push(item);
       failure = new SignalError(result.reason, result.message);
-    } else reports.push(answeredReport(item, result));
+    } else {
+      const isProven = result.outcome === "refused" && result.reason === PROVES_NOT_STORED;
+      reports.push(answeredReport(item, result, mayBeStored && !isProven));
+    }
   }
   return { reports, waiting, failure, stop: undefined };
 }
@@ -134,6 +156,7 @@ async function explain(
   items: readonly PlacedItem[],
   error: SignalError,
   options: SenderOptions,
+  mayBeStored: boolean,
 ): Promise<Attempt> {
   if (error.retryable) return { reports: [], waiting: items, failure: error, stop: undefined };
   const byItem = violationsByItem(error.violations);
@@ -146,12 +169,49 @@ async function explain(
     const waiting = items.filter((_, index) => !byItem.has(index));
     return { ...settled(wrong), waiting };
   }
-  if (error.reason === "BODY_TOO_LARGE" && items.length > 1) return await halve(items, options);
-  const isUnknown = error.reason === "UNKNOWN" || error.reason === "CANCELLED";
-  const reports = items.map((item) =>
-    failedReport(item, isUnknown ? "unconfirmed" : "refused", error),
-  );
+  if (error.reason === "BODY_TOO_LARGE" && items.length > 1) {
+    return await halve(items, options, mayBeStored);
+  }
+  const fate = fateAfter(error, mayBeStored);
+  const reports = items.map((item) => failedReport(item, fate, error));
   return { ...settled(reports), stop: CONCERNS_ONE_SIGNAL.has(error.reason) ? undefined : error };
+}
+
+/** What a failure that is not repeated says of its items. */
+function fateAfter(error: SignalError, mayBeStored: boolean): Fate {
+  if (error.reason === PROVES_NOT_STORED) return { outcome: "refused", mayBeStored: false };
+  const isUnknown = mayBeStored || mayHaveStored(error);
+  return { outcome: isUnknown ? "unconfirmed" : "refused", mayBeStored: isUnknown };
+}
+
+/** Only this comes from the store: its key names another signal, so this one is not there. */
+const PROVES_NOT_STORED = "IDEMPOTENCY_KEY_REUSED";
+
+/** The failures after which the server may have stored what was sent. */
+const MAY_HAVE_STORED: ReadonlySet<SignalErrorReason> = new Set([
+  "UNREACHABLE",
+  "INVALID_RESPONSE",
+  "STORE_UNAVAILABLE",
+  "DEADLINE_EXCEEDED",
+  "INTERNAL",
+  "CANCELLED",
+  "UNKNOWN",
+]);
+
+function mayHaveStored(error: SignalError): boolean {
+  return MAY_HAVE_STORED.has(error.reason) && !isNeverConnected(error);
+}
+
+/** Whether there was no connection at all, over which anything could have been sent. */
+function isNeverConnected(error: SignalError): boolean {
+  return causesOf(error).some((cause) =>
+    cause instanceof AggregateError ? cause.errors.every(isOfConnecting) : isOfConnecting(cause),
+  );
+}
+
+function isOfConnecting(error: unknown): boolean {
+  const { syscall } = error as NodeJS.ErrnoException;
+  return syscall === "connect" || syscall === "getaddrinfo";
 }
 
 /** Reasons that say nothing about the next signal. Any other would refuse that as well. */
@@ -165,16 +225,22 @@ const CONCERNS_ONE_SIGNAL: ReadonlySet<string> = new Set([
 ]);
 
 /** A batch that is too large as a whole may fit in parts. */
-async function halve(items: readonly PlacedItem[], options: SenderOptions): Promise<Attempt> {
+async function halve(
+  items: readonly PlacedItem[],
+  options: SenderOptions,
+  mayBeStored: boolean,
+): Promise<Attempt> {
   const middle = Math.ceil(items.length / 2);
-  const first = await deliver(items.slice(0, middle), options);
-  if (first.stop !== undefined) {
-    const unsent = items.slice(middle);
-    const outcome = first.stop.retryable ? "unconfirmed" : "refused";
-    const rest = unsent.map((item) => failedReport(item, outcome, first.stop as SignalError));
-    return { ...settled([...first.reports, ...rest]), stop: first.stop };
+  const first = await deliver(items.slice(0, middle), options, mayBeStored);
+  const { stop } = first;
+  if (stop !== undefined) {
+    // These were not sent again, so what stopped the others says nothing of them.
+    const isPassing = mayBeStored || stop.retryable || MAY_HAVE_STORED.has(stop.reason);
+    const fate = { outcome: isPassing ? "unconfirmed" : "refused", mayBeStored } as const;
+    const rest = items.slice(middle).map((item) => failedReport(item, fate, stop));
+    return { ...settled([...first.reports, ...rest]), stop };
   }
-  const second = await deliver(items.slice(middle), options);
+  const second = await deliver(items.slice(middle), options, mayBeStored);
   return { ...settled([...first.reports, ...second.reports]), stop: second.stop };
 }
 

@@ -26,13 +26,17 @@ export interface SignOptions extends CredentialOptions, RequestOptions {
   readonly json?: boolean;
 }
 
+/** A clock that shows an earlier time was never set. As text, such times sort like the times. */
+const PROTOCOL_MADE = "2025";
+
 /** @throws CliError if the request cannot be signed. */
 export async function printSignature(options: SignOptions): Promise<void> {
   const { environment, announce } = await producerEnvironment(options);
   const secret = secretOf(environment);
   const producerId = producerIdOf(environment);
   const body = await readBody(options);
-  const timestamp = options.timestamp ?? formatTimestamp(systemClock.now());
+  const now = formatTimestamp(systemClock.now());
+  const timestamp = options.timestamp ?? now;
   const request = { producerId, endpoint: options.endpoint, timestamp, body };
   requireSignable(request);
   announce();
@@ -40,6 +44,12 @@ export async function printSignature(options: SignOptions): Promise<void> {
     note(
       "the body looks like JSON but does not begin with {, so the server will refuse it; " +
         "take away what stands before it",
+    );
+  }
+  if (options.timestamp === undefined && now < PROTOCOL_MADE) {
+    note(
+      `the clock of this machine shows ${now}, which cannot be right, so the server will answer ` +
+        "CLOCK_SKEW; set it, or give --timestamp",
     );
   }
   const headers = signatureHeaders({ ...request, secret });

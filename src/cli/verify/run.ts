@@ -1,6 +1,6 @@
 /** Judges a signature and prints the verdict. */
 import { systemClock } from "../../client/clock.ts";
-import { parseTimestamp } from "../../signing/index.ts";
+import { formatTimestamp, parseTimestamp } from "../../signing/index.ts";
 import { usageError } from "../cliError.ts";
 import { type CredentialOptions, producerEnvironment, secretOf } from "../credentials.ts";
 import { EXIT_FAILED } from "../exitCodes.ts";
@@ -123,10 +123,12 @@ const FRESH_SECONDS = 300n;
 function tellAge(timestamp: string): void {
   const instant = parseTimestamp(timestamp);
   if (instant === undefined) return;
-  const ageSeconds = (systemClock.now() - instant) / 1_000_000_000n;
+  const now = systemClock.now();
+  const ageSeconds = (now - instant) / 1_000_000_000n;
   if (ageSeconds >= -FRESH_SECONDS && ageSeconds <= FRESH_SECONDS) return;
   const distance = ageSeconds > 0n ? `${ageSeconds} s ago` : `${-ageSeconds} s ahead`;
   note(
-    `the timestamp is ${distance}; a server takes at most ${FRESH_SECONDS} s and would answer CLOCK_SKEW`,
+    `the timestamp is ${distance} by the clock of this machine, which shows ${formatTimestamp(now)}; ` +
+      `a server takes at most ${FRESH_SECONDS} s by its own clock, and else answers CLOCK_SKEW`,
   );
 }

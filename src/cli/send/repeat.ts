@@ -1,0 +1,84 @@
+/**
+ * The command that sends signals again without storing any of them twice: with the keys and
+ * the times that they had, as the same producer, to the same server. Pure.
+ */
+import { STANDARD_INPUT } from "../input.ts";
+import { type Invocation, programWords, shellCommand } from "../invocation.ts";
+import { printable } from "../output.ts";
+import { RETRIES_DEFAULT, type SendOptions, SIGNAL_OPTIONS, type SignalSource } from "./options.ts";
+import { type PlacedItem, resendJson } from "./report.ts";
+
+/** How the signals were sent. */
+export interface Sent {
+  readonly options: SendOptions;
+  readonly source: SignalSource;
+  /** As whom and where to, however that was found out. */
+  readonly producerId: string;
+  readonly url: string;
+  readonly invocation: Invocation;
+}
+
+/**
+ * The command line, of several lines if it holds the signals.
+ *
+ * @param items what is to be sent again, at least one.
+ */
+export function repeatCommand(sent: Sent, items: readonly PlacedItem[]): string {
+  const { source, options } = sent;
+  const common = [...programWords(sent.invocation), "send", ...commonWords(sent)];
+  const [first] = items;
+  if (source.kind === "options" && first !== undefined) {
+    const command = shellCommand([...common, ...signalWords(first)]);
+    // Characters that nobody sees do not survive being copied from a terminal.
+    if (printable(command) === command) return command;
+  }
+  const isFile = source.kind !== "options" && source.path !== STANDARD_INPUT;
+  if (isFile && items.every((item) => item.isNamedBySource)) {
+    const validateOnly = options.validateOnly === true ? ["--validate-only"] : [];
+    return shellCommand([...common, ...validateOnly, "--file", source.path]);
+  }
+  const lines = items.map(({ item }) => asciiJson(resendJson(item)));
+  return [`${shellCommand([...common, STANDARD_INPUT])} <<'END'`, ...lines, "END"].join("\n");
+}
+
+/** What does not concern the signals themselves. */
+function commonWords({ options, producerId, url }: Sent): string[] {
+  return [
+    ...word("--url", url),
+    ...word("--protocol", options.protocol),
+    ...word("--codec", options.codec),
+    ...word("--timeout", options.timeout),
+    ...word("--retries", options.retries === RETRIES_DEFAULT ? undefined : options.retries),
+    ...word("--producer-id", producerId),
+    ...word("--env-file", options.envFile),
+    ...word("--secret-file", options.secretFile),
+    ...(options.json === true ? ["--json"] : []),
+  ];
+}
+
+function signalWords({ item }: PlacedItem): string[] {
+  const signal = item.signal as unknown as Readonly<Record<string, unknown>>;
+  return [
+    ...SIGNAL_OPTIONS.flatMap((name) => word(optionOf(name), signal[name])),
+    ...word("--idempotency-key", item.idempotencyKey),
+    ...(item.validateOnly === true ? ["--validate-only"] : []),
+  ];
+}
+
+/** The option of a field, such as `--entry-price`. */
+function optionOf(name: string): string {
+  return `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+function word(option: string, value: unknown): string[] {
+  if (value === undefined) return [];
+  return [option, typeof value === "object" ? JSON.stringify(value) : String(value)];
+}
+
+/** JSON in which every character beyond ASCII is escaped, so that it can be copied safely. */
+function asciiJson(value: unknown): string {
+  return JSON.stringify(value).replaceAll(
+    /[^\x20-\x7e]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}

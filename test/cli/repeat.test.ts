@@ -1,0 +1,189 @@
+/**
+ * What `send` says when it does not know, and the command that it gives: run as a person
+ * would, against a real server whose answers got lost.
+ */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { programWords, shellWord } from "../../src/cli/invocation.ts";
+import { SignalTime } from "../../src/cli/send/signalTime.ts";
+import { systemClock } from "../../src/client/clock.ts";
+import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
+import { type FaultyProxy, startProxy } from "../support/proxy.ts";
+import { startTestServer, type TestServer } from "../support/server.ts";
+import { MAIN, producerEnv, run, runShell, Workspace } from "./support/run.ts";
+import { signalJson, storedSignals } from "./support/signals.ts";
+
+let database: TestDatabase;
+let server: TestServer;
+let proxy: FaultyProxy;
+let workspace: Workspace;
+beforeAll(async () => {
+  database = await createTestDatabase();
+  server = await startTestServer(database.url);
+  proxy = await startProxy(server.url);
+  workspace = await Workspace.create();
+});
+afterAll(async () => {
+  await proxy.close();
+  await server.close();
+  await database.drop();
+  await workspace[Symbol.asyncDispose]();
+});
+
+const GOLD = ["--instrument", "GOLD", "--side", "buy", "--entry-price", "1950.5"];
+
+/** Sends by way of the proxy, which loses the answer, and waits until the signals are stored. */
+async function sendWithoutAnswer(args: readonly string[], keys: string, input?: string) {
+  proxy.loseAnswers();
+  const options = ["--retries", "0", "--timeout", "3", "--url", new URL(proxy.url).origin];
+  const result = await run(["send", ...options, ...args], {
+    env: producerEnv("http://127.0.0.1:1"),
+    input,
+    cwd: workspace.path,
+  });
+  await proxy.heal();
+  await expect.poll(() => rowsOf(keys)).not.toEqual([]);
+  expect(result.code).toBe(3);
+  return { ...result, command: commandOf(result.stderr) };
+}
+
+/** Runs a command as it was printed, where only the secret is known. */
+function repeat(command: string) {
+  const { HMAC_PRODUCER_SECRET } = producerEnv("");
+  return runShell(command, { env: { HMAC_PRODUCER_SECRET }, cwd: workspace.path });
+}
+
+function commandOf(stderr: string): string {
+  return /with the same key and time:\n(.*)\n$/s.exec(stderr)?.[1] ?? "";
+}
+
+async function rowsOf(comment: string) {
+  const rows = await storedSignals(database.url);
+  return rows.filter((row) => String(row.comment).startsWith(comment));
+}
+
+describe("an attempt whose answer got lost", () => {
+  it("is repeated by the printed command, whatever the options hold", async () => {
+    const comment = '-options it\'s "$(touch here)" `touch here` \\ é';
+    const { stderr, command } = await sendWithoutAnswer(
+      [...GOLD, "--comment", comment, "--payload", '{"note":"it\'s"}', "--protocol", "grpc"],
+      "-options",
+    );
+    expect(stderr).toMatch(/^countersign: not known to be stored \(key [0-9a-f-]{36}\): DEADLINE_/);
+    expect(command).toContain(" --instrument GOLD --side buy --entry-price 1950.5 --comment ");
+    const again = await repeat(command);
+    expect([again.code, again.stderr]).toEqual([0, ""]);
+    expect(again.stdout).toContain("duplicate");
+    expect(await rowsOf("-options")).toMatchObject([{ comment, payload: { note: "it's" } }]);
+  });
+
+  it("of standard input is repeated with the keys and times that the signals were given", async () => {
+    const lines = [
+      signalJson({ comment: "pipe it's", idempotency_key: "pipe-1" }),
+      signalJson({ comment: "pipe \u202e\n\t", timestamp: undefined }),
+    ];
+    const { stderr, command } = await sendWithoutAnswer(["-"], "pipe", lines.join("\n"));
+    expect(stderr).toContain("line 2 not known to be stored (key ");
+    expect(stderr).toContain("To send these 2 again without storing anything twice");
+    expect(command).toMatch(/^[\n\x20-\x7e]+$/);
+    const again = await repeat(command);
+    expect(again.code).toBe(0);
+    expect(again.stderr).toBe("countersign: 2 signals: 2 duplicate\n");
+    expect(await rowsOf("pipe")).toHaveLength(2);
+  });
+
+  it("of a file that names its signals is repeated from the file, and of another is not", async () => {
+    const named = await workspace.write("named it's.json", signalJson({ comment: "file named" }));
+    const key = ["--idempotency-key", "named-1"];
+    const unnamed = await sendWithoutAnswer(["--file", named, ...key], "file named");
+    expect(unnamed.command).not.toContain("--file");
+    expect((await repeat(unnamed.command)).stdout).toContain("duplicate");
+
+    const content = signalJson({ comment: "file own", idempotency_key: "file-1" });
+    const file = await workspace.write("own it's.json", content);
+    const { command } = await sendWithoutAnswer(["--file", file, "--json"], "file own");
+    expect(command).toContain(" --json --file '");
+    expect((await repeat(command)).stdout).toContain('"outcome":"duplicate"');
+    expect(await rowsOf("file")).toHaveLength(2);
+  });
+});
+
+it("says that nothing is stored where there was no connection, and how to send it then", async () => {
+  const { code, stderr } = await run(["send", ...GOLD, "--retries", "0", "--comment", "away"], {
+    env: producerEnv("http://127.0.0.1:1"),
+  });
+  expect(code).toBe(3);
+  expect(stderr).toMatch(/^countersign: not stored yet \(key [0-9a-f-]{36}\): UNREACHABLE: /);
+  const { stdout } = await repeat(commandOf(stderr).replace("http://127.0.0.1:1", server.url));
+  expect(stdout).toContain("stored");
+  expect(await rowsOf("away")).toHaveLength(1);
+});
+
+describe("a wrong clock of this machine", () => {
+  /** Sends from a machine whose clock is wrong by so many days. */
+  function sendFrom(days: number, args: readonly string[]) {
+    const code = `const now=Date.now;Date.now=()=>now()+${days * 86_400_000}`;
+    const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(code)}`;
+    return run(["send", ...GOLD, ...args], { env: { ...producerEnv(server.url), NODE_OPTIONS } });
+  }
+
+  it.each([
+    [-2, "behind"],
+    [2, "ahead of"],
+  ])("of %i days is corrected, in signature and signal, and told", async (days, direction) => {
+    const comment = `clock ${days}`;
+    const { code, stderr } = await sendFrom(days, ["--comment", comment]);
+    expect(code).toBe(0);
+    expect(stderr).toMatch(
+      new RegExp(
+        `^countersign: The clock of this machine is 17(2[789]|3[01])\\d\\d s ${direction}`,
+      ),
+    );
+    const [row] = await rowsOf(comment);
+    const ageMs = Date.now() - Number(row?.signal_time);
+    expect(Math.abs(ageMs)).toBeLessThan(60_000);
+  });
+
+  it("is corrected in the signature only, if the signal has a time", async () => {
+    const time = new Date(Date.now() - 3_600_000);
+    const args = ["--comment", "own time", "--signal-time", time.toISOString()];
+    expect((await sendFrom(2, args)).code).toBe(0);
+    expect(await rowsOf("own time")).toMatchObject([{ signal_time: time }]);
+  });
+
+  it("found out after the first attempt changes no time that was sent before", () => {
+    let offset = 0n;
+    const clock = { now: () => systemClock.now() + offset };
+    const [sent, unsent] = [new SignalTime(clock), new SignalTime(clock)];
+    const first = sent.text;
+    sent.fix();
+    offset = 172_800_000_000_000n;
+    expect(sent.text).toBe(first);
+    expect(Date.parse(unsent.text) - Date.parse(first)).toBeGreaterThan(172_000_000);
+    expect(unsent.text).toBe(unsent.text);
+  });
+});
+
+describe("the words that call the program", () => {
+  const execPath = "/opt/node";
+
+  it.each<[string, NodeJS.ProcessEnv, readonly string[]]>([
+    [MAIN, {}, [execPath, "--", MAIN]],
+    [MAIN, { npm_lifecycle_event: "bot" }, [execPath, "--", MAIN]],
+    [MAIN, { npm_lifecycle_event: "countersign" }, ["npm", "run", "-s", "countersign", "--"]],
+    ["/usr/bin/countersign", { PATH: "/bin:/usr/bin" }, ["countersign"]],
+    ["/a b/countersign", { PATH: "/bin:/usr/bin" }, ["/a b/countersign"]],
+    ["/x/.bin/countersign", { PATH: "/x/.bin", npm_command: "exec" }, ["npx", "countersign"]],
+  ])("of %s in %j", (script, environment, words) => {
+    expect(programWords({ execPath, script, environment })).toEqual(words);
+  });
+
+  it.each([
+    ["a.b-c_d/e:f=g", "a.b-c_d/e:f=g"],
+    ["", "''"],
+    ["it's", "'it'\\''s'"],
+    ["~", "'~'"],
+    ["a*", "'a*'"],
+  ])("quotes %j as %s", (word, quoted) => {
+    expect(shellWord(word)).toBe(quoted);
+  });
+});
