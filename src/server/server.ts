@@ -9,6 +9,7 @@
 import type { AddressInfo } from "node:net";
 import type { DestinationStream, Logger } from "pino";
 import {
+  assertMayServe,
   assertSafe,
   connectionLimit,
   createProducerStore,
@@ -236,6 +237,7 @@ async function openSafeDatabase(
   await assertSafe(database);
   await warnOfTooManyConnections(config, database, log);
   await migrateUp(database, log);
+  await assertMayServe(database);
   return { database, databaseUrl: url };
 }
 

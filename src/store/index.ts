@@ -14,6 +14,8 @@ export {
   startEmbeddedPostgres,
 } from "./embedded.ts";
 export { DatabaseError } from "./failure.ts";
+export { ForeignObjectsError } from "./foreignObjects.ts";
+export { assertMayServe } from "./grants.ts";
 export {
   type MigrateDownOptions,
   type MigrationState,
@@ -22,6 +24,7 @@ export {
   migrationStatus,
   NewerDatabaseError,
 } from "./migrate.ts";
+export { MissingGrantError } from "./missingGrantError.ts";
 export {
   createProducerStore,
   type NewProducer,

@@ -2,12 +2,11 @@
  * Brings the database's schema to the version of this code, and back.
  *
  * The migrations are the files `NNNN_name.up.sql` and `NNNN_name.down.sql` beside this
- * one. Each is sent together with the change of its row in `schema_migrations` as one
+ * one. Each is sent together with the change of its row in `countersign_migrations` as one
  * message, which PostgreSQL runs as one transaction (documentation, section 55.2.2.1): it
  * happens wholly or not at all, whatever becomes of the connection. An advisory lock in
  * that message makes many processes that start at once take turns.
  */
-import { readdir, readFile } from "node:fs/promises";
 import type { Logger } from "pino";
 import {
   RerunBehavior,
@@ -17,6 +16,16 @@ import {
 } from "umzug";
 import type { Database } from "./database.ts";
 import { DatabaseError } from "./failure.ts";
+import { ForeignObjectsError, findByName } from "./foreignObjects.ts";
+import { findMissingMigrationGrant } from "./grants.ts";
+import { readCreatedObjects, readMigration, readMigrationNames } from "./migrationFiles.ts";
+import {
+  type MigrationRecord,
+  PREPARE_RECORD_TABLE,
+  RECORD_TABLE,
+  readMigrationRecord,
+} from "./migrationRecord.ts";
+import { MissingGrantError } from "./missingGrantError.ts";
 
 /** The state of one migration. */
 export interface MigrationState {
@@ -44,8 +53,6 @@ export class NewerDatabaseError extends Error {
   }
 }
 
-const MIGRATIONS_FOLDER = new URL("./migrations/", import.meta.url);
-
 /** A migration waits for those that other processes run, and may take long on a full table. */
 const MIGRATION_TIMEOUT_MS = 600_000;
 
@@ -57,19 +64,29 @@ const ALREADY_APPLIED = "CS001";
 const ALREADY_REVERTED = "CS002";
 
 /**
- * Applies all migrations that are pending.
+ * Applies all migrations that are pending. Where none is, nothing is written, and the role
+ * needs no right to.
  *
  * @returns the names of those that this call applied, in order. What another process
  *   applied at the same time is not among them.
  * @throws NewerDatabaseError
+ * @throws MissingGrantError before anything is changed, as the next one.
+ * @throws ForeignObjectsError if others have tables or functions by our names.
  * @throws StoreUnavailableError if a migration failed; those before it stay applied.
  */
 export async function migrateUp(database: Database, log: Logger): Promise<string[]> {
-  await createMigrationsTable(database);
+  const record = await readKnownRecord(database);
+  const pending = (await readMigrationNames()).filter((name) => !record.applied.has(name));
+  if (pending.length === 0 && record.hasTable) return [];
+  const missing = await findMissingGrant(database, record);
+  if (missing !== undefined) {
+    if (pending.length === 0) return [];
+    throw new MissingGrantError(missing);
+  }
+  await refuseForeignObjects(database, record);
+  await runScript(database, PREPARE_RECORD_TABLE);
   const changed: string[] = [];
-  const umzug = createUmzug(database, log, changed);
-  await refuseNewer(database);
-  await unwrap(umzug.up());
+  await unwrap(createUmzug(database, log, changed).up());
   return changed;
 }
 
@@ -78,6 +95,7 @@ export async function migrateUp(database: Database, log: Logger): Promise<string
  *
  * @returns the names of those that this call reverted, in order.
  * @throws NewerDatabaseError
+ * @throws MissingGrantError before anything is changed.
  * @throws RangeError if there is no such migration.
  * @throws StoreUnavailableError if a migration failed; those after it stay reverted.
  */
@@ -86,18 +104,23 @@ export async function migrateDown(
   log: Logger,
   options: MigrateDownOptions = { steps: 1 },
 ): Promise<string[]> {
-  await createMigrationsTable(database);
+  const record = await readKnownRecord(database);
+  const migrations = await selectForDown(record, options);
+  if (migrations.length === 0) return [];
+  const missing = await findMissingGrant(database, record);
+  if (missing !== undefined) throw new MissingGrantError(missing);
+  await runScript(database, PREPARE_RECORD_TABLE);
   const changed: string[] = [];
-  const umzug = createUmzug(database, log, changed);
-  await refuseNewer(database);
-  const migrations = await selectForDown(database, options);
-  await unwrap(umzug.down({ migrations, rerun: RerunBehavior.SKIP }));
+  await unwrap(createUmzug(database, log, changed).down({ migrations, rerun: RerunBehavior.SKIP }));
   return changed;
 }
 
 /** The applied migrations to revert, the last one first. */
-async function selectForDown(database: Database, options: MigrateDownOptions): Promise<string[]> {
-  const applied = [...(await readAppliedMigrations(database)).keys()].reverse();
+async function selectForDown(
+  record: MigrationRecord,
+  options: MigrateDownOptions,
+): Promise<string[]> {
+  const applied = [...record.applied.keys()].reverse();
   if ("steps" in options) {
     return applied.slice(0, options.steps);
   }
@@ -110,21 +133,50 @@ async function selectForDown(database: Database, options: MigrateDownOptions): P
 /**
  * All migrations, those of a newer version too, in order. Changes nothing.
  *
+ * @throws MissingGrantError
  * @throws StoreUnavailableError
  */
 export async function migrationStatus(database: Database): Promise<MigrationState[]> {
-  const applied = await readAppliedMigrations(database);
+  const { applied } = await readMigrationRecord(database, MIGRATION_TIMEOUT_MS);
   const names = new Set([...(await readMigrationNames()), ...applied.keys()]);
   return [...names].sort().map((name) => ({ name, appliedAt: applied.get(name) }));
 }
 
-async function refuseNewer(database: Database): Promise<void> {
+/** @throws NewerDatabaseError */
+async function readKnownRecord(database: Database): Promise<MigrationRecord> {
   const known = new Set(await readMigrationNames());
-  const applied = await readAppliedMigrations(database);
-  const unknown = [...applied.keys()].filter((name) => !known.has(name));
+  const record = await readMigrationRecord(database, MIGRATION_TIMEOUT_MS);
+  const unknown = [...record.applied.keys()].filter((name) => !known.has(name));
   if (unknown.length > 0) {
     throw new NewerDatabaseError(unknown);
   }
+  return record;
+}
+
+async function findMissingGrant(
+  database: Database,
+  { applied }: MigrationRecord,
+): Promise<string | undefined> {
+  const existing = await readCreatedObjects([...applied.keys()]);
+  return findMissingMigrationGrant(database, existing, MIGRATION_TIMEOUT_MS);
+}
+
+/** @throws ForeignObjectsError if something by a name of a pending migration is there. */
+async function refuseForeignObjects(database: Database, record: MigrationRecord): Promise<void> {
+  const pending = (await readMigrationNames()).filter((name) => !record.applied.has(name));
+  const own = new Set((await readCreatedObjects([...record.applied.keys()])).map(toKey));
+  const wanted = (await readCreatedObjects(pending)).filter((object) => !own.has(toKey(object)));
+  const { schema, found } = await findByName(database, wanted, MIGRATION_TIMEOUT_MS);
+  if (found.length === 0) return;
+  // Another process may have applied the migrations meanwhile. It did so together with their
+  // rows, so if these are still not there, what was found is not ours.
+  const newer = await readMigrationRecord(database, MIGRATION_TIMEOUT_MS);
+  if (newer.applied.size === record.applied.size) throw new ForeignObjectsError(schema, found);
+  await refuseForeignObjects(database, newer);
+}
+
+function toKey({ kind, name }: { readonly kind: string; readonly name: string }): string {
+  return `${kind} ${name}`;
 }
 
 function createUmzug(database: Database, log: Logger, changed: string[]): Umzug {
@@ -132,7 +184,10 @@ function createUmzug(database: Database, log: Logger, changed: string[]): Umzug 
     migrations: async () =>
       (await readMigrationNames()).map((name) => toMigration(name, database, log, changed)),
     storage: {
-      executed: async () => [...(await readAppliedMigrations(database)).keys()],
+      executed: async () => {
+        const { applied } = await readMigrationRecord(database, MIGRATION_TIMEOUT_MS);
+        return [...applied.keys()];
+      },
       // The migration's own transaction has already written the row.
       logMigration: async () => {},
       unlogMigration: async () => {},
@@ -162,19 +217,15 @@ async function runMigration(
   name: string,
   direction: "up" | "down",
 ): Promise<boolean> {
-  const file = await readFile(new URL(`${name}.${direction}.sql`, MIGRATIONS_FOLDER), "utf8");
-  const row = `(SELECT FROM schema_migrations WHERE name = '${name}')`;
+  const file = await readMigration(name, direction);
+  const row = `(SELECT FROM ${RECORD_TABLE} WHERE name = '${name}')`;
   const [isDone, doneCode, recordChange] =
     direction === "up"
-      ? [
-          `EXISTS ${row}`,
-          ALREADY_APPLIED,
-          `INSERT INTO schema_migrations (name) VALUES ('${name}')`,
-        ]
+      ? [`EXISTS ${row}`, ALREADY_APPLIED, `INSERT INTO ${RECORD_TABLE} (name) VALUES ('${name}')`]
       : [
           `NOT EXISTS ${row}`,
           ALREADY_REVERTED,
-          `DELETE FROM schema_migrations WHERE name = '${name}'`,
+          `DELETE FROM ${RECORD_TABLE} WHERE name = '${name}'`,
         ];
   try {
     await runScript(
@@ -192,17 +243,6 @@ async function runMigration(
   }
 }
 
-/** Concurrent `CREATE TABLE IF NOT EXISTS` can fail, so this takes the lock too. */
-async function createMigrationsTable(database: Database): Promise<void> {
-  await runScript(
-    database,
-    `CREATE TABLE IF NOT EXISTS schema_migrations (
-      name text COLLATE "C" PRIMARY KEY,
-      applied_at timestamptz NOT NULL DEFAULT now()
-    );`,
-  );
-}
-
 /** Runs several statements as one transaction, while no other process runs any. */
 async function runScript(database: Database, script: string): Promise<void> {
   await database.query(MIGRATION_TIMEOUT_MS, (sql) =>
@@ -213,30 +253,6 @@ async function runScript(database: Database, script: string): Promise<void> {
       ${script}`,
     ),
   );
-}
-
-async function readAppliedMigrations(database: Database): Promise<Map<string, Date>> {
-  const [table] = await database.query<{ readonly exists: boolean }>(
-    MIGRATION_TIMEOUT_MS,
-    (sql) => sql`SELECT to_regclass('schema_migrations') IS NOT NULL AS exists`,
-  );
-  if (!table?.exists) {
-    return new Map();
-  }
-  const rows = await database.query<{ readonly name: string; readonly applied_at: Date }>(
-    MIGRATION_TIMEOUT_MS,
-    (sql) => sql`SELECT name, applied_at FROM schema_migrations ORDER BY name`,
-  );
-  return new Map(rows.map((row) => [row.name, row.applied_at]));
-}
-
-async function readMigrationNames(): Promise<string[]> {
-  const suffix = ".up.sql";
-  const files = await readdir(MIGRATIONS_FOLDER);
-  return files
-    .filter((file) => file.endsWith(suffix))
-    .map((file) => file.slice(0, -suffix.length))
-    .sort();
 }
 
 /** Gives the error that a migration threw instead of the one that umzug wraps it in. */

@@ -17,7 +17,7 @@ function migrate(...args: string[]) {
 async function applied(): Promise<string[]> {
   const sql = postgres(database.url, { max: 1, onnotice: () => {} });
   try {
-    const rows = await sql`SELECT name FROM schema_migrations ORDER BY name`;
+    const rows = await sql`SELECT name FROM countersign_migrations ORDER BY name`;
     return rows.map(({ name }) => name);
   } finally {
     await sql.end();
@@ -95,6 +95,20 @@ describe("countersign migrate", () => {
     expect(code).toBe(3);
     expect(stderr).toMatch(/^countersign: [^\n]*ECONNREFUSED[^\n]*\n$/);
     expect(stderr).not.toContain("hush");
+  });
+
+  it("ends with 2 if the URL is wrong, or a file that it names, without its password", async () => {
+    for (const [query, message] of [
+      ["?channel_binding=require", "DATABASE_URL has channel_binding"],
+      ["?sslmode=verify-full&sslrootcert=/nonexistent/ca.pem", "which cannot be read (ENOENT)"],
+    ]) {
+      const env = { DATABASE_URL: `postgres://someone:hush@127.0.0.1:1/x${query}` };
+      const { code, stdout, stderr } = await run(["migrate", "status"], { env });
+      expect([code, stdout]).toEqual([2, ""]);
+      expect(stderr).toMatch(/^countersign: [^\n]*\n$/);
+      expect(stderr).toContain(message);
+      expect(stderr).not.toContain("hush");
+    }
   });
 
   it("ends with 1 if the database refuses", async () => {

@@ -1,13 +1,15 @@
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
   createSignalStore,
   type Database,
+  ForeignObjectsError,
   migrateDown,
   migrateUp,
   migrationStatus,
   NewerDatabaseError,
   openDatabase,
 } from "../../src/store/index.ts";
+import { readCreatedObjects } from "../../src/store/migrationFiles.ts";
 import { createTestDatabase, silentLog, type TestDatabase } from "../support/postgres.ts";
 import { aCandidate } from "./builders.ts";
 
@@ -38,7 +40,7 @@ async function readSchema(): Promise<string[]> {
     TIMEOUT_MS,
     (sql) => sql`
       SELECT relkind::text || ' ' || relname AS name FROM pg_class
-      WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE 'schema_migrations%'
+      WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE 'countersign_migrations%'
       UNION ALL
       SELECT 'function ' || proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
       ORDER BY 1
@@ -128,7 +130,7 @@ test("a database that a newer version migrated is refused", async () => {
   await migrateUp(database, silentLog);
   await database.query(
     TIMEOUT_MS,
-    (sql) => sql`INSERT INTO schema_migrations (name) VALUES ('0999_future')`,
+    (sql) => sql`INSERT INTO countersign_migrations (name) VALUES ('0999_future')`,
   );
   for (const migrate of [migrateUp, migrateDown]) {
     const attempt = migrate(database, silentLog);
@@ -139,14 +141,142 @@ test("a database that a newer version migrated is refused", async () => {
 });
 
 test("a migration that fails leaves nothing of itself behind", async () => {
-  // The second migration makes a sequence, then fails at the table that is there already.
-  await database.query(TIMEOUT_MS, (sql) => sql`CREATE TABLE signals ()`);
-  await expect(migrateUp(database, silentLog)).rejects.toMatchObject({ cause: { code: "42P07" } });
+  // The second migration makes a sequence, then fails at the table, whose type is there already.
+  await database.query(TIMEOUT_MS, (sql) => sql`CREATE TYPE signals AS ENUM ()`);
+  await expect(migrateUp(database, silentLog)).rejects.toMatchObject({ cause: { code: "42710" } });
   expect(await appliedNames()).toEqual(["0001_producers"]);
   expect(await readSchema()).not.toContain("S signal_sequence");
 
-  await database.query(TIMEOUT_MS, (sql) => sql`DROP TABLE signals`);
+  await database.query(TIMEOUT_MS, (sql) => sql`DROP TYPE signals`);
   expect(await migrateUp(database, silentLog)).toEqual(ALL.slice(1));
+});
+
+/** As an older version left it, with its name for the table of migrations. */
+async function renameToFormer(): Promise<void> {
+  await database.query(TIMEOUT_MS, (sql) =>
+    sql.unsafe(`ALTER TABLE countersign_migrations RENAME TO schema_migrations;
+      ALTER INDEX countersign_migrations_pkey RENAME TO schema_migrations_pkey`),
+  );
+}
+
+async function relations(): Promise<string[]> {
+  const rows = await database.query<{ name: string }>(
+    TIMEOUT_MS,
+    (sql) => sql`
+      SELECT relname::text AS name FROM pg_class
+      WHERE relnamespace = 'public'::regnamespace AND relname LIKE '%migrations%' ORDER BY 1
+    `,
+  );
+  return rows.map(({ name }) => name);
+}
+
+const OUR_TABLE = ["countersign_migrations", "countersign_migrations_pkey"];
+
+describe("the table of migrations of an older version", () => {
+  test("is read by its old name, and renamed by whoever migrates", async () => {
+    await migrateUp(database, silentLog);
+    await renameToFormer();
+    expect(await appliedNames()).toEqual(ALL);
+    expect(await relations()).toEqual(["schema_migrations", "schema_migrations_pkey"]);
+
+    expect(await migrateUp(database, silentLog)).toEqual([]);
+    expect(await relations()).toEqual(OUR_TABLE);
+    expect(await appliedNames()).toEqual(ALL);
+
+    await renameToFormer();
+    expect(await migrateDown(database, silentLog)).toEqual(ALL.slice(-1));
+    expect(await relations()).toEqual(OUR_TABLE);
+  });
+
+  test("is renamed once by twenty servers that start at once, while others look", async () => {
+    await migrateUp(database, silentLog);
+    await migrateDown(database, silentLog);
+    await renameToFormer();
+    const databases = Array.from({ length: 20 }, () =>
+      openDatabase({ url: testDatabase.url, poolSize: 1, log: silentLog }),
+    );
+    const [applied, states] = await Promise.all([
+      Promise.all(databases.map((one) => migrateUp(one, silentLog))),
+      Promise.all(databases.map((one) => migrationStatus(one))),
+    ]);
+    expect(applied.flat()).toEqual(ALL.slice(-1));
+    for (const state of states) expect(state[0]?.appliedAt).toBeInstanceOf(Date);
+    expect(await relations()).toEqual(OUR_TABLE);
+    await Promise.all(databases.map((one) => one.close()));
+  });
+
+  test.each([
+    ["of Rails", "CREATE TABLE schema_migrations (version varchar PRIMARY KEY)"],
+    ["of Go", "CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean)"],
+    [
+      "that looks like ours",
+      `CREATE TABLE schema_migrations (name text, applied_at timestamptz);
+       INSERT INTO schema_migrations VALUES ('0001_users', now())`,
+    ],
+  ])("is left alone if it is one %s", async (_, script) => {
+    await database.query(TIMEOUT_MS, (sql) => sql.unsafe(script));
+    expect(await appliedNames()).toEqual([]);
+    expect(await migrateUp(database, silentLog)).toEqual(ALL);
+    expect(await relations()).toEqual(expect.arrayContaining([...OUR_TABLE, "schema_migrations"]));
+    expect(await migrateDown(database, silentLog, { steps: ALL.length })).toHaveLength(ALL.length);
+    expect(await relations()).toContain("schema_migrations");
+  });
+});
+
+describe("what others have made by our names stops the migration before it makes anything", () => {
+  test.each([
+    ["CREATE TABLE signals (id int)", "table signals"],
+    ["CREATE TABLE producers (id int)", "table producers"],
+    ["CREATE VIEW request_signatures AS SELECT 1 AS one", "view request_signatures"],
+    ["CREATE SEQUENCE signal_sequence", "sequence signal_sequence"],
+    ["CREATE TABLE t (id int); CREATE INDEX signals_sequence ON t (id)", "index signals_sequence"],
+    [
+      "CREATE FUNCTION set_updated_at() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+      "function set_updated_at",
+    ],
+  ])("%s", async (script, object) => {
+    await database.query(TIMEOUT_MS, (sql) => sql.unsafe(script));
+    const before = await readSchema();
+    const attempt = migrateUp(database, silentLog);
+    await expect(attempt).rejects.toThrow(ForeignObjectsError);
+    await expect(attempt).rejects.toThrow(
+      `The schema public has objects of another program by Countersign's names: ${object}. Nothing was changed.`,
+    );
+    await expect(attempt).rejects.toThrow(/CREATE SCHEMA countersign; .*schema=countersign/);
+    expect(await readSchema()).toEqual(before);
+    expect(await relations()).toEqual([]);
+  });
+
+  test("also half-way, and a schema of its own is the way out", async () => {
+    await database.query(TIMEOUT_MS, (sql) =>
+      sql.unsafe("CREATE TABLE signals (id int); CREATE SCHEMA own"),
+    );
+    await expect(migrateUp(database, silentLog)).rejects.toThrow(ForeignObjectsError);
+    const own = openDatabase({
+      url: `${testDatabase.url}?schema=own`,
+      poolSize: 1,
+      log: silentLog,
+    });
+    expect(await migrateUp(own, silentLog)).toEqual(ALL);
+    expect(await migrateUp(own, silentLog)).toEqual([]);
+    await own.close();
+    expect(await readSchema()).toEqual(["r signals"]);
+  });
+
+  test("every name that the migrations make is looked for", async () => {
+    await migrateUp(database, silentLog);
+    const made = (await readCreatedObjects(ALL)).map(({ name }) => name);
+    const rows = await database.query<{ name: string }>(
+      TIMEOUT_MS,
+      (sql) => sql`
+        SELECT relname::text AS name FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relname !~ '_pkey$|^countersign_migrations$'
+        UNION SELECT proname::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+        ORDER BY 1
+      `,
+    );
+    expect([...new Set(made)].sort()).toEqual(rows.map(({ name }) => name));
+  });
 });
 
 test("a migration that waits long for its turn is not ended by the usual timeouts", async () => {

@@ -1,0 +1,119 @@
+/**
+ * What the database lets this role do, looked at before it is tried, so that what is missing
+ * is named with the command that gives it. docs/operations.md has the same commands.
+ */
+import { toArray } from "./arrays.ts";
+import type { Database } from "./database.ts";
+import type { SchemaObject } from "./migrationFiles.ts";
+import { RECORD_TABLE } from "./migrationRecord.ts";
+import { MissingGrantError } from "./missingGrantError.ts";
+
+/**
+ * What serving needs, beside USAGE of the schema and SELECT of the table of migrations, which
+ * is read before. Functions may be called by everybody.
+ */
+const SERVING_GRANTS: Readonly<Record<string, readonly string[]>> = {
+  producers: ["SELECT", "INSERT", "UPDATE"],
+  producer_secrets: ["SELECT", "INSERT"],
+  signals: ["SELECT", "INSERT"],
+  request_signatures: ["SELECT", "INSERT", "UPDATE", "DELETE"],
+};
+const SEQUENCE = "signal_sequence";
+
+/**
+ * Makes sure that this role may serve on a schema that is migrated.
+ *
+ * @throws MissingGrantError
+ * @throws StoreUnavailableError
+ */
+export async function assertMayServe(database: Database, timeoutMs = 10_000): Promise<void> {
+  const wanted = Object.entries(SERVING_GRANTS).flatMap(([table, privileges]) =>
+    privileges.map((privilege) => [table, privilege] as const),
+  );
+  const rows = await database.query<{ role: string; table: string | null; privilege: string }>(
+    timeoutMs,
+    (sql) => sql`
+      SELECT quote_ident(current_user) AS role, wanted.table, privilege
+      FROM unnest(
+        ${toArray(wanted.map(([table]) => table))}::text[],
+        ${toArray(wanted.map(([, privilege]) => privilege))}::text[]
+      ) AS wanted ("table", privilege)
+      WHERE NOT coalesce(has_table_privilege(to_regclass(wanted.table), privilege), false)
+      UNION ALL
+      SELECT quote_ident(current_user), ${SEQUENCE}, 'USAGE'
+      WHERE NOT coalesce(has_sequence_privilege(to_regclass(${SEQUENCE}), 'USAGE'), false)
+    `,
+  );
+  const [first] = rows;
+  if (first === undefined) return;
+  const privilegesByTable = Map.groupBy(rows, ({ table }) => table);
+  const grants = [...privilegesByTable].map(([table, missing]) => {
+    const kind = table === SEQUENCE ? "SEQUENCE " : "";
+    const privileges = missing.map(({ privilege }) => privilege).join(", ");
+    return `GRANT ${privileges} ON ${kind}${table} TO ${first.role};`;
+  });
+  throw new MissingGrantError(
+    `The role ${first.role} lacks privileges that the server needs. As the owner of the tables, run: ${grants.join(" ")}`,
+  );
+}
+
+interface MigratingRole {
+  readonly role: string;
+  readonly database: string;
+  /** `undefined` if none of `search_path` exists and may be used. */
+  readonly schema: string | null;
+  readonly may_create: boolean | null;
+  /** Such as `table signals, which belongs to owner`. */
+  readonly foreign_objects: readonly string[] | null;
+}
+
+/**
+ * What keeps this role from migrating, as a sentence; `undefined` if nothing does.
+ *
+ * @param existing what earlier migrations have made: only its owner may change it.
+ * @throws StoreUnavailableError
+ */
+export async function findMissingMigrationGrant(
+  database: Database,
+  existing: readonly SchemaObject[],
+  timeoutMs: number,
+): Promise<string | undefined> {
+  const relations = existing.filter(({ kind }) => kind !== "function" && kind !== "index");
+  const functions = existing.filter(({ kind }) => kind === "function");
+  const [found] = await database.query<MigratingRole>(
+    timeoutMs,
+    (sql) => sql`
+      SELECT quote_ident(current_user) AS role, quote_ident(current_database()) AS database,
+        quote_ident(current_schema()) AS schema,
+        has_schema_privilege(current_schema(), 'CREATE') AS may_create,
+        (
+          SELECT to_json(array_agg(name || ', which belongs to ' || quote_ident(rolname) ORDER BY name))
+          FROM (
+            SELECT relname::text AS name, relowner AS owner FROM pg_class
+            WHERE pg_table_is_visible(oid)
+              AND relname = ANY(${toArray([RECORD_TABLE, ...relations.map(({ name }) => name)])}::text[])
+            UNION ALL
+            SELECT proname::text, proowner FROM pg_proc
+            WHERE pg_function_is_visible(oid)
+              AND proname = ANY(${toArray(functions.map(({ name }) => name))}::text[])
+          ) AS object
+          JOIN pg_roles ON pg_roles.oid = owner
+          WHERE NOT pg_has_role(current_user, owner, 'USAGE')
+        ) AS foreign_objects
+    `,
+  );
+  if (found === undefined) return "The database does not tell what this role may do.";
+  const { role, schema } = found;
+  if (schema === null) {
+    return `The role ${role} has no schema to use in the database ${found.database}. Run: CREATE SCHEMA countersign AUTHORIZATION ${role}; and add schema=countersign to DATABASE_URL, or GRANT USAGE, CREATE ON SCHEMA … TO ${role}; for one that is there.`;
+  }
+  const others = "or migrate as another role: countersign migrate up";
+  if (found.may_create !== true) {
+    return `The role ${role} may not migrate the database, since it lacks CREATE on the schema ${schema}. Run: GRANT CREATE ON SCHEMA ${schema} TO ${role}; ${others}`;
+  }
+  const [object] = found.foreign_objects ?? [];
+  if (object !== undefined) {
+    return `The role ${role} may not migrate the database, since it does not own ${object}. Migrate as that role: countersign migrate up`;
+  }
+  return undefined;
+}
