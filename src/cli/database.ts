@@ -14,10 +14,14 @@ export function readServerConfig(environment: Environment): ServerConfig {
   try {
     return serverConfigFromEnv(environment);
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    const [heading, ...faults] = error.message.split("\n");
-    throw usageError(`${heading} ${faults.map((fault) => fault.trim()).join("; ")}.`);
+    throw configFailure(error);
   }
+}
+
+/** Makes an error of the configuration one for the terminal; any other stays what it is. */
+export function configFailure(error: unknown): unknown {
+  if (!(error instanceof ConfigError)) return error;
+  return usageError(`The configuration is wrong: ${error.faults.join("; ")}.`);
 }
 
 /** SQLSTATE classes that pass by themselves: connection, resources, operator intervention. */

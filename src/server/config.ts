@@ -2,11 +2,12 @@
  * The server's configuration, read once from the environment. A wrong value stops the
  * start with a message that names the variable, never a secret's value.
  */
+import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { z } from "zod";
 import { DEFAULT_PAYLOAD_MAX_BYTES } from "../signal/index.ts";
-import { isProducerId, PRODUCER_ID_RULE } from "../signing/index.ts";
+import { isProducerId, PRODUCER_ID_RULE, SECRET_MIN_BYTES } from "../signing/index.ts";
 // Not by the index, which would load the driver to read a configuration.
 import { DatabaseUrlError, parseDatabaseUrl } from "../store/connection/databaseUrl.ts";
 import { isLoopbackAddress } from "./host.ts";
@@ -73,6 +74,13 @@ export interface SignalServerConfig
 /** At least one environment variable is wrong. The message names each, one a line. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
+  /** What is wrong, each with the name of its variable, and never with a secret value. */
+  readonly faults: readonly string[];
+
+  constructor(faults: readonly string[]) {
+    super(`The configuration is wrong:\n${faults.map((fault) => `  ${fault}`).join("\n")}`);
+    this.faults = faults;
+  }
 }
 
 const flag = z
@@ -87,6 +95,13 @@ function integer(min: number, max: number) {
     .transform(Number)
     .pipe(z.number().gte(min, rule).lte(max, rule));
 }
+
+const HOST_NAME = /^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$/;
+
+/** What can be listened on. Whether it is an address of this machine, listening shows. */
+const host = z.string().refine((text) => isIP(text) !== 0 || HOST_NAME.test(text), {
+  error: "must be an IP address or a name of this machine, without scheme, port or brackets",
+});
 
 const PORT_MAX = 65_535;
 
@@ -110,8 +125,11 @@ const masterKey = z
 const secret = z.string().transform((text, context) => {
   try {
     return new SecretText(text);
-  } catch (error) {
-    context.addIssue({ code: "custom", message: (error as Error).message });
+  } catch {
+    // The rule is all that the secret's own error would tell.
+    const rule = `must be at least ${SECRET_MIN_BYTES} bytes of well-formed UTF-8`;
+    const message = `${rule}; make one with: openssl rand -base64 32`;
+    context.addIssue({ code: "custom", message });
     return z.NEVER;
   }
 });
@@ -126,10 +144,10 @@ const databaseUrl = z.string().superRefine((text, context) => {
 });
 
 const variables = z.object({
-  HOST: z.string().default("127.0.0.1"),
+  HOST: host.default("127.0.0.1"),
   PORT: integer(0, PORT_MAX).default(8080),
   WORKERS: integer(1, 64).default(1),
-  OPS_HOST: z.string().default("127.0.0.1"),
+  OPS_HOST: host.default("127.0.0.1"),
   OPS_PORT: optionalPort.default(9090),
   DATA_DIR: z.string().default(".countersign"),
   DATABASE_URL: databaseUrl.optional(),
@@ -142,6 +160,7 @@ const variables = z.object({
   SIGNALS_PAYLOAD_MAX_BYTES: integer(2, 65_536).default(DEFAULT_PAYLOAD_MAX_BYTES),
   TLS_CERT_FILE: z.string().optional(),
   TLS_KEY_FILE: z.string().optional(),
+  ALLOW_CLEARTEXT: flag.default(false),
   LOG_LEVEL: z
     .enum(
       ["fatal", "error", "warn", "info", "debug", "trace", "silent"],
@@ -152,6 +171,9 @@ const variables = z.object({
 
 type Variables = z.infer<typeof variables>;
 
+/** The name of every variable that configures the server. */
+export const SERVER_VARIABLES: readonly string[] = Object.keys(variables.shape);
+
 /**
  * Reads the configuration. An empty variable counts as unset.
  *
@@ -161,10 +183,12 @@ export function serverConfigFromEnv(env: NodeJS.ProcessEnv = process.env): Serve
   const given = Object.entries(env).filter(([name, value]) => name in variables.shape && value);
   const read = variables.safeParse(Object.fromEntries(given));
   if (!read.success) {
-    fail(read.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`));
+    throw new ConfigError(
+      read.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`),
+    );
   }
   const faults = relationFaults(read.data);
-  if (faults.length > 0) fail(faults);
+  if (faults.length > 0) throw new ConfigError(faults);
   return configOf(read.data);
 }
 
@@ -174,23 +198,25 @@ export function unconfiguredEnv(env: NodeJS.ProcessEnv = process.env): NodeJS.Pr
   return Object.fromEntries(others);
 }
 
-function fail(faults: readonly string[]): never {
-  throw new ConfigError(
-    `The configuration is wrong:\n${faults.map((fault) => `  ${fault}`).join("\n")}`,
-  );
-}
-
 /** What must hold between variables. */
 function relationFaults(read: Variables): string[] {
   const faults: string[] = [];
   if ((read.TLS_CERT_FILE === undefined) !== (read.TLS_KEY_FILE === undefined)) {
-    faults.push("TLS_CERT_FILE and TLS_KEY_FILE must be set together");
+    const [missing, given] =
+      read.TLS_KEY_FILE === undefined
+        ? ["TLS_KEY_FILE", "TLS_CERT_FILE"]
+        : ["TLS_CERT_FILE", "TLS_KEY_FILE"];
+    faults.push(`${missing} must be set with ${given}`);
   }
   if (read.PORT === read.OPS_PORT && read.PORT !== 0) {
     faults.push("OPS_PORT must be another port than PORT");
   }
   if ((read.PRODUCER_ID === undefined) !== (read.HMAC_PRODUCER_SECRET === undefined)) {
-    faults.push("PRODUCER_ID and HMAC_PRODUCER_SECRET must be set together");
+    const [missing, given] =
+      read.PRODUCER_ID === undefined
+        ? ["PRODUCER_ID", "HMAC_PRODUCER_SECRET"]
+        : ["HMAC_PRODUCER_SECRET", "PRODUCER_ID"];
+    faults.push(`${missing} must be set with ${given}`);
   }
   if (read.DATABASE_URL !== undefined && read.COUNTERSIGN_MASTER_KEY === undefined) {
     faults.push(
@@ -198,6 +224,7 @@ function relationFaults(read: Variables): string[] {
         "can read the producers' secrets; make one with: openssl rand -base64 32",
     );
   }
+  if (!read.ALLOW_CLEARTEXT) faults.push(...cleartextFaults(read));
   if (!read.HMAC_PRODUCER_ENABLED && !isLoopbackAddress(read.HOST)) {
     faults.push(
       "HOST must be a loopback address (127.0.0.1, ::1 or localhost) while HMAC_PRODUCER_ENABLED is " +
@@ -208,6 +235,25 @@ function relationFaults(read: Variables): string[] {
     faults.push(
       "OPS_HOST must be a loopback address (127.0.0.1, ::1 or localhost) while HMAC_PRODUCER_ENABLED " +
         "is false: such a server is for development on this machine",
+    );
+  }
+  return faults;
+}
+
+/** What would be sent in clear text over a network. */
+function cleartextFaults({ HOST, OPS_HOST, OPS_PORT, TLS_CERT_FILE }: Variables): string[] {
+  const faults: string[] = [];
+  if (TLS_CERT_FILE === undefined && !isLoopbackAddress(HOST)) {
+    faults.push(
+      "HOST is not a loopback address, and without TLS whoever is on the way could read signals or " +
+        "hold them back: set TLS_CERT_FILE and TLS_KEY_FILE, or ALLOW_CLEARTEXT=true if the network " +
+        "between is yours or a proxy in front speaks TLS",
+    );
+  }
+  if (OPS_PORT !== "off" && !isLoopbackAddress(OPS_HOST)) {
+    faults.push(
+      "OPS_HOST is not a loopback address, and the operations port has no TLS: set " +
+        "ALLOW_CLEARTEXT=true if the network between is yours, or OPS_PORT=off",
     );
   }
   return faults;

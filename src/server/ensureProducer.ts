@@ -1,15 +1,10 @@
 /**
- * Makes sure of a producer at the start: the one that the configuration names, or, on
- * the embedded database, a first one of its own, so that a signal can be sent at once.
+ * Makes sure of a producer at the start: the one that the configuration names, or the first one
+ * of an embedded database.
  */
-import { randomBytes } from "node:crypto";
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { parseEnv } from "node:util";
-import { generateSecret } from "../signing/index.ts";
 import type { ProducerStore } from "../store/index.ts";
 import { LIVE_SECRETS_MAX } from "./producerDirectory.ts";
-import { type SecretBox, SecretText } from "./secretBox.ts";
+import type { SecretBox, SecretText } from "./secretBox.ts";
 
 /** A producer and the text of its secret. */
 export interface ProducerCredentials {
@@ -17,7 +12,6 @@ export interface ProducerCredentials {
   readonly secret: SecretText;
 }
 
-const LOCAL_PRODUCER_ID = "local-bot";
 const STORE_TIMEOUT_MS = 10_000;
 
 /**
@@ -46,42 +40,4 @@ export async function ensureProducer(
   const stored = producers.find((producer) => producer.producerId === producerId);
   const live = stored?.secrets.slice(0, LIVE_SECRETS_MAX) ?? [];
   return live.some((secret) => secret.secretId === secretId);
-}
-
-/** Where the first producer's credentials are, in a form that shells and Node can read. */
-export function localProducerFile(dataDir: string): string {
-  return join(dataDir, "producer.env");
-}
-
-/** The first producer of this data directory: the one that is there, or a new one. */
-export async function localProducer(dataDir: string): Promise<ProducerCredentials> {
-  const known = await readFile(localProducerFile(dataDir), "utf8").catch((error) => {
-    if (error.code === "ENOENT") return "";
-    throw error;
-  });
-  const { PRODUCER_ID, HMAC_PRODUCER_SECRET } = parseEnv(known);
-  if (PRODUCER_ID !== undefined && HMAC_PRODUCER_SECRET !== undefined) {
-    return { producerId: PRODUCER_ID, secret: new SecretText(HMAC_PRODUCER_SECRET) };
-  }
-  return { producerId: LOCAL_PRODUCER_ID, secret: new SecretText(generateSecret()) };
-}
-
-/** Writes the credentials for producers on this machine, readable by their owner only. */
-export async function writeLocalProducer(
-  dataDir: string,
-  { producerId, secret }: ProducerCredentials,
-  serverUrl: string,
-): Promise<void> {
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  const text = [
-    "# The first producer of this server. Its secret signs trading signals: keep it private.",
-    `PRODUCER_ID=${producerId}`,
-    `HMAC_PRODUCER_SECRET=${secret.reveal()}`,
-    `OUTBOUND_SERVER_URL=${serverUrl}`,
-    "",
-  ].join("\n");
-  const path = localProducerFile(dataDir);
-  const temporary = `${path}.${randomBytes(4).toString("hex")}`;
-  await writeFile(temporary, text, { mode: 0o600 });
-  await rename(temporary, path);
 }

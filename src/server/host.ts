@@ -3,7 +3,7 @@
  * this machine only must be asked under a name of this machine, since the name of any web
  * page may resolve to it (DNS rebinding).
  */
-import { isIPv4 } from "node:net";
+import { isIPv4, isIPv6 } from "node:net";
 
 /**
  * The strict form of a Host header or an :authority (RFC 3986, section 3.2; RFC 9110,
@@ -30,4 +30,17 @@ export function isLoopbackHost(host: string): boolean {
 /** Whether an address to bind is reachable from this machine only. */
 export function isLoopbackAddress(host: string): boolean {
   return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
+}
+
+/** What a server listens on when it listens on every address of its machine. */
+const WILDCARDS: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
+
+/** Whether an address stands for all of a machine, so that no client can name it. */
+export function isWildcardAddress(address: string): boolean {
+  return WILDCARDS.has(address);
+}
+
+/** An IP address as URLs have it (RFC 3986, section 3.2.2). */
+export function urlHost(address: string): string {
+  return isIPv6(address) ? `[${address}]` : address;
 }

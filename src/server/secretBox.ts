@@ -59,12 +59,14 @@ export interface SecretBox {
   seal(secret: SecretText, producerId: string): Buffer;
   /** @throws Error, without any secret, if the box was sealed under another master key or id. */
   open(sealed: Uint8Array, producerId: string): Secret;
+  /** Whether {@link SecretBox.open} would give the secret. */
+  opens(sealed: Uint8Array, producerId: string): boolean;
 }
 
 /** Makes a box. @param masterKey 32 bytes. */
 export function createSecretBox(masterKey: Uint8Array): SecretBox {
   const key = createSecretKey(masterKey);
-  return {
+  const box: SecretBox = {
     idOf(secret, producerId) {
       const mac = createHmac("sha256", key).update(`${producerId}\n${secret.reveal()}`).digest();
       return uuidV8(mac);
@@ -84,7 +86,16 @@ export function createSecretBox(masterKey: Uint8Array): SecretBox {
       const text = decipher.update(sealed.subarray(NONCE_BYTES + TAG_BYTES));
       return Secret.fromString(Buffer.concat([text, decipher.final()]).toString("utf8"));
     },
+    opens(sealed, producerId) {
+      try {
+        box.open(sealed, producerId);
+        return true;
+      } catch {
+        return false;
+      }
+    },
   };
+  return box;
 }
 
 function uuidV8(bytes: Buffer): string {

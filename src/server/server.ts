@@ -21,23 +21,19 @@ import {
 } from "../store/index.ts";
 import { systemClock } from "./clock.ts";
 import type { ServerConfig, SignalServerConfig } from "./config.ts";
-import {
-  ensureProducer,
-  localProducer,
-  localProducerFile,
-  type ProducerCredentials,
-  writeLocalProducer,
-} from "./ensureProducer.ts";
-import { isLoopbackAddress } from "./host.ts";
+import { ensureProducer, type ProducerCredentials } from "./ensureProducer.ts";
+import { isLoopbackAddress, isWildcardAddress, urlHost } from "./host.ts";
 import { listen } from "./listener.ts";
+import { localProducer, localProducerFile, writeLocalProducer } from "./localProducer.ts";
 import { createLog } from "./log.ts";
-import { loadMasterKey } from "./masterKey.ts";
+import { masterKeyOf } from "./masterKey.ts";
 import { createServerMetrics, type MetricsSnapshot } from "./metrics.ts";
 import { metricsText } from "./metricsSum.ts";
 import { createOpsRouter } from "./opsRouter.ts";
 import { databaseReadiness } from "./readiness.ts";
 import { createSecretBox, type SecretBox } from "./secretBox.ts";
 import { serveSignals } from "./signalServer.ts";
+import { hostInCertificate, readTls } from "./tls.ts";
 import { VERSION } from "./version.ts";
 import { startWorkers } from "./workers.ts";
 
@@ -60,6 +56,7 @@ export class OpsPortError extends Error {
 
 /** How long a scrape under way may take when the server closes. */
 const OPS_CLOSE_GRACE_MS = 2_000;
+const PRODUCERS_TIMEOUT_MS = 10_000;
 /** A first process with workers only prepares the database and asks whether it answers. */
 const POOL_SIZE_BESIDE_WORKERS = 1;
 
@@ -105,11 +102,17 @@ async function start(
       "HMAC_PRODUCER_ENABLED is false: unsigned signals are taken from anyone on this machine",
     );
   }
+  // Read again where it is served; here, so that wrong files cost nothing.
+  const tls = config.tls && (await readTls(config.tls));
   const { database, databaseUrl } = await openSafeDatabase(config, log, parts);
-  const masterKey = config.masterKey ?? (await loadMasterKey(config.dataDir));
+  const producers = createProducerStore(database);
+  // Before anything is written, so that a wrong key changes nothing.
+  const sealedSecrets = await producers.loadSealedSecrets(PRODUCERS_TIMEOUT_MS);
+  const masterKey = await masterKeyOf(config, sealedSecrets);
+  await migrateUp(database, log);
+  await assertMayServe(database);
   const ownProducer = needsOwnProducer(config) ? await localProducer(config.dataDir) : undefined;
   const box = createSecretBox(masterKey);
-  const producers = createProducerStore(database);
   await makeSureOfProducer(config.producer ?? ownProducer, producers, box, log);
 
   // It opens before signals are taken, so that a port that cannot be had costs none, and
@@ -121,9 +124,31 @@ async function start(
   parts.defer(() => {
     serving = { ...started, isServing: () => false };
   });
-  const url = urlOf(config.tls === undefined ? "http" : "https", started.address);
-  if (ownProducer !== undefined) await writeLocalProducer(config.dataDir, ownProducer, url);
+  if (ownProducer !== undefined) {
+    const clientUrl = urlForClients(started.address, tls?.cert);
+    const otherUrl = await writeLocalProducer(config.dataDir, ownProducer, clientUrl);
+    if (otherUrl !== undefined) {
+      const file = localProducerFile(config.dataDir);
+      log.info(
+        { file, other_url: otherUrl },
+        "the file names another server that runs: left as it is",
+      );
+    }
+  }
+  const url = urlOf(tls === undefined ? "http" : "https", started.address);
   return { url, opsUrl, producerFile: ownProducer && localProducerFile(config.dataDir) };
+}
+
+/** A URL of this server that clients on this machine take; `undefined` if none is known. */
+function urlForClients({ address, port }: AddressInfo, cert: Buffer | undefined) {
+  if (cert !== undefined) {
+    const host = hostInCertificate(cert, isWildcardAddress(address) ? undefined : address);
+    return host && `https://${host}:${port}`;
+  }
+  if (isWildcardAddress(address))
+    return `http://${address === "::" ? "[::1]" : "127.0.0.1"}:${port}`;
+  // Clients send in clear text to this machine only.
+  return isLoopbackAddress(address) ? `http://${urlHost(address)}:${port}` : undefined;
 }
 
 /** The part that takes signals, wherever it is. */
@@ -236,8 +261,6 @@ async function openSafeDatabase(
   parts.defer(() => database.close());
   await assertSafe(database);
   await warnOfTooManyConnections(config, database, log);
-  await migrateUp(database, log);
-  await assertMayServe(database);
   return { database, databaseUrl: url };
 }
 
@@ -275,6 +298,6 @@ async function makeSureOfProducer(
   log.warn(facts, "the configured secret of this producer has expired; it does not sign");
 }
 
-function urlOf(scheme: "http" | "https", { address, family, port }: AddressInfo): string {
-  return `${scheme}://${family === "IPv6" ? `[${address}]` : address}:${port}`;
+function urlOf(scheme: "http" | "https", { address, port }: AddressInfo): string {
+  return `${scheme}://${urlHost(address)}:${port}`;
 }

@@ -5,7 +5,6 @@
  * Every process that takes signals has one: the only process, or each of the workers.
  */
 import { randomUUIDv7 } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
 import { createBatcher, createIngest } from "../ingest/index.ts";
@@ -20,6 +19,7 @@ import { createRateLimit } from "./rateLimit.ts";
 import { databaseReadiness } from "./readiness.ts";
 import { createRouter } from "./router.ts";
 import { createSecretBox } from "./secretBox.ts";
+import { readTls } from "./tls.ts";
 import { VERSION } from "./version.ts";
 
 /** The longest that a request waits for the store. */
@@ -127,9 +127,4 @@ function authentication(
   return config.isSigningRequired
     ? authenticateBySignature(options)
     : authenticateNobody({ ...options, requireApproval: config.requireApproval });
-}
-
-async function readTls({ certFile, keyFile }: NonNullable<SignalServerConfig["tls"]>) {
-  const [cert, key] = await Promise.all([readFile(certFile), readFile(keyFile)]);
-  return { cert, key };
 }

@@ -31,6 +31,14 @@ export type NewProducer = Pick<
 
 export interface ProducerStore {
   /**
+   * The secrets that have not expired, by their producers' ids. Works on a database that is not
+   * migrated yet, too: it then has none.
+   *
+   * @throws StoreUnavailableError
+   */
+  loadSealedSecrets(timeoutMs: number): Promise<ReadonlyMap<string, readonly Uint8Array[]>>;
+
+  /**
    * All producers, disabled ones too, in the order of their ids.
    *
    * @throws StoreUnavailableError
@@ -72,6 +80,31 @@ export interface ProducerStore {
 /** Makes the store on a database whose migrations are all applied. */
 export function createProducerStore(database: Database): ProducerStore {
   return {
+    async loadSealedSecrets(timeoutMs) {
+      const [found] = await database.query<{ readonly is_there: boolean }>(
+        timeoutMs,
+        (sql) => sql`
+          SELECT count(*) = 3 AS is_there FROM pg_attribute
+          WHERE attrelid = to_regclass('producer_secrets')
+            AND attname IN ('producer_id', 'sealed', 'expires_at')
+        `,
+      );
+      if (!found?.is_there) return new Map();
+      const rows = await database.query<{
+        readonly producer_id: string;
+        readonly sealed: Uint8Array;
+      }>(
+        timeoutMs,
+        (sql) => sql`
+          SELECT producer_id, sealed FROM producer_secrets
+          WHERE expires_at IS NULL OR expires_at > now()
+          ORDER BY producer_id
+        `,
+      );
+      const byProducer = Map.groupBy(rows, (row) => row.producer_id);
+      return new Map([...byProducer].map(([id, own]) => [id, own.map(({ sealed }) => sealed)]));
+    },
+
     async loadProducers(timeoutMs) {
       const rows = await database.query<ProducerRow>(
         timeoutMs,

@@ -1,7 +1,12 @@
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
+import { join } from "node:path";
+import { parseEnv } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { clientOptionsFromEnv, createSignalClient } from "../../src/client/index.ts";
+import { makeTemporaryDir } from "../store/temporaryDir.ts";
 import { createTestDatabase, runOnServer, type TestDatabase } from "../support/postgres.ts";
 import { spawnServer, testServerEnv } from "../support/server.ts";
 import { MAIN, run, runShell, Workspace } from "./support/run.ts";
@@ -83,7 +88,9 @@ describe("countersign serve", () => {
     occupant.close();
     // An address of nobody (RFC 5737).
     const OPS_HOST = "192.0.2.1";
-    expect(await refused(testServerEnv(database.url, { OPS_PORT: "0", OPS_HOST }))).toEqual({
+    const ALLOW_CLEARTEXT = "true";
+    const env = testServerEnv(database.url, { OPS_PORT: "0", OPS_HOST, ALLOW_CLEARTEXT });
+    expect(await refused(env)).toEqual({
       code: 1,
       message: `OPS_HOST ${OPS_HOST} is not an address of this machine (EADDRNOTAVAIL). Set another.`,
     });
@@ -105,4 +112,35 @@ describe("countersign serve", () => {
     expect(message).toContain("DATABASE_URL");
     expect(message).not.toContain("hush");
   });
+
+  it("ends with 2 if a TLS file is wrong, before anything is touched", async () => {
+    const missing = join(workspace.path, "missing.pem");
+    const { code, message } = await refused(
+      testServerEnv("postgres://127.0.0.1:1/x", { TLS_CERT_FILE: missing, TLS_KEY_FILE: missing }),
+    );
+    expect(code).toBe(2);
+    expect(message).toContain(`TLS_CERT_FILE ${missing} cannot be read: there is no such file`);
+  });
+});
+
+it("gives a producer a URL that its client takes, and leaves that of another server alone", async () => {
+  await using folder = await makeTemporaryDir("countersign-serve");
+  const env = { DATA_DIR: folder.path, PORT: "0", OPS_PORT: "off" };
+  const everywhere = { HOST: "0.0.0.0", ALLOW_CLEARTEXT: "true" };
+  const first = await spawnServer({ ...env, ...everywhere });
+  const file = join(folder.path, "producer.env");
+  const credentials = parseEnv(await readFile(file, "utf8"));
+  expect(credentials.OUTBOUND_SERVER_URL).toBe(`http://127.0.0.1:${first.port}`);
+  await using client = createSignalClient(clientOptionsFromEnv(credentials));
+  const signal = { instrument: "GOLD", side: "buy", entryPrice: 1950.5 } as const;
+  expect((await client.ingest(signal)).outcome).toBe("stored");
+
+  const second = await spawnServer(env);
+  expect(parseEnv(await readFile(file, "utf8"))).toEqual(credentials);
+  expect(await first.stop()).toBe(0);
+  expect(await second.stop()).toBe(0);
+
+  const third = await spawnServer(env);
+  expect(parseEnv(await readFile(file, "utf8")).OUTBOUND_SERVER_URL).toBe(third.url);
+  expect(await third.stop()).toBe(0);
 });

@@ -1,9 +1,11 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
+import { SERVER_VARIABLES } from "../../src/server/config.ts";
 import { ConfigError, type ServerConfig, serverConfigFromEnv } from "../../src/server/index.ts";
 import { TEST_MASTER_KEY, TEST_SECRET } from "../support/server.ts";
 
@@ -56,10 +58,14 @@ describe("a value in its range is taken", () => {
   test.each<[NodeJS.ProcessEnv, Partial<ServerConfig>]>([
     [{ PORT: "0" }, { port: 0 }],
     [{ PORT: "65535" }, { port: 65_535 }],
-    [{ HOST: "0.0.0.0" }, { host: "0.0.0.0" }],
+    [{ HOST: "::1" }, { host: "::1" }],
+    [{ HOST: "0.0.0.0", ALLOW_CLEARTEXT: "true" }, { host: "0.0.0.0" }],
+    [{ HOST: "::", TLS_CERT_FILE: "a", TLS_KEY_FILE: "b" }, { host: "::" }],
+    [{ HOST: "bots.example.com", ALLOW_CLEARTEXT: "true" }, { host: "bots.example.com" }],
     [{ WORKERS: "1" }, { workers: 1 }],
     [{ WORKERS: "64" }, { workers: 64 }],
-    [{ OPS_HOST: "0.0.0.0" }, { opsHost: "0.0.0.0" }],
+    [{ OPS_HOST: "0.0.0.0", ALLOW_CLEARTEXT: "true" }, { opsHost: "0.0.0.0" }],
+    [{ OPS_HOST: "0.0.0.0", OPS_PORT: "off" }, { opsPort: undefined }],
     [{ OPS_PORT: "0" }, { opsPort: 0 }],
     [
       { PORT: "0", OPS_PORT: "0" },
@@ -104,55 +110,130 @@ describe("a value in its range is taken", () => {
   });
 });
 
-describe("a value out of its range stops the start, and its variable is named", () => {
-  const urlWithKey = { DATABASE_URL, COUNTERSIGN_MASTER_KEY: TEST_MASTER_KEY };
-  test.each([
-    [{ PORT: "-1" }, "PORT"],
-    [{ PORT: "65536" }, "PORT"],
-    [{ PORT: "80.5" }, "PORT"],
-    [{ PORT: "0x50" }, "PORT"],
-    [{ PORT: " 80" }, "PORT"],
-    [{ PORT: "http" }, "PORT"],
-    [{ WORKERS: "0" }, "WORKERS"],
-    [{ WORKERS: "65" }, "WORKERS"],
-    [{ WORKERS: "auto" }, "WORKERS"],
-    [{ OPS_PORT: "-1" }, "OPS_PORT"],
-    [{ OPS_PORT: "65536" }, "OPS_PORT"],
-    [{ OPS_PORT: "Off" }, "OPS_PORT"],
-    [{ OPS_PORT: "8080" }, "OPS_PORT"],
-    [{ PORT: "9090" }, "OPS_PORT"],
-    [{ DATABASE_POOL_SIZE: "0" }, "DATABASE_POOL_SIZE"],
-    [{ DATABASE_POOL_SIZE: "101" }, "DATABASE_POOL_SIZE"],
-    [{ SIGNALS_PAYLOAD_MAX_BYTES: "1" }, "SIGNALS_PAYLOAD_MAX_BYTES"],
-    [{ SIGNALS_PAYLOAD_MAX_BYTES: "65537" }, "SIGNALS_PAYLOAD_MAX_BYTES"],
-    [{ SIGNALS_PAYLOAD_MAX_BYTES: "9999999999" }, "SIGNALS_PAYLOAD_MAX_BYTES"],
-    [{ HMAC_PRODUCER_ENABLED: "0" }, "HMAC_PRODUCER_ENABLED"],
-    [{ HMAC_PRODUCER_ENABLED: "False" }, "HMAC_PRODUCER_ENABLED"],
-    [{ REQUIRE_APPROVAL: "yes" }, "REQUIRE_APPROVAL"],
-    [{ LOG_LEVEL: "loud" }, "LOG_LEVEL"],
-    [{ TLS_CERT_FILE: "cert.pem" }, "TLS_KEY_FILE"],
-    [{ TLS_KEY_FILE: "key.pem" }, "TLS_CERT_FILE"],
-    [{ PRODUCER_ID: "-bot", HMAC_PRODUCER_SECRET: TEST_SECRET }, "PRODUCER_ID"],
-    [{ PRODUCER_ID: "a".repeat(65), HMAC_PRODUCER_SECRET: TEST_SECRET }, "PRODUCER_ID"],
-    [{ PRODUCER_ID: "bot" }, "HMAC_PRODUCER_SECRET"],
-    [{ HMAC_PRODUCER_SECRET: TEST_SECRET }, "PRODUCER_ID"],
-    [{ PRODUCER_ID: "bot", HMAC_PRODUCER_SECRET: "fifteen-bytes-1" }, "HMAC_PRODUCER_SECRET"],
-    [{ PRODUCER_ID: "bot", HMAC_PRODUCER_SECRET: `\ud800${TEST_SECRET}` }, "HMAC_PRODUCER_SECRET"],
-    [{ DATABASE_URL }, "COUNTERSIGN_MASTER_KEY"],
-    [{ ...urlWithKey, DATABASE_URL: "mysql://root:hunter2-hunter2@a/b" }, "DATABASE_URL"],
-    [{ ...urlWithKey, DATABASE_URL: "hunter2-hunter2" }, "DATABASE_URL"],
-    [{ ...urlWithKey, DATABASE_URL: "postgres://a:hunter2-hunter2@[/b" }, "DATABASE_URL"],
-    [{ COUNTERSIGN_MASTER_KEY: Buffer.alloc(31).toString("base64") }, "COUNTERSIGN_MASTER_KEY"],
-    [{ COUNTERSIGN_MASTER_KEY: Buffer.alloc(33).toString("base64") }, "COUNTERSIGN_MASTER_KEY"],
-    [{ COUNTERSIGN_MASTER_KEY: Buffer.alloc(32).toString("hex") }, "COUNTERSIGN_MASTER_KEY"],
+/** Wrong values of each variable, each with what is said of it. */
+const WRONG_VALUES: Readonly<Record<string, readonly (readonly [NodeJS.ProcessEnv, string])[]>> = {
+  HOST: [
     [
-      { COUNTERSIGN_MASTER_KEY: Buffer.alloc(32, 0xff).toString("base64url") },
-      "COUNTERSIGN_MASTER_KEY",
+      { HOST: "http://127.0.0.1" },
+      "HOST must be an IP address or a name of this machine, without scheme, port or brackets",
     ],
-    [{ COUNTERSIGN_MASTER_KEY: ` ${TEST_MASTER_KEY}` }, "COUNTERSIGN_MASTER_KEY"],
-  ])("%j", (env, name) => {
+    [{ HOST: "127.0.0.1:8080" }, "HOST must be an IP address"],
+    [{ HOST: "[::1]" }, "HOST must be an IP address"],
+    [{ HOST: "*" }, "HOST must be an IP address"],
+    [{ HOST: "127.0.0.1 " }, "HOST must be an IP address"],
+    [
+      { HOST: "0.0.0.0" },
+      "HOST is not a loopback address, and without TLS whoever is on the way could read signals or hold them back: set TLS_CERT_FILE and TLS_KEY_FILE, or ALLOW_CLEARTEXT=true if",
+    ],
+    [{ HOST: "::" }, "HOST is not a loopback address"],
+    [{ HOST: "10.0.0.5" }, "HOST is not a loopback address"],
+    [{ HOST: "bots.example.com" }, "HOST is not a loopback address"],
+  ],
+  PORT: ["-1", "65536", "80.5", "0x50", " 80", "http", "1e3"].map((PORT) => [
+    { PORT },
+    "PORT must be a whole number from 0 to 65535",
+  ]),
+  WORKERS: ["0", "65", "auto"].map((WORKERS) => [
+    { WORKERS },
+    "WORKERS must be a whole number from 1 to 64",
+  ]),
+  OPS_HOST: [
+    [{ OPS_HOST: "https://x" }, "OPS_HOST must be an IP address or a name of this machine"],
+    [
+      { OPS_HOST: "0.0.0.0" },
+      "OPS_HOST is not a loopback address, and the operations port has no TLS: set ALLOW_CLEARTEXT=true if",
+    ],
+    [
+      { OPS_HOST: "0.0.0.0", TLS_CERT_FILE: "a", TLS_KEY_FILE: "b" },
+      "OPS_HOST is not a loopback address",
+    ],
+  ],
+  OPS_PORT: [
+    ...["-1", "65536", "Off", "99999"].map(
+      (OPS_PORT) =>
+        [{ OPS_PORT }, "OPS_PORT must be a whole number from 0 to 65535, or off"] as const,
+    ),
+    [{ OPS_PORT: "8080" }, "OPS_PORT must be another port than PORT"],
+    [{ PORT: "9090" }, "OPS_PORT must be another port than PORT"],
+  ],
+  DATA_DIR: [],
+  DATABASE_URL: [
+    [{ DATABASE_URL }, "COUNTERSIGN_MASTER_KEY must be set with DATABASE_URL"],
+    ...[
+      "mysql://root:hunter2-hunter2@a/b",
+      "hunter2-hunter2",
+      "postgres://a:hunter2-hunter2@[/b",
+      "postgres://a:%zz@b/c",
+    ].map(
+      (url) =>
+        [{ COUNTERSIGN_MASTER_KEY: TEST_MASTER_KEY, DATABASE_URL: url }, "DATABASE_URL "] as const,
+    ),
+  ],
+  DATABASE_POOL_SIZE: ["0", "101", "ten"].map((DATABASE_POOL_SIZE) => [
+    { DATABASE_POOL_SIZE },
+    "DATABASE_POOL_SIZE must be a whole number from 1 to 100",
+  ]),
+  COUNTERSIGN_MASTER_KEY: [
+    Buffer.alloc(31).toString("base64"),
+    Buffer.alloc(33).toString("base64"),
+    Buffer.alloc(32).toString("hex"),
+    Buffer.alloc(32, 0xff).toString("base64url"),
+    ` ${TEST_MASTER_KEY}`,
+    "hunter2-hunter2",
+  ].map((COUNTERSIGN_MASTER_KEY) => [
+    { COUNTERSIGN_MASTER_KEY },
+    "COUNTERSIGN_MASTER_KEY must be 32 bytes in standard base64; make one with: openssl rand -base64 32",
+  ]),
+  HMAC_PRODUCER_ENABLED: ["0", "False", "no"].map((HMAC_PRODUCER_ENABLED) => [
+    { HMAC_PRODUCER_ENABLED },
+    "HMAC_PRODUCER_ENABLED must be true or false",
+  ]),
+  PRODUCER_ID: [
+    [{ PRODUCER_ID: "-bot", HMAC_PRODUCER_SECRET: TEST_SECRET }, "PRODUCER_ID must"],
+    [{ PRODUCER_ID: "a".repeat(65), HMAC_PRODUCER_SECRET: TEST_SECRET }, "PRODUCER_ID must"],
+    [{ HMAC_PRODUCER_SECRET: TEST_SECRET }, "PRODUCER_ID must be set with HMAC_PRODUCER_SECRET"],
+  ],
+  HMAC_PRODUCER_SECRET: [
+    ...["abc", "fifteen-bytes-1", `\ud800${TEST_SECRET}`].map(
+      (HMAC_PRODUCER_SECRET) =>
+        [
+          { PRODUCER_ID: "bot", HMAC_PRODUCER_SECRET },
+          "HMAC_PRODUCER_SECRET must be at least 16 bytes of well-formed UTF-8; make one with: openssl rand -base64 32",
+        ] as const,
+    ),
+    [{ PRODUCER_ID: "bot" }, "HMAC_PRODUCER_SECRET must be set with PRODUCER_ID"],
+  ],
+  REQUIRE_APPROVAL: ["yes", "1", "TRUE"].map((REQUIRE_APPROVAL) => [
+    { REQUIRE_APPROVAL },
+    "REQUIRE_APPROVAL must be true or false",
+  ]),
+  SIGNALS_PAYLOAD_MAX_BYTES: ["1", "65537", "9999999999", "32k"].map(
+    (SIGNALS_PAYLOAD_MAX_BYTES) => [
+      { SIGNALS_PAYLOAD_MAX_BYTES },
+      "SIGNALS_PAYLOAD_MAX_BYTES must be a whole number from 2 to 65536",
+    ],
+  ),
+  TLS_CERT_FILE: [[{ TLS_KEY_FILE: "key.pem" }, "TLS_CERT_FILE must be set with TLS_KEY_FILE"]],
+  TLS_KEY_FILE: [[{ TLS_CERT_FILE: "cert.pem" }, "TLS_KEY_FILE must be set with TLS_CERT_FILE"]],
+  ALLOW_CLEARTEXT: ["yes", "1"].map((ALLOW_CLEARTEXT) => [
+    { ALLOW_CLEARTEXT },
+    "ALLOW_CLEARTEXT must be true or false",
+  ]),
+  LOG_LEVEL: ["loud", "Info", "warning"].map((LOG_LEVEL) => [
+    { LOG_LEVEL },
+    "LOG_LEVEL must be fatal, error, warn, info, debug, trace or silent",
+  ]),
+};
+
+describe("a wrong value stops the start, and its variable is named with its rule", () => {
+  test("of every variable but those that only the start can judge", () => {
+    expect(Object.keys(WRONG_VALUES).sort()).toEqual([...SERVER_VARIABLES].sort());
+  });
+
+  test.each(Object.values(WRONG_VALUES).flat())("%j", (env, rule) => {
     const message = messageOf(env);
-    expect(message).toContain(name);
+    expect(message).toMatch(/^The configuration is wrong:\n {2}[A-Z_]+ (must|is|has) /);
+    expect(message).toContain(`\n  ${rule}`);
     for (const secret of ["hunter2", "fifteen-bytes", TEST_SECRET, TEST_MASTER_KEY]) {
       expect(message).not.toContain(secret);
     }
@@ -168,6 +249,13 @@ describe("a value out of its range stops the start, and its variable is named", 
   });
 });
 
+describe("every variable is listed", () => {
+  test.each([["docs/operations.md"], ["src/cli/serve.ts"]])("in %s", async (file) => {
+    const text = await readFile(new URL(`../../${file}`, import.meta.url), "utf8");
+    for (const name of SERVER_VARIABLES) expect(text).toContain(name);
+  });
+});
+
 describe("without signatures, only this machine is listened to", () => {
   test.each(["127.0.0.1", "127.1.2.3", "::1", "localhost"])("%s is taken", (HOST) => {
     expect(serverConfigFromEnv({ HMAC_PRODUCER_ENABLED: "false", HOST }).host).toBe(HOST);
@@ -176,14 +264,12 @@ describe("without signatures, only this machine is listened to", () => {
   test.each([
     "0.0.0.0",
     "::",
-    "*",
     "10.0.0.1",
     "192.168.1.1",
     "128.0.0.1",
     "example.com",
     "localhost.example.com",
     "127.0.0.1.example.com",
-    "127.0.0.1 ",
     "127.0.0.999",
     "::ffff:0.0.0.0",
     "fe80::1",

@@ -238,7 +238,7 @@ describe("the operations port", () => {
   });
 
   test("answers under any name where it is meant for other machines", async () => {
-    const server = await startServer({ OPS_HOST: "0.0.0.0" });
+    const server = await startServer({ OPS_HOST: "0.0.0.0", ALLOW_CLEARTEXT: "true" });
     const request = rawRequest("GET /metrics HTTP/1.1", [["host", "countersign.example:9090"]]);
     const port = Number(new URL(String(server.opsUrl)).port);
     expect((await exchange(port, [request])).status).toBe(200);

@@ -2,16 +2,18 @@
  * Who may sign: the producers in the database, those that a server makes sure of, and
  * how late a change of them is seen.
  */
-import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { once } from "node:events";
+import { appendFile, mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { ensureProducer } from "../../src/server/ensureProducer.ts";
 import {
-  ensureProducer,
   localProducer,
   localProducerFile,
   writeLocalProducer,
-} from "../../src/server/ensureProducer.ts";
+} from "../../src/server/localProducer.ts";
 import { openProducerDirectory } from "../../src/server/producerDirectory.ts";
 import { createSecretBox, SecretText } from "../../src/server/secretBox.ts";
 import {
@@ -106,6 +108,8 @@ describe("a running server", () => {
   });
 
   test("says once which secret does not open, and serves all others", async () => {
+    const server = await startTestServer(testDatabase.url);
+    onTestFinished(() => server.close());
     await addProducers(testDatabase.url, [
       {
         producerId: "foreign-bot",
@@ -119,12 +123,16 @@ describe("a running server", () => {
         ],
       },
     ]);
-    const server = await startTestServer(testDatabase.url);
-    onTestFinished(() => server.close());
+    onTestFinished(async () => {
+      await sql`DELETE FROM producer_secrets WHERE producer_id LIKE '%foreign-bot'`;
+    });
     const reason = async (producerId: string) =>
       (await send(server.url, "REST", bodies(), { signing: { producerId } })).error?.reason;
+    await eventually(
+      "the new producer",
+      async () => (await reason("half-foreign-bot")) === undefined,
+    );
     expect(await reason(TEST_PRODUCER_ID)).toBeUndefined();
-    expect(await reason("half-foreign-bot")).toBeUndefined();
     expect(await reason("foreign-bot")).toBe("UNAUTHENTICATED");
     // A change that is seen shows that the producers were read again meanwhile.
     await sql`UPDATE producers SET enabled = false WHERE producer_id = 'half-foreign-bot'`;
@@ -253,9 +261,29 @@ describe("a producer that a server makes sure of", () => {
   });
 });
 
+test("a start with a master key that opens no secret of a producer fails, and changes nothing", async () => {
+  const own = await createTestDatabase();
+  onTestFinished(() => own.drop());
+  await (await startTestServer(own.url)).close();
+  const reader = postgres(own.url, { max: 1 });
+  onTestFinished(() => reader.end());
+  const content = async () => [
+    ...(await reader`SELECT * FROM producers`),
+    ...(await reader`SELECT * FROM producer_secrets`),
+  ];
+  const before = await content();
+
+  const start = startTestServer(own.url, { COUNTERSIGN_MASTER_KEY: ANOTHER_MASTER_KEY });
+  await expect(start).rejects.toThrow(
+    `COUNTERSIGN_MASTER_KEY opens no secret of the producer ${TEST_PRODUCER_ID}`,
+  );
+  expect(await content()).toEqual(before);
+  await (await startTestServer(own.url)).close();
+});
+
 describe("the first producer of a data directory", () => {
   test("is new where there is none, and the same from then on", async () => {
-    const directory = join(await temporaryDirectory(), "data");
+    const directory = await temporaryDirectory();
     const first = await localProducer(directory);
     expect(first.producerId).toBe("local-bot");
     await writeLocalProducer(directory, first, "http://127.0.0.1:1");
@@ -278,6 +306,63 @@ describe("the first producer of a data directory", () => {
       "OUTBOUND_SERVER_URL=http://127.0.0.1:1",
       "",
     ]);
+  });
+
+  test("has a URL that clients take, or a line that says what to put there", async () => {
+    const directory = await temporaryDirectory();
+    const first = await localProducer(directory);
+    const urlLine = async () =>
+      (await readFile(localProducerFile(directory), "utf8")).split("\n")[3];
+    await writeLocalProducer(directory, first, undefined);
+    expect(await urlLine()).toMatch(/^# OUTBOUND_SERVER_URL= the https URL under which/);
+    await writeLocalProducer(directory, first, "http://127.0.0.1:2");
+    expect(await urlLine()).toBe("OUTBOUND_SERVER_URL=http://127.0.0.1:2");
+  });
+
+  test("keeps what a person added to its file", async () => {
+    const directory = await temporaryDirectory();
+    const first = await localProducer(directory);
+    await writeLocalProducer(directory, first, "http://127.0.0.1:1");
+    await appendFile(localProducerFile(directory), "OUTBOUND_TIMEOUT_SECONDS=7\n");
+    await writeLocalProducer(directory, first, "http://127.0.0.1:2");
+    const lines = (await readFile(localProducerFile(directory), "utf8")).split("\n");
+    expect(lines.slice(3)).toEqual([
+      "OUTBOUND_SERVER_URL=http://127.0.0.1:2",
+      "OUTBOUND_TIMEOUT_SECONDS=7",
+      "",
+    ]);
+  });
+
+  test("keeps the URL of another server while that one runs", async () => {
+    const directory = await temporaryDirectory();
+    const first = await localProducer(directory);
+    const other = await startTestServer(testDatabase.url);
+    onTestFinished(() => other.close());
+    await writeLocalProducer(directory, first, other.url);
+    expect(await writeLocalProducer(directory, first, "http://127.0.0.1:2")).toBe(other.url);
+    expect(await readFile(localProducerFile(directory), "utf8")).toContain(other.url);
+  });
+
+  test("gives up the URL of a server that is gone, or of whoever has its port now", async () => {
+    const directory = await temporaryDirectory();
+    const first = await localProducer(directory);
+    const stranger = createServer((_, response) => response.end('{"name":"somebody"}'));
+    stranger.listen(0, "127.0.0.1");
+    await once(stranger, "listening");
+    onTestFinished(() => void stranger.close());
+    const { port } = stranger.address() as AddressInfo;
+    for (const gone of [`http://127.0.0.1:${port}`, "http://127.0.0.1:1", "no URL"]) {
+      await writeLocalProducer(directory, first, gone);
+      expect(await writeLocalProducer(directory, first, "http://127.0.0.1:2")).toBeUndefined();
+      expect(await readFile(localProducerFile(directory), "utf8")).toContain("127.0.0.1:2");
+    }
+  });
+
+  test("is refused by the name of its file if its secret is none", async () => {
+    const directory = await temporaryDirectory();
+    const path = localProducerFile(directory);
+    await writeFile(path, "PRODUCER_ID=bot\nHMAC_PRODUCER_SECRET=abc\n");
+    await expect(localProducer(directory)).rejects.toThrow(`HMAC_PRODUCER_SECRET in ${path}`);
   });
 
   test("is not made anew over a file that cannot be read", async () => {

@@ -7,7 +7,7 @@ import {
   startServer,
 } from "../../server/index.ts";
 import { failedError } from "../cliError.ts";
-import { readServerConfig, storeFailure } from "../database.ts";
+import { configFailure, readServerConfig, storeFailure } from "../database.ts";
 import { readEnvironment } from "../environment.ts";
 import { EXIT_FAILED, EXIT_OK } from "../exitCodes.ts";
 import { note } from "../output.ts";
@@ -21,7 +21,7 @@ export async function serve({ envFile }: { readonly envFile?: string }): Promise
   try {
     server = await startServer(config);
   } catch (error) {
-    const failure = listenFailure(error, config) ?? storeFailure(error);
+    const failure = listenFailure(error, config) ?? configFailure(storeFailure(error));
     if (!stop.isRequested) throw failure;
     // A signal to all processes ends workers that only begin to start, and the start fails.
     note((failure as Error).message);
