@@ -40,7 +40,7 @@ export interface RestDependencies {
 }
 
 const SIGNAL_PATHS = ["/api/v1/signals/ingest", "/api/v1/signals"] as const;
-const JSON_TYPE = /^application\/json(?: *; *charset="?utf-?8"?)?$/i;
+const JSON_TYPE = /^application\/json(?:; charset=utf-?8)?$/i;
 const EXPLANATION_MAX_LENGTH = 300;
 const UNKNOWN_NAMES_MAX = 20;
 const UNKNOWN_NAME_MAX_LENGTH = 64;

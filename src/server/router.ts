@@ -14,9 +14,9 @@ import { REQUEST_TIMEOUT_MS } from "./deadline.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { internalRefusal } from "./errors.ts";
 import { healthService, WATCH_MAX_MS } from "./health.ts";
-import { isLoopbackHost, isValidHost } from "./host.ts";
 import { ingestMethods } from "./ingestMethods.ts";
 import type { NodeRequest, NodeResponse, RequestListener } from "./nodeHttp.ts";
+import { type FormFault, settleForm } from "./requestForm.ts";
 import type { RequestRecord } from "./requestRecord.ts";
 import { restRoutes, sendProblem, sendRefusal } from "./rest.ts";
 import { openService, rpcEndpoints, signedService } from "./rpcEndpoints.ts";
@@ -89,6 +89,7 @@ export function routeRequests(
 ): RequestListener {
   const { isLoopbackOnly = false, unaryCutAfterMs = UNARY_CUT_AFTER_MS } = options;
   return function onRequest(request, response) {
+    const fault = settleForm(request, isLoopbackOnly);
     const path = pathOf(request);
     const endpoint = endpoints.get(path);
     cutStuck(response, unaryCutAfterMs, endpoint?.isStream ?? false);
@@ -110,7 +111,7 @@ export function routeRequests(
     // What it would tell is known from "close".
     request.on("error", () => undefined);
     response.on("error", () => undefined);
-    serve(request, response, endpoint, isLoopbackOnly, record)
+    serve(request, response, endpoint, fault, record)
       .catch((error: unknown) => answerFault(response, error, record, options.log))
       // No rejection may be left over, since it would end the process.
       .catch(() => response.destroy());
@@ -121,17 +122,10 @@ async function serve(
   request: NodeRequest,
   response: NodeResponse,
   endpoint: Endpoint | undefined,
-  isLoopbackOnly: boolean,
+  fault: FormFault | undefined,
   record: RequestRecord,
 ): Promise<void> {
-  const host = hostOf(request);
-  if (!isValidHost(host)) {
-    return sendProblem(response, 400, "The Host header is missing or malformed.", record);
-  }
-  if (isLoopbackOnly && !isLoopbackHost(host)) {
-    const detail = "The Host header must name this machine, as localhost does.";
-    return sendProblem(response, 400, detail, record);
-  }
+  if (fault !== undefined) return sendProblem(response, fault.status, fault.detail, record);
   if (endpoint === undefined) return sendProblem(response, 404, "There is nothing here.", record);
   const allowed = ALLOWED_METHODS[endpoint.method];
   if (!allowed.includes(request.method ?? "")) {
@@ -139,17 +133,6 @@ async function serve(
     return sendProblem(response, 405, detail, record, { allow: allowed.join(", ") });
   }
   await endpoint.handle(request, response, record);
-}
-
-/** The one host that a request names: with two, nobody knows which is meant (RFC 9112, section 3.2). */
-function hostOf(request: NodeRequest): string | undefined {
-  if ("authority" in request) return request.authority;
-  const { rawHeaders } = request;
-  let count = 0;
-  for (let name = 0; name < rawHeaders.length; name += 2) {
-    if (rawHeaders[name]?.toLowerCase() === "host") count += 1;
-  }
-  return count === 1 ? request.headers.host : undefined;
 }
 
 function pathOf(request: NodeRequest): string {

@@ -31,6 +31,13 @@ export const DIFFERENCES = {
     there: { code: "http", contentType: undefined, message: "" },
     facets: ["contentType", "message", "fields", "shape"],
   },
+  "media type": {
+    because:
+      "Parameters may be empty, quoted, and surrounded by blanks (RFC 9110, section 5.6.6), and some clients write them so.",
+    here: { code: "ok" },
+    there: { code: "http", status: "415" },
+    facets: ["status", "code", "contentType", "result", "fields", "shape"],
+  },
   "no query": {
     because: "The path is what is signed; a query beside it could be changed on the way.",
     here: { code: "invalid_argument", reason: "MALFORMED_BODY" },

@@ -36,6 +36,9 @@ const CONTENT_TYPES: readonly (readonly [Form, readonly (string | undefined)[]])
       "application/json; charset=latin1",
       "application/json; charset=utf-8; q=1",
       "application/json;",
+      "application/json; ; charset=utf-8 ;",
+      ";application/json",
+      'application/json; charset="utf-8',
       "application/json; version=1",
       "application/json, application/json",
       "application/jsonx",
@@ -108,12 +111,28 @@ const CONTENT_TYPES: readonly (readonly [Form, readonly (string | undefined)[]])
   ],
 ];
 
+/** Right by RFC 9110, section 5.6.6, though the library knows them not. */
+const ODD_PARAMETERS: ReadonlySet<string | undefined> = new Set([
+  "application/json;  charset=utf-8",
+  "application/json ;charset=utf-8",
+  'application/json; charset="utf-8"',
+  "application/json;",
+  "application/json; ; charset=utf-8 ;",
+  "application/proto;",
+  "application/grpc;",
+  "application/grpc+json;",
+  "application/grpc-web+proto;",
+]);
+
 export function contentTypes(): Row[] {
   const named = (type: string | undefined) =>
     type === undefined ? "no content type" : `content type "${type}"`;
   const own = CONTENT_TYPES.flatMap(([form, types]) =>
     types.map((type) =>
-      row(named(type), form, signal(form), { headers: { "content-type": type } }),
+      row(named(type), form, signal(form), {
+        headers: { "content-type": type },
+        differences: ODD_PARAMETERS.has(type) ? ["media type"] : [],
+      }),
     ),
   );
   return [
