@@ -7,6 +7,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom
 import { type IngestResult, type SignalStore, StoreUnavailableError } from "../ingest/index.ts";
 import type { DatabaseUsage } from "../store/index.ts";
 import type { AuthenticationFailure } from "./authenticate.ts";
+import type { DatabaseProblem } from "./readiness.ts";
 import type { RequestRecord } from "./requestRecord.ts";
 
 /** The metrics of one process as values that can be sent and added up. */
@@ -26,8 +27,19 @@ export interface ServerMetrics {
   watchQueue(count: () => number): void;
   /** @param usage how the connections to the database are used now. */
   watchDatabase(usage: () => DatabaseUsage): void;
+  /** @param problems why no signal can be stored now, as last seen. */
+  watchDatabaseProblems(problems: () => ReadonlySet<DatabaseProblem>): void;
   snapshot(): Promise<MetricsSnapshot>;
 }
+
+const DATABASE_PROBLEMS = [
+  "unreachable",
+  "read_only",
+  "durability",
+  "session",
+  "version",
+  "encoding",
+] as const satisfies readonly DatabaseProblem[];
 
 /** From half of what a commit takes to the longest that a request may take. */
 const DURATION_BUCKETS_SECONDS = [
@@ -190,6 +202,21 @@ export function createServerMetrics(monotonicMs: () => number): ServerMetrics {
         "Statements that wait for the database's answer, or for a connection.",
         () => usage().statements,
       );
+    },
+
+    watchDatabaseProblems(problems) {
+      new Gauge({
+        name: "countersign_database_problems",
+        help: "1 while this keeps signals from being stored, else 0.",
+        labelNames: ["problem"],
+        registers,
+        collect() {
+          const found = problems();
+          for (const problem of DATABASE_PROBLEMS) {
+            this.set({ problem }, found.has(problem) ? 1 : 0);
+          }
+        },
+      });
     },
 
     snapshot: () => registry.getMetricsAsJSON(),

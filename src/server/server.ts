@@ -30,7 +30,7 @@ import { masterKeyOf } from "./masterKey.ts";
 import { createServerMetrics, type MetricsSnapshot } from "./metrics.ts";
 import { metricsText } from "./metricsSum.ts";
 import { createOpsRouter } from "./opsRouter.ts";
-import { databaseReadiness } from "./readiness.ts";
+import { type DatabaseWatch, watchDatabase } from "./readiness.ts";
 import { createSecretBox, type SecretBox } from "./secretBox.ts";
 import { serveSignals } from "./signalServer.ts";
 import { hostInCertificate, readTls } from "./tls.ts";
@@ -118,8 +118,10 @@ async function start(
   // It opens before signals are taken, so that a port that cannot be had costs none, and
   // closes after them, so that their end can be watched.
   let serving: Serving | undefined;
-  const opsUrl = await serveOps(config, () => serving, database, log, parts);
-  const started = await serve(config, { databaseUrl, masterKey }, database, log, parts);
+  const watch = watchDatabase({ database, monotonicMs: systemClock.monotonicMs, log });
+  parts.defer(() => watch.close());
+  const opsUrl = await serveOps(config, () => serving, watch, log, parts);
+  const started = await serve(config, { databaseUrl, masterKey }, { database, watch, log, parts });
   serving = started;
   parts.defer(() => {
     serving = { ...started, isServing: () => false };
@@ -160,20 +162,28 @@ interface Serving {
   readonly snapshots: () => Promise<readonly MetricsSnapshot[]>;
 }
 
+/** What the first process has when it begins to take signals. */
+interface Started {
+  readonly database: Database;
+  readonly watch: DatabaseWatch;
+  readonly log: Logger;
+  readonly parts: AsyncDisposableStack;
+}
+
 /** Takes signals from now on, in this process or in workers. */
 async function serve(
   config: ServerConfig,
   found: Pick<SignalServerConfig, "databaseUrl" | "masterKey">,
-  database: Database,
-  log: Logger,
-  parts: AsyncDisposableStack,
+  { database, watch, log, parts }: Started,
 ): Promise<Serving> {
   const { monotonicMs } = systemClock;
   if (config.workers === 1) {
     const metrics = createServerMetrics(monotonicMs);
     metrics.watchDatabase(() => database.usage);
+    metrics.watchDatabaseProblems(() => watch.problems);
     const own = signalServerConfig(config, found, false);
-    const address = await serveSignals({ config: own, database, metrics, log, parts });
+    const { isReady } = watch;
+    const address = await serveSignals({ config: own, database, isReady, metrics, log, parts });
     return { address, isServing: () => true, snapshots: async () => [await metrics.snapshot()] };
   }
   const workers = await startWorkers({
@@ -218,20 +228,19 @@ function signalServerConfig(
 async function serveOps(
   config: ServerConfig,
   serving: () => Serving | undefined,
-  database: Database,
+  watch: DatabaseWatch,
   log: Logger,
   parts: AsyncDisposableStack,
 ): Promise<string | undefined> {
   if (config.opsPort === undefined) return undefined;
   const { monotonicMs } = systemClock;
-  const isReady = databaseReadiness(database, monotonicMs);
   const listener = await listen({
     host: config.opsHost,
     port: config.opsPort,
     tls: undefined,
     onRequest: createOpsRouter({
       metricsText: async () => metricsText((await serving()?.snapshots()) ?? []),
-      isReady: async () => serving()?.isServing() === true && isReady(),
+      isReady: async () => serving()?.isServing() === true && watch.isReady(),
       monotonicMs,
       log,
       isLoopbackOnly: isLoopbackAddress(config.opsHost),

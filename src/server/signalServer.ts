@@ -16,7 +16,6 @@ import { listen } from "./listener.ts";
 import type { ServerMetrics } from "./metrics.ts";
 import { openProducerDirectory, type ProducerDirectory } from "./producerDirectory.ts";
 import { createRateLimit } from "./rateLimit.ts";
-import { databaseReadiness } from "./readiness.ts";
 import { createRouter } from "./router.ts";
 import { createSecretBox } from "./secretBox.ts";
 import { readTls } from "./tls.ts";
@@ -39,6 +38,8 @@ export interface SignalServerParts {
   readonly config: SignalServerConfig;
   /** The database, with every migration. */
   readonly database: Database;
+  /** Whether signals can be stored now. */
+  readonly isReady: () => Promise<boolean>;
   readonly metrics: ServerMetrics;
   readonly log: Logger;
   /** What is to be closed in the end is put here. */
@@ -49,6 +50,7 @@ export interface SignalServerParts {
 export async function serveSignals({
   config,
   database,
+  isReady,
   metrics,
   log,
   parts,
@@ -91,7 +93,7 @@ export async function serveSignals({
         metrics.signalDone(isKnown ? producerId : undefined, result);
       },
     }),
-    isReady: databaseReadiness(database, monotonicMs),
+    isReady,
     monotonicMs,
     log,
     onRequestDone: metrics.requestDone,

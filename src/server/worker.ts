@@ -8,6 +8,7 @@ import { systemClock } from "./clock.ts";
 import type { SignalServerConfig } from "./config.ts";
 import { createLog } from "./log.ts";
 import { createServerMetrics } from "./metrics.ts";
+import { watchDatabase } from "./readiness.ts";
 import { serveSignals } from "./signalServer.ts";
 import type { FromWorker, StartFailure, ToWorker } from "./workerMessages.ts";
 
@@ -44,7 +45,12 @@ async function start(config: SignalServerConfig): Promise<void> {
   const database = openDatabase({ url: databaseUrl, poolSize: databasePoolSize, log });
   parts.defer(() => database.close());
   metrics.watchDatabase(() => database.usage);
-  const address = await serveSignals({ config, database, metrics, log, parts });
+  const { monotonicMs } = systemClock;
+  const watch = watchDatabase({ database, monotonicMs, log });
+  parts.defer(() => watch.close());
+  metrics.watchDatabaseProblems(() => watch.problems);
+  const { isReady } = watch;
+  const address = await serveSignals({ config, database, isReady, metrics, log, parts });
   log.info("worker is ready");
   tell({ kind: "ready", address });
 }

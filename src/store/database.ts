@@ -11,6 +11,9 @@
  * A deadline too short for a busy server to keep says nothing about its connections: such
  * a statement fails alone. Else a few impatient callers could take them from all others.
  *
+ * The first connection only finds out what the settings of all others depend on; see
+ * session.ts.
+ *
  * A statement that missed its deadline may still commit later, on a server that was only
  * slow. Whoever gets a {@link StoreUnavailableError} does not know the outcome and may
  * only repeat what is harmless to repeat.
@@ -20,8 +23,16 @@ import type postgres from "postgres";
 import { StoreUnavailableError } from "../ingest/store.ts";
 import { type DatabaseServer, resolveServer, type SessionTerms } from "./connection/server.ts";
 import { withDeadline } from "./deadline.ts";
-import { isConnectionFailure, toStoreUnavailableError } from "./failure.ts";
+import { endOfConnections, toStoreUnavailableError } from "./failure.ts";
 import { createPool, type Pool, type Sql } from "./pool.ts";
+import {
+  askFacts,
+  NO_FACTS,
+  parseMajorVersion,
+  type ServerFacts,
+  sessionSettings,
+  toFacts,
+} from "./session.ts";
 
 export interface DatabaseOptions {
   /** `postgres://user:password@host:port/database`; docs/operations.md tells what it may have. */
@@ -33,9 +44,9 @@ export interface DatabaseOptions {
   readonly applicationName?: string;
   /**
    * Whether statements are prepared by name, which is faster. Default true, unless the URL
-   * says `pgbouncer=true`. Set to false
-   * behind PgBouncer in transaction mode. The two timeouts below are then not sent, since
-   * PgBouncer refuses settings that it does not know: set them on the role instead.
+   * says `pgbouncer=true`. Set to false behind PgBouncer in any mode. The two timeouts below
+   * and most other settings are then not sent, since PgBouncer refuses those that it does not
+   * know: set them on the role instead.
    */
   readonly prepare?: boolean;
   /** After how long the server itself gives up on a statement. Default 10,000 ms. */
@@ -73,6 +84,14 @@ export interface Database {
   ): Promise<readonly Row[]>;
 
   /**
+   * Gives up the connections as after a failure: statements that come later go over new
+   * ones. Does nothing within a second of the last time.
+   *
+   * @param cause for the log.
+   */
+  reconnect(cause: string): void;
+
+  /**
    * Lets running statements finish for at most `timeoutMs` (default 5,000), then drops
    * every connection. Statements that come later are refused.
    */
@@ -88,9 +107,16 @@ const DEFAULT_CLOSE_TIMEOUT_MS = 5_000;
  */
 const DEFAULT_STALL_TIMEOUT_MS = 2_000;
 
+/**
+ * How old connections must be to be given up because of an answer. A server that answers so
+ * to all would else be asked for new ones as fast as it can answer.
+ */
+const RECONNECT_INTERVAL_MS = 1_000;
+
 /** A pool, and how many statements wait for its answer. */
 interface PoolInUse {
   readonly pool: Pool;
+  readonly openedMs: number;
   waiting: number;
   retired: boolean;
 }
@@ -103,20 +129,23 @@ interface PoolInUse {
 export function openDatabase(options: DatabaseOptions): Database {
   const server = resolveServer(options.url, (one) => takesWrites(one, options.log));
   const stallTimeoutMs = options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS;
+  const isPooled = !(options.prepare ?? server.prepare);
   const pools = new Set<PoolInUse>();
+  // In sessions of PgBouncer, nothing could be set that depends on them.
+  let hasFacts = isPooled;
+  let facts: ServerFacts = NO_FACTS;
+  let findingFacts: Promise<void> | undefined;
   let current = addPool();
   let closed = false;
 
   function addPool(): PoolInUse {
-    const inUse = { pool: createPool(poolOptions(options, server)), waiting: 0, retired: false };
+    const pool = createPool(poolOptions(options, server, facts, isPooled));
+    const inUse = { pool, openedMs: performance.now(), waiting: 0, retired: false };
     pools.add(inUse);
     return inUse;
   }
 
-  function retire(inUse: PoolInUse, cause: string): void {
-    if (inUse.retired || closed) {
-      return;
-    }
+  function replace(inUse: PoolInUse): void {
     for (const other of pools) {
       if (other.retired) {
         destroy(other);
@@ -124,13 +153,85 @@ export function openDatabase(options: DatabaseOptions): Database {
     }
     inUse.retired = true;
     current = addPool();
+    destroyIfUnused(inUse);
+  }
+
+  function retire(inUse: PoolInUse, cause: string): void {
+    if (inUse.retired || closed) {
+      return;
+    }
+    replace(inUse);
     options.log.warn({ cause }, "database connections are replaced");
+  }
+
+  function reconnect(inUse: PoolInUse, cause: string): void {
+    if (performance.now() - inUse.openedMs >= RECONNECT_INTERVAL_MS) {
+      retire(inUse, cause);
+    }
+  }
+
+  function destroyIfUnused(inUse: PoolInUse): void {
+    if (inUse.retired && inUse.waiting === 0) {
+      destroy(inUse);
+    }
   }
 
   /** What still runs on it fails, and some of it may still commit. */
   function destroy(inUse: PoolInUse): void {
     if (pools.delete(inUse)) {
       inUse.pool.destroy();
+    }
+  }
+
+  /** Runs a statement on a pool. @throws StoreUnavailableError */
+  async function run<Row extends object>(
+    inUse: PoolInUse,
+    timeoutMs: number,
+    statement: (sql: Sql) => postgres.PendingQuery<Row[]>,
+  ): Promise<readonly Row[]> {
+    // What this throws is a mistake of the caller and no failure of the database.
+    const work = statement(inUse.pool.sql);
+    inUse.waiting += 1;
+    try {
+      return await withDeadline(timeoutMs, work);
+    } catch (error) {
+      const failure = toStoreUnavailableError(error);
+      const isImpatient = error instanceof StoreUnavailableError && timeoutMs < stallTimeoutMs;
+      const end = endOfConnections(error);
+      if (end === "broken" && !isImpatient) {
+        retire(inUse, failure.message);
+      } else if (end === "useless") {
+        reconnect(inUse, failure.message);
+      }
+      throw failure;
+    } finally {
+      inUse.waiting -= 1;
+      destroyIfUnused(inUse);
+    }
+  }
+
+  async function findFacts(timeoutMs: number): Promise<void> {
+    const { pool } = current;
+    try {
+      const [row] = await run(current, timeoutMs, askFacts);
+      facts = toFacts(row);
+      hasFacts = true;
+      replaceUnlessClosed();
+    } catch (error) {
+      const majorVersion = parseMajorVersion(pool.serverVersion);
+      if (majorVersion === undefined || facts.majorVersion !== undefined) {
+        throw error;
+      }
+      // It was told before the session failed, and perhaps is what the session lacked.
+      facts = { ...facts, majorVersion };
+      replaceUnlessClosed();
+      await findFacts(timeoutMs);
+    }
+  }
+
+  function replaceUnlessClosed(): void {
+    if (!closed) {
+      replace(current);
     }
   }
 
@@ -147,26 +248,18 @@ export function openDatabase(options: DatabaseOptions): Database {
       if (closed) {
         throw new StoreUnavailableError("The database connection is closed");
       }
-      const inUse = current;
-      // What this throws is a mistake of the caller and no failure of the database.
-      const work = statement(inUse.pool.sql);
-      inUse.waiting += 1;
-      try {
-        return await withDeadline(timeoutMs, work);
-      } catch (error) {
-        const failure = toStoreUnavailableError(error);
-        const isImpatient = error instanceof StoreUnavailableError && timeoutMs < stallTimeoutMs;
-        if (isConnectionFailure(error) && !isImpatient) {
-          retire(inUse, failure.message);
-        }
-        throw failure;
-      } finally {
-        inUse.waiting -= 1;
-        if (inUse.retired && inUse.waiting === 0) {
-          destroy(inUse);
-        }
+      if (hasFacts) {
+        return run(current, timeoutMs, statement);
       }
+      const startMs = performance.now();
+      findingFacts ??= findFacts(Math.max(timeoutMs, stallTimeoutMs)).finally(() => {
+        findingFacts = undefined;
+      });
+      await withDeadline(timeoutMs, findingFacts);
+      return run(current, Math.max(1, timeoutMs - (performance.now() - startMs)), statement);
     },
+
+    reconnect: (cause) => reconnect(current, cause),
 
     async close(timeoutMs = DEFAULT_CLOSE_TIMEOUT_MS) {
       closed = true;
@@ -194,21 +287,24 @@ async function takesWrites(server: DatabaseServer, log: Logger): Promise<boolean
   }
 }
 
-function poolOptions(options: DatabaseOptions, server: DatabaseServer & SessionTerms) {
-  const prepare = options.prepare ?? server.prepare;
-  const timeouts = {
-    statement_timeout: options.statementTimeoutMs ?? 10_000,
-    lock_timeout: options.lockTimeoutMs ?? 5_000,
+function poolOptions(
+  options: DatabaseOptions,
+  server: DatabaseServer & SessionTerms,
+  facts: ServerFacts,
+  isPooled: boolean,
+) {
+  const session = {
+    applicationName: server.applicationName ?? options.applicationName ?? "countersign",
+    statementTimeoutMs: options.statementTimeoutMs ?? 10_000,
+    lockTimeoutMs: options.lockTimeoutMs ?? 5_000,
+    isPooled,
   };
   return {
     server,
     size: options.poolSize,
-    prepare,
-    sessionSettings: {
-      ...server.sessionSettings,
-      application_name: server.applicationName ?? options.applicationName ?? "countersign",
-      ...(prepare && timeouts),
-    },
+    prepare: !isPooled,
+    // The URL cannot ask for anything that changes what is stored or read.
+    sessionSettings: { ...sessionSettings(session, facts), ...server.sessionSettings },
     log: options.log,
   };
 }

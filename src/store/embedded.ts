@@ -23,7 +23,7 @@ import {
 } from "./embedded/cluster.ts";
 import { type ClusterContext, ensurePostmaster, stopPostmaster } from "./embedded/postmaster.ts";
 import { EmbeddedPostgresError } from "./embedded/run.ts";
-import { isConnectionFailure, toStoreUnavailableError } from "./failure.ts";
+import { endOfConnections, toStoreUnavailableError } from "./failure.ts";
 
 export interface EmbeddedPostgresOptions {
   /** Countersign's DATA_DIR. It is made if it is not there. */
@@ -162,7 +162,7 @@ async function join(
       return { url, port, attendance };
     } catch (error) {
       // The last user may have stopped it in the moment between: then look again.
-      if (deadline.aborted || !isConnectionFailure(error)) {
+      if (deadline.aborted || endOfConnections(error) !== "broken") {
         throw new EmbeddedPostgresError("The embedded PostgreSQL cannot be used", {
           cause: toStoreUnavailableError(error),
         });

@@ -16,19 +16,61 @@ export class DatabaseError extends Error {
   readonly constraint: string | undefined;
 
   constructor(error: postgres.PostgresError) {
-    super(`${error.code}: ${error.message}`);
+    const isPooler = error.message.startsWith("unsupported startup parameter");
+    const advice = isPooler ? " (behind PgBouncer, add pgbouncer=true to DATABASE_URL)" : "";
+    super(`${error.code}: ${error.message}${advice}`);
     this.code = error.code;
     this.constraint = error.constraint_name;
   }
 }
 
 /**
- * Whether the connection is of no more use, so that its pool must be replaced. SQLSTATE
- * class 08 is a connection exception and 57P a server that shuts down, crashed or starts;
- * with any other SQLSTATE, the server did answer and the connection is fine.
+ * What an error says about the connections of its pool.
+ * - `broken`: there is nobody at the other end any more, so they are replaced at once.
+ * - `useless`: they work, but none can do what is asked, and new ones perhaps can.
  */
-export function isConnectionFailure(error: unknown): boolean {
-  return !(error instanceof postgres.PostgresError) || /^(08|57P)/.test(error.code);
+export type EndOfConnections = "broken" | "useless";
+
+/** The server at the other end goes away, or is not there yet. */
+const BROKEN = [
+  /^08/, // The class of connection exceptions.
+  /^57P01$/, // admin_shutdown
+  /^57P02$/, // crash_shutdown
+  /^57P03$/, // cannot_connect_now
+  /^57P04$/, // database_dropped
+  /^57P05$/, // idle_session_timeout
+];
+
+const USELESS: ReadonlySet<string> = new Set([
+  // read_only_sql_transaction: this was the primary once, and behind the same address
+  // another is by now.
+  "25006",
+  // Somebody between gave the connection another session: its prepared statements are gone
+  // or are not ours, or a transaction of somebody else is open in it.
+  "25001", // active_sql_transaction
+  "25P02", // in_failed_sql_transaction
+  "26000", // invalid_sql_statement_name
+  "42P05", // duplicate_prepared_statement
+]);
+
+/**
+ * Whether an error ends the connections of its pool (PostgreSQL documentation, appendix A).
+ *
+ * With any other SQLSTATE the server did answer, and would answer the same on new ones:
+ * among them are 40001 and 40P01 (conflicts), 53xxx (no resources, also too many
+ * connections, when those that are open are all there will be), 55P03 and 57014 (timeouts
+ * of the server's own), and 28xxx and 3D000 (a new connection is refused, and those that
+ * are open still work). A session that one of them ended is replaced by the driver.
+ */
+export function endOfConnections(error: unknown): EndOfConnections | undefined {
+  if (!(error instanceof postgres.PostgresError)) {
+    return "broken";
+  }
+  const { code } = error;
+  if (BROKEN.some((pattern) => pattern.test(code))) {
+    return "broken";
+  }
+  return USELESS.has(code) ? "useless" : undefined;
 }
 
 /** Wraps anything that a statement threw. */

@@ -32,7 +32,12 @@ export {
   type SealedSecret,
   type StoredProducer,
 } from "./producerStore.ts";
-export { assertSafe, UnsafeDatabaseError } from "./safety.ts";
+export {
+  assertSafe,
+  type DatabaseFaultKind,
+  findFaults,
+  UnsafeDatabaseError,
+} from "./safety.ts";
 export {
   createSignalStore,
   type ListSignalsOptions,

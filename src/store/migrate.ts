@@ -15,6 +15,7 @@ import {
   MigrationError as UmzugMigrationError,
 } from "umzug";
 import type { Database } from "./database.ts";
+import { DURABLE_COMMIT } from "./durable.ts";
 import { DatabaseError } from "./failure.ts";
 import { ForeignObjectsError, findByName } from "./foreignObjects.ts";
 import { findMissingMigrationGrant } from "./grants.ts";
@@ -249,6 +250,7 @@ async function runScript(database: Database, script: string): Promise<void> {
     sql.unsafe(
       `SET LOCAL lock_timeout = ${MIGRATION_TIMEOUT_MS};
       SET LOCAL statement_timeout = ${MIGRATION_TIMEOUT_MS};
+      SELECT ${DURABLE_COMMIT};
       SELECT pg_advisory_xact_lock(${LOCK_KEY});
       ${script}`,
     ),

@@ -33,6 +33,8 @@ export interface Pool {
   readonly sql: Sql;
   /** How many connections are open or being opened. */
   readonly connections: number;
+  /** What the server calls its version, once it let a connection in. */
+  readonly serverVersion: string | undefined;
   /** Lets running statements finish for at most `timeoutMs`, then destroys the pool. */
   end(timeoutMs: number): Promise<void>;
   /** Drops all connections now. Running statements are rejected; some may still commit. */
@@ -108,6 +110,10 @@ export function createPool(options: PoolOptions): Pool {
     sql,
     get connections() {
       return sockets.count;
+    },
+    get serverVersion() {
+      const version = sql.parameters.server_version;
+      return version === undefined ? undefined : String(version);
     },
     end,
     destroy,

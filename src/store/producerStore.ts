@@ -5,6 +5,7 @@ import type { Producer } from "../ingest/producer.ts";
 import type { Instant } from "../signal/index.ts";
 import { toArray } from "./arrays.ts";
 import type { Database } from "./database.ts";
+import { durableCommit } from "./durable.ts";
 import { toTimestamptz } from "./time.ts";
 
 /** A secret as it is at rest: encrypted by the caller, opaque here. */
@@ -131,7 +132,7 @@ export function createProducerStore(database: Database): ProducerStore {
           VALUES (${producer.producerId}, ${producer.requireApproval}, ${instruments ?? null},
             ${producer.rateLimitPerSecond ?? null})
           ON CONFLICT DO NOTHING
-          RETURNING producer_id
+          RETURNING producer_id, ${durableCommit(sql)}
         `,
       );
       return rows.length > 0;
@@ -145,6 +146,7 @@ export function createProducerStore(database: Database): ProducerStore {
           INSERT INTO producer_secrets (secret_id, producer_id, sealed, expires_at)
           VALUES (${secretId}, ${producerId}, ${sealed}, ${expiresAt})
           ON CONFLICT DO NOTHING
+          RETURNING ${durableCommit(sql)}
         `,
       );
     },
@@ -154,7 +156,7 @@ export function createProducerStore(database: Database): ProducerStore {
         timeoutMs,
         (sql) => sql`
           UPDATE producers SET enabled = ${enabled} WHERE producer_id = ${producerId}
-          RETURNING producer_id
+          RETURNING producer_id, ${durableCommit(sql)}
         `,
       );
       return rows.length > 0;

@@ -1,7 +1,26 @@
 /**
- * Refuses a database that would acknowledge what is not on disk.
+ * Tells what keeps a database from storing signals as promised, now: at the start, and
+ * again and again while the server runs, since settings and roles of servers change.
  */
 import type { Database } from "./database.ts";
+import { MEANINGS } from "./session.ts";
+
+/**
+ * What may be wrong with a database.
+ * - `version`: it is too old.
+ * - `encoding`: it cannot hold every text that a signal may have.
+ * - `durability`: a crash can lose what it committed.
+ * - `read_only`: it takes no writes, as a standby does.
+ * - `session`: a setting changes what statements or their answers mean.
+ */
+export type DatabaseFaultKind = "version" | "encoding" | "durability" | "read_only" | "session";
+
+/** One thing that is wrong with a database. */
+export interface DatabaseFault {
+  readonly kind: DatabaseFaultKind;
+  /** A sentence that says how to fix it. */
+  readonly message: string;
+}
 
 /** The database's settings break a promise of the service. The message says how to fix it. */
 export class UnsafeDatabaseError extends Error {
@@ -18,71 +37,101 @@ export class UnsafeDatabaseError extends Error {
 /** The oldest PostgreSQL that the migrations are tested with. */
 const OLDEST_VERSION = 15;
 
-interface Settings {
-  readonly version: string;
-  readonly version_number: number;
-  readonly encoding: string;
-  readonly fsync: string;
-  readonly full_page_writes: string;
-  readonly synchronous_commit: string;
-  readonly default_transaction_isolation: string;
+/** Whether a value of a setting is as good as the one that sessions ask for. */
+const IS_RIGHT: Readonly<Partial<Record<keyof typeof MEANINGS, (value: string) => boolean>>> = {
+  DateStyle: (value) => value.startsWith("ISO"),
+  extra_float_digits: (value) => Number(value) >= 1,
+};
+
+const SETTINGS = [
+  "server_version",
+  "server_version_num",
+  "server_encoding",
+  "fsync",
+  "full_page_writes",
+  "transaction_read_only",
+  "in_hot_standby",
+] as const;
+
+/**
+ * Looks whether a commit is on disk when the database says so, whether it takes writes, can
+ * hold every text that a signal may have, is recent enough, and means what we mean.
+ *
+ * `synchronous_commit` is not looked at: each statement sets it for itself.
+ *
+ * @returns all that is wrong; empty if nothing is.
+ * @throws StoreUnavailableError
+ */
+export async function findFaults(
+  database: Database,
+  timeoutMs = 10_000,
+): Promise<readonly DatabaseFault[]> {
+  const names = `{${[...SETTINGS, ...Object.keys(MEANINGS)].join(",")}}`;
+  const rows = await database.query<{ readonly name: string; readonly value: string }>(
+    timeoutMs,
+    (sql) => sql`
+      SELECT name, current_setting(name) AS value FROM unnest(${names}::text[]) AS names (name)
+    `,
+  );
+  const values = new Map(rows.map(({ name, value }) => [name, value]));
+  const settingOf = (name: (typeof SETTINGS)[number] | keyof typeof MEANINGS) =>
+    values.get(name) ?? "unknown";
+  return [...findServerFaults(settingOf), ...findSessionFaults(settingOf)];
 }
 
 /**
- * Checks that a commit is on disk when the database says so, that it can hold every text
- * that a signal may have, and that it is recent enough.
+ * Refuses a database that has any fault.
  *
  * @throws UnsafeDatabaseError naming all that is wrong at once.
  * @throws StoreUnavailableError
  */
 export async function assertSafe(database: Database, timeoutMs = 10_000): Promise<void> {
-  const [settings] = await database.query<Settings>(
-    timeoutMs,
-    (sql) => sql`
-      SELECT
-        current_setting('server_version') AS version,
-        current_setting('server_version_num')::integer / 10000 AS version_number,
-        current_setting('server_encoding') AS encoding,
-        current_setting('fsync') AS fsync,
-        current_setting('full_page_writes') AS full_page_writes,
-        current_setting('synchronous_commit') AS synchronous_commit,
-        current_setting('default_transaction_isolation') AS default_transaction_isolation
-    `,
-  );
-  const problems = settings ? findProblems(settings) : ["It does not tell its settings."];
-  if (problems.length > 0) {
-    throw new UnsafeDatabaseError(problems);
+  const faults = await findFaults(database, timeoutMs);
+  if (faults.length > 0) {
+    throw new UnsafeDatabaseError(faults.map(({ message }) => message));
   }
 }
 
-function findProblems(settings: Settings): string[] {
-  const problems: string[] = [];
-  if (settings.version_number < OLDEST_VERSION) {
-    problems.push(`It is PostgreSQL ${settings.version}: use ${OLDEST_VERSION} or newer.`);
+function findServerFaults(
+  settingOf: (name: (typeof SETTINGS)[number]) => string,
+): readonly DatabaseFault[] {
+  const faults: DatabaseFault[] = [];
+  if (!(Number(settingOf("server_version_num")) >= OLDEST_VERSION * 10_000)) {
+    const message = `It is PostgreSQL ${settingOf("server_version")}: use ${OLDEST_VERSION} or newer.`;
+    faults.push({ kind: "version", message });
   }
-  if (settings.encoding !== "UTF8") {
-    problems.push(
-      `Its encoding is ${settings.encoding}: create the database with ENCODING 'UTF8' TEMPLATE template0.`,
-    );
+  const encoding = settingOf("server_encoding");
+  if (encoding !== "UTF8") {
+    const message = `Its encoding is ${encoding}: create the database with ENCODING 'UTF8' TEMPLATE template0.`;
+    faults.push({ kind: "encoding", message });
   }
   for (const name of ["fsync", "full_page_writes"] as const) {
-    if (settings[name] !== "on") {
-      problems.push(
-        `${name} is ${settings[name]}, so a crash can lose acknowledged signals: run ALTER SYSTEM SET ${name} = on and SELECT pg_reload_conf(), and see that no command-line option turns it off.`,
-      );
+    if (settingOf(name) !== "on") {
+      const message = `${name} is ${settingOf(name)}, so a crash can lose acknowledged signals: run ALTER SYSTEM SET ${name} = on and SELECT pg_reload_conf(), and see that no command-line option turns it off.`;
+      faults.push({ kind: "durability", message });
     }
   }
-  // Every other value waits for this server's own disk at least.
-  if (settings.synchronous_commit === "off") {
-    problems.push(
-      "synchronous_commit is off, so a crash can lose acknowledged signals: set it to on where it was turned off (ALTER SYSTEM, ALTER DATABASE, ALTER ROLE or the connection URL).",
-    );
+  if (settingOf("in_hot_standby") === "on") {
+    const message =
+      "It is a standby, which takes no writes: DATABASE_URL must lead to the primary.";
+    faults.push({ kind: "read_only", message });
+  } else if (settingOf("transaction_read_only") !== "off") {
+    const message =
+      "It is read-only, since default_transaction_read_only is on: turn it off where it was turned on (ALTER SYSTEM, ALTER DATABASE or ALTER ROLE) once writes are wanted.";
+    faults.push({ kind: "read_only", message });
   }
-  // The storing function must see what was committed while it waited for its lock.
-  if (settings.default_transaction_isolation !== "read committed") {
-    problems.push(
-      `default_transaction_isolation is ${settings.default_transaction_isolation}: set it to 'read committed' where it was changed (ALTER SYSTEM, ALTER DATABASE or ALTER ROLE).`,
-    );
-  }
-  return problems;
+  return faults;
+}
+
+/** Sessions ask for what they need, so one has something else only where a pooler sets it up. */
+function findSessionFaults(
+  settingOf: (name: keyof typeof MEANINGS) => string,
+): readonly DatabaseFault[] {
+  return Object.entries(MEANINGS).flatMap(([key, wanted]) => {
+    const name = key as keyof typeof MEANINGS;
+    const value = settingOf(name);
+    const isRight = value === wanted || IS_RIGHT[name]?.(value) === true;
+    const message = `${name} is ${value}: set it to '${wanted}' where it was changed (ALTER SYSTEM, ALTER DATABASE, ALTER ROLE or the connection pooler).`;
+    return isRight ? [] : [{ kind: "session", message } as const];
+  });
 }

@@ -7,6 +7,7 @@ import { SignalRejectedError, StoreUnavailableError } from "../ingest/store.ts";
 import type { Instant, JsonObject, Side, Signal, SignalStatus } from "../signal/index.ts";
 import { toArray, toBytea } from "./arrays.ts";
 import type { Database } from "./database.ts";
+import { durableCommit } from "./durable.ts";
 import { isDataException } from "./failure.ts";
 import type { Sql } from "./pool.ts";
 import { fromMicros, nanosBelowMicro, toTimestamptz } from "./time.ts";
@@ -63,6 +64,11 @@ export function createSignalStore(database: Database): PostgresSignalStore {
           ? new SignalRejectedError("A signal does not fit", { cause: error })
           : error;
       });
+      if (rows.length === 0) {
+        throw new StoreUnavailableError(
+          "The database would not keep what it stores now, so nothing was stored: see its settings fsync, full_page_writes and default_transaction_isolation",
+        );
+      }
       if (rows.length !== candidates.length) {
         throw new StoreUnavailableError(
           `The database gave ${rows.length} answers for ${candidates.length} signals`,
@@ -101,6 +107,11 @@ interface OutcomeRow {
   readonly receive_time_micros: bigint | null;
 }
 
+/**
+ * Nothing is stored while a crash could lose it, nor in an isolation that would not see
+ * what was committed while the lock was waited for. The condition names no column, so it is
+ * looked at before the function is called, and costs no message of its own.
+ */
 function ingestSignals(
   database: Database,
   candidates: readonly SignalCandidate[],
@@ -141,7 +152,10 @@ function ingestSignals(
         ${signalColumn((s) => (s.expireTime === undefined ? undefined : toTimestamptz(s.expireTime)))},
         ${signalColumn((s) => (s.expireTime === undefined ? undefined : nanosBelowMicro(s.expireTime)))},
         ${signalColumn((s) => s.payload && JSON.stringify(s.payload))}
-      )
+      ), ${durableCommit(sql)} AS synchronous_commit
+      WHERE current_setting('fsync') = 'on'
+        AND current_setting('full_page_writes') = 'on'
+        AND current_setting('transaction_isolation') = 'read committed'
       ORDER BY item
     `,
   );

@@ -1,14 +1,12 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { readFile } from "node:fs/promises";
-import net from "node:net";
-import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
-import { chooseAccount } from "../../src/store/embedded/account.ts";
-import { prepareBinaries } from "../../src/store/embedded/binaries.ts";
-import { createCluster, DATABASE_USER, readPassword } from "../../src/store/embedded/cluster.ts";
-import { assertSafe, openDatabase, UnsafeDatabaseError } from "../../src/store/index.ts";
+import {
+  assertSafe,
+  createSignalStore,
+  migrateUp,
+  openDatabase,
+  UnsafeDatabaseError,
+} from "../../src/store/index.ts";
+import { createTestCluster } from "../support/cluster.ts";
 import {
   createTestDatabase,
   databaseUrl,
@@ -16,11 +14,11 @@ import {
   silentLog,
   type TestDatabase,
 } from "../support/postgres.ts";
-import { makeTemporaryDir } from "./temporaryDir.ts";
+import { aCandidate } from "./builders.ts";
 
 /** What assertSafe throws for a database; undefined if it is safe. */
-async function check(url: string): Promise<unknown> {
-  const database = openDatabase({ url, poolSize: 1, log: silentLog });
+async function check(url: string, prepare = true): Promise<unknown> {
+  const database = openDatabase({ url, poolSize: 1, log: silentLog, prepare });
   try {
     return await assertSafe(database).catch((error: unknown) => error);
   } finally {
@@ -37,36 +35,69 @@ describe("a database on the test server", () => {
     expect(await check(testDatabase.url)).toBeUndefined();
   });
 
-  test.each([
-    ["synchronous_commit", "off"],
+  const HOSTILE = [
+    ["array_nulls", "off"],
+    ["bytea_output", "escape"],
+    ["DateStyle", "German, DMY"],
     ["default_transaction_isolation", "'repeatable read'"],
-  ])("is refused with %s = %s", async (name, value) => {
+    ["extra_float_digits", "0"],
+    ["standard_conforming_strings", "off"],
+  ] as const;
+
+  test.each(HOSTILE)("is safe with %s = %s, since sessions set it", async (name, value) => {
     testDatabase = await createTestDatabase("empty");
     await runOnServer(
       testDatabase.url,
       `ALTER DATABASE ${testDatabase.name} SET ${name} = ${value}`,
     );
-    const error = await check(testDatabase.url);
-    expect(error).toBeInstanceOf(UnsafeDatabaseError);
-    expect(error).toMatchObject({
-      problems: [expect.stringMatching(new RegExp(`^${name} is .* set it to .*ALTER DATABASE`))],
-    });
+    expect(await check(testDatabase.url)).toBeUndefined();
   });
 
-  test.each(["local", "remote_write", "remote_apply"])(
-    "is safe with synchronous_commit = %s",
-    async (value) => {
+  // What PgBouncer passes on, a session sets there, too.
+  test.each(HOSTILE.filter(([name]) => !/^(DateStyle|standard_)/.test(name)))(
+    "is refused behind a pooler with %s = %s",
+    async (name, value) => {
       testDatabase = await createTestDatabase("empty");
-      expect(
-        await check(`${testDatabase.url}?options=-c%20synchronous_commit%3D${value}`),
-      ).toBeUndefined();
+      await runOnServer(
+        testDatabase.url,
+        `ALTER DATABASE ${testDatabase.name} SET ${name} = ${value}`,
+      );
+      const error = await check(testDatabase.url, false);
+      expect(error).toBeInstanceOf(UnsafeDatabaseError);
+      expect(error).toMatchObject({
+        problems: [expect.stringMatching(new RegExp(`^${name} is .* set it to .*ALTER DATABASE`))],
+      });
     },
   );
 
-  test("is refused when the connection URL turns synchronous_commit off", async () => {
+  test("is refused while it is read-only", async () => {
     testDatabase = await createTestDatabase("empty");
-    const error = await check(`${testDatabase.url}?options=-c%20synchronous_commit%3Doff`);
-    expect(error).toBeInstanceOf(UnsafeDatabaseError);
+    await runOnServer(
+      testDatabase.url,
+      `ALTER DATABASE ${testDatabase.name} SET default_transaction_read_only = on`,
+    );
+    expect(await check(testDatabase.url)).toMatchObject({
+      problems: [expect.stringMatching(/^It is read-only, since default_transaction_read_only/)],
+    });
+  });
+
+  test("is never written to in an isolation that sees too little", async () => {
+    testDatabase = await createTestDatabase();
+    await runOnServer(
+      testDatabase.url,
+      `ALTER DATABASE ${testDatabase.name} SET default_transaction_isolation = serializable`,
+    );
+    const { url } = testDatabase;
+    const pooled = openDatabase({ url, poolSize: 1, log: silentLog, prepare: false });
+    await expect(createSignalStore(pooled).ingest([aCandidate()], 5_000)).rejects.toThrow(
+      /default_transaction_isolation/,
+    );
+    await pooled.close();
+    const direct = openDatabase({ url, poolSize: 1, log: silentLog });
+    expect(await createSignalStore(direct).listSignals({ afterSequence: 0n, limit: 1 })).toEqual(
+      [],
+    );
+    await direct.close();
   });
 
   test("is refused with an encoding that cannot hold every text", async () => {
@@ -85,61 +116,38 @@ describe("a database on the test server", () => {
 });
 
 test("a server that does not write to disk is refused, with all that is wrong at once", async () => {
-  await using dir = await makeTemporaryDir("countersign-unsafe");
-  const account = await chooseAccount(undefined);
-  const binaries = await prepareBinaries(account, dir.path, silentLog);
-  const clusterDir = await createCluster(dir.path, binaries, account, silentLog);
-  const url = (port: string) =>
-    readPassword(clusterDir).then(
-      (password) => `postgres://${DATABASE_USER}:${password}@127.0.0.1:${port}/postgres`,
-    );
-  const options = [
-    "-p",
-    String(await findFreePort()),
-    "-F",
-    "-c",
-    "full_page_writes=off",
-    "-c",
-    "synchronous_commit=off",
-  ];
-  const server = spawn(
-    binaries.postgres,
-    ["-D", clusterDir, "-k", "", "-h", "127.0.0.1", ...options],
-    { ...account, cwd: clusterDir, stdio: "ignore" },
-  );
-  try {
-    const error = await check(await url(await waitForPort(server, clusterDir)));
-    expect(error).toMatchObject({
-      name: "UnsafeDatabaseError",
-      problems: [
-        expect.stringMatching(/^fsync is off.*ALTER SYSTEM SET fsync = on/),
-        expect.stringMatching(/^full_page_writes is off.*ALTER SYSTEM SET full_page_writes = on/),
-        expect.stringMatching(/^synchronous_commit is off/),
-      ],
-    });
-  } finally {
-    server.kill("SIGINT");
-    await once(server, "exit");
-  }
+  await using cluster = await createTestCluster();
+  await cluster.start({ fsync: "off", full_page_writes: "off" });
+  expect(await check(cluster.url)).toMatchObject({
+    name: "UnsafeDatabaseError",
+    problems: [
+      expect.stringMatching(/^fsync is off.*ALTER SYSTEM SET fsync = on/),
+      expect.stringMatching(/^full_page_writes is off.*ALTER SYSTEM SET full_page_writes = on/),
+    ],
+  });
 });
 
-async function findFreePort(): Promise<number> {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as net.AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
-async function waitForPort(server: ChildProcess, clusterDir: string): Promise<string> {
-  while (server.exitCode === null) {
-    const text = await readFile(path.join(clusterDir, "postmaster.pid"), "utf8").catch(() => "");
-    const lines = text.split("\n");
-    if (lines[7]?.startsWith("ready")) {
-      return lines[3] ?? "";
-    }
-    await sleep(20);
+test("a server takes nothing from the moment on at which it no longer writes to disk", async () => {
+  await using cluster = await createTestCluster();
+  await cluster.start();
+  const database = openDatabase({ url: cluster.url, poolSize: 2, log: silentLog });
+  await migrateUp(database, silentLog);
+  const store = createSignalStore(database);
+  const reload = (setting: string) =>
+    runOnServer(cluster.url, `ALTER SYSTEM SET ${setting}`).then(() =>
+      runOnServer(cluster.url, "SELECT pg_reload_conf(), pg_sleep(0.2)"),
+    );
+  for (const name of ["fsync", "full_page_writes"]) {
+    const before = aCandidate();
+    expect(await store.ingest([before], 5_000)).toMatchObject([{ kind: "stored" }]);
+    await reload(`${name} = off`);
+    const refused = aCandidate();
+    await expect(store.ingest([refused], 5_000)).rejects.toThrow(/would not keep/);
+    // Nor is promised again what may not be on disk any more.
+    await expect(store.ingest([before], 5_000)).rejects.toThrow(/would not keep/);
+    expect(await store.findSignal(refused.signalId)).toBeUndefined();
+    await reload(`${name} = on`);
+    expect(await store.ingest([refused], 5_000)).toMatchObject([{ kind: "stored" }]);
   }
-  throw new Error("PostgreSQL ended");
-}
+  await database.close();
+});

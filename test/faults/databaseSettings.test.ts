@@ -1,0 +1,134 @@
+/**
+ * Promise 1, acknowledged means durable, holds whatever becomes of the database's settings
+ * while the server runs; and where it cannot, nothing is acknowledged and everybody is told.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, onTestFinished, test } from "vitest";
+import { createTestCluster, type TestCluster } from "../support/cluster.ts";
+import { runOnServer } from "../support/postgres.ts";
+import { startTestServer, type TestServer } from "../support/server.ts";
+import { brokenPromises, nextSent, openReader, unacknowledged } from "./support/ledger.ts";
+import { closeSenders, getJson, openSenders, type Sender } from "./support/senders.ts";
+import { deliver, streamSignals } from "./support/stream.ts";
+
+const TEST_TIMEOUT_MS = 90_000;
+const NOTICE_WITHIN_MS = 15_000;
+
+async function startCluster(settings: Readonly<Record<string, string>> = {}): Promise<TestCluster> {
+  const cluster = await createTestCluster();
+  onTestFinished(() => cluster[Symbol.asyncDispose]());
+  await cluster.start(settings);
+  return cluster;
+}
+
+async function startServer(databaseUrl: string) {
+  const server = await startTestServer(databaseUrl, { OPS_PORT: "0" });
+  onTestFinished(() => server.close());
+  const senders = openSenders(server.url);
+  onTestFinished(() => closeSenders(senders));
+  return { server, senders };
+}
+
+async function alterSystem(cluster: TestCluster, change: string): Promise<void> {
+  await runOnServer(cluster.url, `ALTER SYSTEM ${change}`);
+  await runOnServer(cluster.url, "SELECT pg_reload_conf()");
+}
+
+async function untilReady(server: TestServer, isReady: boolean): Promise<void> {
+  const deadlineMs = performance.now() + NOTICE_WITHIN_MS;
+  const wanted = isReady ? 200 : 503;
+  for (const url of [server.url, server.opsUrl as string]) {
+    while ((await getJson(`${url}/api/v1/ready`)).status !== wanted) {
+      if (performance.now() > deadlineMs) throw new Error(`${url} did not become ${wanted}.`);
+      await sleep(50);
+    }
+  }
+}
+
+async function problemsOf(server: TestServer): Promise<string[]> {
+  const text = await (await fetch(`${server.opsUrl}/metrics`)).text();
+  const lines = text.matchAll(/^countersign_database_problems\{problem="(\w+)"\} 1$/gm);
+  return [...lines].map(([, problem]) => String(problem));
+}
+
+function sendAll(senders: readonly Sender[]) {
+  return Promise.all(
+    senders.map((sender) => {
+      const { key, signal } = nextSent();
+      return sender.send(key, signal);
+    }),
+  );
+}
+
+const linesOf = (server: TestServer, text: string) =>
+  server.logLines.filter(({ msg }) => String(msg).includes(text));
+
+test("synchronous_commit that is turned off under load loses no acknowledged signal to a kill", {
+  timeout: TEST_TIMEOUT_MS,
+}, async () => {
+  // The process that writes what nobody waits for rests, so that a loss would be certain.
+  const cluster = await startCluster({ wal_writer_delay: "10s" });
+  const { server, senders } = await startServer(cluster.url);
+  const stream = streamSignals(senders, { lanesPerSender: 2, outlivesServer: true, pauseMs: 2 });
+  onTestFinished(() => stream.stop());
+  await stream.begun(20);
+  await alterSystem(cluster, "SET synchronous_commit = off");
+  await runOnServer(cluster.url, "ALTER ROLE countersign SET synchronous_commit = off");
+  await stream.begun(stream.sent.length + 150);
+  await cluster.kill();
+  await cluster.start({ wal_writer_delay: "10s" });
+  await untilReady(server, true);
+  await stream.stop();
+
+  const reader = openReader(cluster.url);
+  onTestFinished(() => reader.close());
+  const acknowledged = stream.sent.length - unacknowledged(stream.sent).length;
+  expect(acknowledged).toBeGreaterThan(100);
+  expect(brokenPromises(stream.sent, await reader.read())).toEqual([]);
+});
+
+test.each([
+  { change: "fsync = off", problem: "durability", words: /fsync is off.*crash can lose/ },
+  {
+    change: "full_page_writes = off",
+    problem: "durability",
+    words: /full_page_writes is off.*crash can lose/,
+  },
+  {
+    change: "default_transaction_read_only = on",
+    problem: "read_only",
+    words: /read-only.*default_transaction_read_only/,
+  },
+])(
+  "a database with $change takes nothing, says so, and is used again by itself",
+  { timeout: TEST_TIMEOUT_MS },
+  async ({ change, problem, words }) => {
+    const cluster = await startCluster();
+    const { server, senders } = await startServer(cluster.url);
+    const before = senders.map(() => nextSent());
+    await deliver(before, senders);
+    expect(await problemsOf(server)).toEqual([]);
+
+    await alterSystem(cluster, `SET ${change}`);
+    await untilReady(server, false);
+    expect(await problemsOf(server)).toEqual([problem]);
+    for (const outcome of await sendAll(senders)) {
+      expect(outcome).toEqual({ kind: "refused", reason: "STORE_UNAVAILABLE" });
+    }
+    const [line, ...more] = linesOf(server, "database cannot store signals now");
+    expect(JSON.stringify(line)).toMatch(words);
+    expect(more).toEqual([]);
+
+    await alterSystem(cluster, `RESET ${change.split(" ")[0]}`);
+    await untilReady(server, true);
+    expect(await problemsOf(server)).toEqual([]);
+    expect(linesOf(server, "database can store signals again")).toHaveLength(1);
+    await deliver([nextSent()], senders);
+
+    const reader = openReader(cluster.url);
+    onTestFinished(() => reader.close());
+    // What was refused in between was not stored either.
+    expect(await reader.read()).toHaveLength(before.length + 1);
+    expect(brokenPromises(before, await reader.read())).toEqual([]);
+  },
+);

@@ -1,0 +1,115 @@
+/**
+ * When another server becomes the primary, behind the same address, service goes on there
+ * within seconds and without anybody's help, also if the old one still answers.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, onTestFinished, test } from "vitest";
+import { createTestCluster, type TestCluster } from "../support/cluster.ts";
+import { runOnServer } from "../support/postgres.ts";
+import { startProxy } from "../support/proxy.ts";
+import { startTestServer, type TestServer } from "../support/server.ts";
+import { brokenPromises, nextSent, openReader } from "./support/ledger.ts";
+import { closeSenders, getJson, openSenders } from "./support/senders.ts";
+import { deliver } from "./support/stream.ts";
+
+const TEST_TIMEOUT_MS = 120_000;
+/** "Within seconds", on a busy machine. */
+const SWITCH_WITHIN_MS = 15_000;
+
+async function untilReady(server: TestServer, isReady: boolean): Promise<void> {
+  const deadlineMs = performance.now() + SWITCH_WITHIN_MS;
+  const wanted = isReady ? 200 : 503;
+  while ((await getJson(`${server.url}/api/v1/ready`)).status !== wanted) {
+    if (performance.now() > deadlineMs) throw new Error(`The server did not become ${wanted}.`);
+    await sleep(50);
+  }
+}
+
+/** A primary and its standby. */
+async function startPair(): Promise<{ primary: TestCluster; standby: TestCluster }> {
+  const primary = await createTestCluster();
+  onTestFinished(() => primary[Symbol.asyncDispose]());
+  const standby = await primary.copy();
+  onTestFinished(() => standby[Symbol.asyncDispose]());
+  await standby.follow(primary);
+  await primary.start();
+  await standby.start();
+  return { primary, standby };
+}
+
+test.each([
+  { asker: "health checks", sendsMeanwhile: false },
+  { asker: "producers alone", sendsMeanwhile: true },
+])(
+  "a primary that comes back as a standby is left for the new one, found by $asker",
+  { timeout: TEST_TIMEOUT_MS },
+  async ({ sendsMeanwhile }) => {
+    const { primary, standby } = await startPair();
+    const proxy = await startProxy(primary.url);
+    onTestFinished(() => proxy.close());
+    const server = await startTestServer(proxy.url, { DATABASE_POOL_SIZE: "3" });
+    onTestFinished(() => server.close());
+    const senders = openSenders(server.url);
+    onTestFinished(() => closeSenders(senders));
+    const before = senders.map(() => nextSent());
+    await deliver(before, senders);
+
+    // They change places, and whoever asks for the address still gets the old one.
+    await primary.stop();
+    await runOnServer(standby.url, "SELECT pg_promote()");
+    await primary.follow(standby);
+    await primary.start();
+    await untilReady(server, false);
+    const refused = nextSent();
+    const outcome = await senders[0]?.send(refused.key, refused.signal);
+    expect(outcome).toEqual({ kind: "refused", reason: "STORE_UNAVAILABLE" });
+
+    // New connections go to the new primary; those to the old one stay open.
+    proxy.retarget(standby.url);
+    if (!sendsMeanwhile) await untilReady(server, true);
+    const after = senders.map(() => nextSent());
+    await deliver([refused, ...after], senders);
+
+    const reader = openReader(standby.url);
+    onTestFinished(() => reader.close());
+    const rows = await reader.read();
+    expect(brokenPromises([...before, refused, ...after], rows)).toEqual([]);
+    expect(rows).toHaveLength(before.length + after.length + 1);
+  },
+);
+
+test("a server that stays read-only is not flooded with new connections", {
+  timeout: TEST_TIMEOUT_MS,
+}, async () => {
+  const { primary, standby } = await startPair();
+  const proxy = await startProxy(primary.url);
+  onTestFinished(() => proxy.close());
+  const server = await startTestServer(proxy.url, { DATABASE_POOL_SIZE: "3" });
+  onTestFinished(() => server.close());
+  const senders = openSenders(server.url);
+  onTestFinished(() => closeSenders(senders));
+  proxy.retarget(standby.url);
+  proxy.reset();
+  await untilReady(server, false);
+
+  const countReplaced = () =>
+    server.logLines.filter(({ msg }) => msg === "database connections are replaced").length;
+  const replacedBefore = countReplaced();
+  const startMs = performance.now();
+  let refusals = 0;
+  while (performance.now() - startMs < 3_000) {
+    const outcomes = await Promise.all(
+      senders.map((sender) => {
+        const { key, signal } = nextSent();
+        return sender.send(key, signal);
+      }),
+    );
+    for (const outcome of outcomes) {
+      expect(outcome).toEqual({ kind: "refused", reason: "STORE_UNAVAILABLE" });
+      refusals += 1;
+    }
+  }
+  const seconds = (performance.now() - startMs) / 1_000;
+  expect(refusals).toBeGreaterThan(10);
+  expect(countReplaced() - replacedBefore).toBeLessThanOrEqual(seconds + 1);
+});

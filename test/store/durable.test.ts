@@ -1,0 +1,177 @@
+/**
+ * Whatever is changed is on disk when the database says so, and not only soon, even where
+ * it was told not to wait for the disk.
+ */
+import { randomUUID } from "node:crypto";
+import postgres from "postgres";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  createProducerStore,
+  createSignalStore,
+  type Database,
+  migrateDown,
+  migrateUp,
+  openDatabase,
+} from "../../src/store/index.ts";
+import { createTestCluster, type TestCluster } from "../support/cluster.ts";
+import { runOnServer, silentLog } from "../support/postgres.ts";
+import { aCandidate, aSignature } from "./builders.ts";
+
+const TIMEOUT_MS = 10_000;
+
+let cluster: TestCluster;
+let observer: postgres.Sql;
+
+beforeAll(async () => {
+  cluster = await createTestCluster();
+  // The background process that writes what nobody waits for rests meanwhile.
+  await cluster.start({ wal_writer_delay: "10s", checkpoint_timeout: "1h", autovacuum: "off" });
+  observer = postgres(cluster.url, { max: 1, fetch_types: false });
+  const database = openDatabase({ url: cluster.url, poolSize: 1, log: silentLog });
+  await migrateUp(database, silentLog);
+  await database.close();
+});
+
+afterAll(async () => {
+  await observer.end();
+  await cluster[Symbol.asyncDispose]();
+});
+
+/** How many bytes of what was committed are not on disk yet. */
+async function unflushedBytes(): Promise<number> {
+  const [row] = await observer<{ bytes: number }[]>`
+    SELECT (pg_current_wal_insert_lsn() - pg_current_wal_flush_lsn())::integer AS bytes
+  `;
+  return row?.bytes ?? Number.NaN;
+}
+
+const PRODUCER = {
+  producerId: "bot-1",
+  requireApproval: false,
+  allowedInstruments: undefined,
+  rateLimitPerSecond: undefined,
+};
+
+type Change = (database: Database) => Promise<unknown>;
+
+/** Every way in which the stores change something, by the name of its method. */
+const CHANGES: Readonly<Record<string, readonly Change[]>> = {
+  ensureProducer: [
+    (database) => createProducerStore(database).ensureProducer(PRODUCER, TIMEOUT_MS),
+  ],
+  addProducerSecret: [
+    (database) =>
+      createProducerStore(database).addProducerSecret(
+        PRODUCER.producerId,
+        { secretId: randomUUID(), sealed: new Uint8Array(60) },
+        undefined,
+        TIMEOUT_MS,
+      ),
+  ],
+  setProducerEnabled: [
+    (database) =>
+      createProducerStore(database).setProducerEnabled(PRODUCER.producerId, false, TIMEOUT_MS),
+  ],
+  ingest: [
+    (database) => createSignalStore(database).ingest([aCandidate()], TIMEOUT_MS),
+    (database) =>
+      createSignalStore(database).ingest(
+        [aCandidate(), aCandidate({ requestSignature: aSignature() })],
+        TIMEOUT_MS,
+      ),
+  ],
+  migrate: [
+    (database) => migrateDown(database, silentLog, { steps: 1 }),
+    (database) => migrateUp(database, silentLog),
+  ],
+};
+const READS = ["loadProducers", "findSignal", "listSignals"];
+
+/** Where and how somebody tells the database not to wait. */
+const PLACES = [
+  { place: "the server", set: "ALTER SYSTEM SET", reset: "ALTER SYSTEM RESET" },
+  { place: "the role", set: "ALTER ROLE countersign SET", reset: "ALTER ROLE countersign RESET" },
+  {
+    place: "the database",
+    set: "ALTER DATABASE postgres SET",
+    reset: "ALTER DATABASE postgres RESET",
+  },
+] as const;
+
+const reload = () => runOnServer(cluster.url, "SELECT pg_reload_conf(), pg_sleep(0.1)");
+
+test("every method of the stores is known to change something, or only to read", () => {
+  const database = openDatabase({ url: cluster.url, poolSize: 1, log: silentLog });
+  const methods = [
+    ...Object.keys(createProducerStore(database)),
+    ...Object.keys(createSignalStore(database)),
+  ];
+  const known = [...Object.keys(CHANGES), ...READS];
+  expect(methods.filter((method) => !known.includes(method))).toEqual([]);
+});
+
+describe.each(PLACES)("with synchronous_commit off for $place", ({ set, reset }) => {
+  for (const prepare of [true, false]) {
+    test(`a commit waits for the disk, ${prepare ? "directly" : "behind a pooler"}`, async () => {
+      const database = openDatabase({ url: cluster.url, poolSize: 1, log: silentLog, prepare });
+      await database.query(TIMEOUT_MS, (sql) => sql`SELECT 1`);
+      await runOnServer(cluster.url, `${set} synchronous_commit = off`);
+      await reload();
+      const later = openDatabase({ url: cluster.url, poolSize: 1, log: silentLog, prepare });
+      try {
+        // Sessions from before, and those from after it was turned off.
+        for (const session of [database, later]) {
+          for (const [name, changes] of Object.entries(CHANGES)) {
+            for (const change of changes) {
+              await change(session);
+              expect(await unflushedBytes(), name).toBe(0);
+            }
+          }
+        }
+        // Without our doing, it would not wait: that is how this test can fail.
+        await later.query(
+          TIMEOUT_MS,
+          (sql) => sql`
+            INSERT INTO producers (producer_id) VALUES (${`asynchronous-${randomUUID()}`})
+          `,
+        );
+        expect(await unflushedBytes()).toBeGreaterThan(0);
+      } finally {
+        await database.close();
+        await later.close();
+        await runOnServer(cluster.url, `${reset} synchronous_commit`);
+        await reload();
+      }
+    });
+  }
+});
+
+test.each([
+  ["off", "on"],
+  ["local", "on"],
+  ["remote_write", "on"],
+  ["on", "on"],
+  ["remote_apply", "remote_apply"],
+])("with synchronous_commit = %s, a commit waits as with %s", async (found, used) => {
+  // A trigger tells what a transaction has at its end, when it commits.
+  await runOnServer(
+    cluster.url,
+    `CREATE TABLE witness (value text);
+     CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+       INSERT INTO witness VALUES (current_setting('synchronous_commit')); RETURN NULL;
+     END $$;
+     CREATE CONSTRAINT TRIGGER witness AFTER INSERT ON signals DEFERRABLE INITIALLY DEFERRED
+       FOR EACH ROW EXECUTE FUNCTION witness();
+     ALTER ROLE countersign SET synchronous_commit = ${found}`,
+  );
+  const database = openDatabase({ url: cluster.url, poolSize: 1, log: silentLog });
+  await createSignalStore(database).ingest([aCandidate()], TIMEOUT_MS);
+  await database.close();
+  const rows = await observer<{ value: string }[]>`SELECT value FROM witness`;
+  await runOnServer(
+    cluster.url,
+    `DROP FUNCTION witness CASCADE; DROP TABLE witness;
+     ALTER ROLE countersign RESET synchronous_commit`,
+  );
+  expect(rows.map(({ value }) => value)).toEqual([used]);
+});
