@@ -95,6 +95,9 @@ describe("each variable", () => {
     for (const value of right) expect(problemsOf({ ...complete, [name]: value })).toEqual([]);
     for (const value of wrong) {
       expect(problemsOf({ ...complete, [name]: value }), value).toEqual([name]);
+      expect(() => clientOptionsFromEnv({ ...complete, [name]: value })).toThrow(
+        new RegExp(`^The client's configuration is wrong: ${name} must [^A-Z]`),
+      );
     }
   });
 });

@@ -100,7 +100,9 @@ describe("each variable", () => {
       expect(problemsOf({ ...complete, [name]: value }), value).toEqual([]);
     for (const value of wrong) {
       expect(problemsOf({ ...complete, [name]: value }), value).toEqual([name]);
-      expect(() => alertOptionsFromEnv({ ...complete, [name]: value })).not.toThrow("planted");
+      const read = () => alertOptionsFromEnv({ ...complete, [name]: value });
+      expect(read).not.toThrow("planted");
+      expect(read).toThrow(new RegExp(`^The alerts' configuration is wrong: ${name} must [^A-Z]`));
     }
   });
 });
