@@ -7,6 +7,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom
 import { type IngestResult, type SignalStore, StoreUnavailableError } from "../ingest/index.ts";
 import type { DatabaseUsage } from "../store/index.ts";
 import type { AuthenticationFailure } from "./authenticate.ts";
+import type { DroppedLines } from "./log.ts";
 import type { DatabaseProblem } from "./readiness.ts";
 import type { RequestRecord } from "./requestRecord.ts";
 
@@ -29,6 +30,8 @@ export interface ServerMetrics {
   watchDatabase(usage: () => DatabaseUsage): void;
   /** @param problems why no signal can be stored now, as last seen. */
   watchDatabaseProblems(problems: () => ReadonlySet<DatabaseProblem>): void;
+  /** @param dropped the lines that this process's log has dropped so far. */
+  watchLog(dropped: Readonly<DroppedLines>): void;
   snapshot(): Promise<MetricsSnapshot>;
 }
 
@@ -218,9 +221,24 @@ export function createServerMetrics(monotonicMs: () => number): ServerMetrics {
         },
       });
     },
+    watchLog: (dropped) => countDroppedLines(registry, dropped),
 
     snapshot: () => registry.getMetricsAsJSON(),
   };
+}
+
+function countDroppedLines(registry: Registry, dropped: Readonly<DroppedLines>): void {
+  new Counter({
+    name: "countersign_log_lines_dropped_total",
+    help: "Lines that are missing in the log: written too slowly (destination), or beyond what requests without a proven sender have (unproven).",
+    labelNames: ["reason"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      this.inc({ reason: "destination" }, dropped.destination);
+      this.inc({ reason: "unproven" }, dropped.unproven);
+    },
+  });
 }
 
 /** The map under a key, which is made when it is first asked for. */
@@ -239,9 +257,18 @@ export interface WorkersMetrics {
   snapshot(): Promise<MetricsSnapshot>;
 }
 
-/** Makes the metrics of the first process. @param servingCount how many workers serve now. */
-export function createWorkersMetrics(servingCount: () => number): WorkersMetrics {
+/**
+ * Makes the metrics of the first process.
+ *
+ * @param servingCount how many workers serve now.
+ * @param dropped the lines that its log has dropped so far.
+ */
+export function createWorkersMetrics(
+  servingCount: () => number,
+  dropped: Readonly<DroppedLines>,
+): WorkersMetrics {
   const registry = new Registry();
+  countDroppedLines(registry, dropped);
   new Gauge({
     name: "countersign_workers",
     help: "Workers that serve.",

@@ -4,7 +4,6 @@
  */
 import { randomUUIDv7 } from "node:crypto";
 import { constants } from "node:http2";
-import type { Logger } from "pino";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import { IngestService } from "../../gen/signals/v1/ingest_service_pb.ts";
 import type { Ingest } from "../ingest/index.ts";
@@ -17,6 +16,7 @@ import { healthService, WATCH_MAX_MS } from "./health.ts";
 import { ingestMethods } from "./ingestMethods.ts";
 import type { NodeRequest, NodeResponse, RequestListener } from "./nodeHttp.ts";
 import { type FormFault, settleForm } from "./requestForm.ts";
+import type { RequestLog } from "./requestLog.ts";
 import type { RequestRecord } from "./requestRecord.ts";
 import { restRoutes, sendProblem, sendRefusal } from "./rest.ts";
 import { openService, rpcEndpoints, signedService } from "./rpcEndpoints.ts";
@@ -24,7 +24,7 @@ import { openService, rpcEndpoints, signedService } from "./rpcEndpoints.ts";
 /** What every router is told. */
 export interface RoutingOptions {
   readonly monotonicMs: () => number;
-  readonly log: Logger;
+  readonly requestLog: RequestLog;
   /**
    * Whether a request must name this machine as its host. Where nothing else proves who
    * asks, a web page could otherwise send signals and read metrics: its own name may resolve
@@ -68,8 +68,6 @@ const SINGLE_BODIES_MAX_BYTES = 64 * 1024 * 1024;
 const BATCH_BODIES_MAX_BYTES = 128 * 1024 * 1024;
 /** A caller's own request id is taken over if it is harmless. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
-const LOGGED_PATH_MAX_LENGTH = 200;
-const LOGGED_METHOD_MAX_LENGTH = 20;
 /** A unary request is answered by its deadline; 5 s more, and it is stuck. */
 const UNARY_CUT_AFTER_MS = REQUEST_TIMEOUT_MS + 5_000;
 /** A stream ends by itself after an hour; 5 s more, and it is stuck. */
@@ -101,7 +99,7 @@ export function routeRequests(
       const durationMs = options.monotonicMs() - startMs;
       const isAnswered =
         response.headersSent && response.writableEnded && response.writableFinished;
-      writeLogLine(options.log, request, response, record, isAnswered, durationMs);
+      options.requestLog.requestDone({ request, response, record, path, isAnswered, durationMs });
       options.onRequestDone?.(record, isAnswered ? response.statusCode : undefined, durationMs);
     });
     // Over HTTP/2, the response itself says "finish" only when the caller is done, too.
@@ -112,7 +110,7 @@ export function routeRequests(
     request.on("error", () => undefined);
     response.on("error", () => undefined);
     serve(request, response, endpoint, fault, record)
-      .catch((error: unknown) => answerFault(response, error, record, options.log))
+      .catch((error: unknown) => answerFault(response, error, record, options.requestLog))
       // No rejection may be left over, since it would end the process.
       .catch(() => response.destroy());
   };
@@ -194,40 +192,12 @@ function answerFault(
   response: NodeResponse,
   error: unknown,
   record: RequestRecord,
-  log: Logger,
+  requestLog: RequestLog,
 ): void {
   // A caller that left while its answer was written is no fault of the server.
   const sending = "stream" in response ? response.stream : response;
   if (sending.destroyed) return;
-  log.error({ err: error, request_id: record.requestId }, "request failed");
+  requestLog.requestFailed(record, error);
   if (response.headersSent) response.destroy();
   else sendRefusal(response, internalRefusal(record.requestId), record);
-}
-
-function writeLogLine(
-  log: Logger,
-  request: NodeRequest,
-  response: NodeResponse,
-  record: RequestRecord,
-  isAnswered: boolean,
-  durationMs: number,
-): void {
-  const line = {
-    request_id: record.requestId,
-    protocol: record.protocol,
-    http_version: request.httpVersion,
-    method: request.method?.slice(0, LOGGED_METHOD_MAX_LENGTH),
-    // Without the query string, in which callers tend to put secrets.
-    path: pathOf(request).slice(0, LOGGED_PATH_MAX_LENGTH),
-    http_status: response.headersSent ? response.statusCode : undefined,
-    reason: record.reason,
-    producer_id: record.producerId,
-    signal_id: record.signalId,
-    stored: record.stored,
-    duplicates: record.duplicates,
-    refused: record.refused,
-    duration_ms: Math.round(durationMs * 1_000) / 1_000,
-  };
-  if (record.reason === "INTERNAL") log.error(line, "request");
-  else log.info(line, isAnswered ? "request" : "request aborted");
 }

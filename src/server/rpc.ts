@@ -19,11 +19,11 @@ import {
   universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
-import type { Logger } from "pino";
 import { type Refusal, refuse } from "../ingest/index.ts";
 import { timeoutOf } from "./deadline.ts";
 import { connectErrorOf, connectHttpStatus, internalRefusal } from "./errors.ts";
 import type { NodeRequest, NodeResponse } from "./nodeHttp.ts";
+import type { RequestLog } from "./requestLog.ts";
 import type { RequestRecord } from "./requestRecord.ts";
 import { writeUnaryAnswer } from "./unaryAnswer.ts";
 import { emptyBody, type WireForm, wireForm } from "./wireForm.ts";
@@ -86,7 +86,7 @@ export interface RpcCall {
   /** The protocol library's handler of the method. */
   readonly handler: UniversalHandler;
   readonly record: RequestRecord;
-  readonly log: Logger;
+  readonly requestLog: RequestLog;
 }
 
 /**
@@ -132,8 +132,8 @@ function write(
 }
 
 /** The error for a fault of the server, which the log tells. */
-function failed({ record, log }: RpcCall, error: unknown): { readonly error: ConnectError } {
-  log.error({ err: error, request_id: record.requestId }, "request failed");
+function failed({ record, requestLog }: RpcCall, error: unknown): { readonly error: ConnectError } {
+  requestLog.requestFailed(record, error);
   return refused(internalRefusal(record.requestId), record);
 }
 

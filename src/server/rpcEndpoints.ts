@@ -10,10 +10,10 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { type ConnectRouter, createConnectRouter, type ServiceImpl } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
-import type { Logger } from "pino";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import type { BodyBudget } from "./bodyBudget.ts";
 import type { Endpoint } from "./endpoint.ts";
+import type { RequestLog } from "./requestLog.ts";
 import { admissionGate, admittedAnswer, type RpcCall } from "./rpc.ts";
 import {
   type SignedMethod,
@@ -64,7 +64,7 @@ export function openService<Service extends DescService>(
 
 /** What {@link rpcEndpoints} is made of. */
 export interface RpcDependencies extends SignedRpcDependencies {
-  readonly log: Logger;
+  readonly requestLog: RequestLog;
   /** The memory for the bodies of calls to methods without one of their own. */
   readonly budget: BodyBudget;
   /** Ends open streams when it is aborted. */
@@ -95,7 +95,7 @@ export function rpcEndpoints(
         method: "POST",
         isStream: handler.method.methodKind !== "unary",
         handle: (request, response, record) =>
-          serve({ request, response, handler, record, log: dependencies.log }),
+          serve({ request, response, handler, record, requestLog: dependencies.requestLog }),
       };
       return [handler.requestPath, endpoint];
     }),

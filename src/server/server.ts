@@ -25,12 +25,13 @@ import { ensureProducer, type ProducerCredentials } from "./ensureProducer.ts";
 import { isLoopbackAddress, isWildcardAddress, urlHost } from "./host.ts";
 import { listen } from "./listener.ts";
 import { localProducer, localProducerFile, writeLocalProducer } from "./localProducer.ts";
-import { createLog } from "./log.ts";
+import { createLog, openProcessLog, type ProcessLog } from "./log.ts";
 import { masterKeyOf } from "./masterKey.ts";
 import { createServerMetrics, type MetricsSnapshot } from "./metrics.ts";
 import { metricsText } from "./metricsSum.ts";
 import { createOpsRouter } from "./opsRouter.ts";
 import { type DatabaseWatch, watchDatabase } from "./readiness.ts";
+import { createRequestLog } from "./requestLog.ts";
 import { createSecretBox, type SecretBox } from "./secretBox.ts";
 import { serveSignals } from "./signalServer.ts";
 import { hostInCertificate, readTls } from "./tls.ts";
@@ -63,19 +64,22 @@ const POOL_SIZE_BESIDE_WORKERS = 1;
 /**
  * Starts the server: database, migrations, producers, operations port, port, in this order.
  *
- * @param logDestination where the log goes; standard output by default. Workers log there
- *   in any case.
+ * @param logDestination where the log goes; standard output by default.
  * @throws Error if any of them cannot be had; what was started before is stopped again.
  */
 export async function startServer(
   config: ServerConfig,
   logDestination?: DestinationStream,
 ): Promise<RunningServer> {
-  const log = createLog(config, logDestination);
+  const processLog =
+    logDestination === undefined
+      ? openProcessLog(config, systemClock.monotonicMs)
+      : logTo(config, logDestination);
+  const { log } = processLog;
   // Undone in reverse order, at the end or when the start fails half-way.
   const parts = new AsyncDisposableStack();
   try {
-    const server = await start(config, log, parts);
+    const server = await start(config, processLog, parts);
     const facts = { url: server.url, ops_url: server.opsUrl, version: VERSION };
     log.info({ ...facts, workers: config.workers }, "ready");
     return {
@@ -84,19 +88,36 @@ export async function startServer(
         log.info("closing");
         await parts.disposeAsync();
         log.info("closed");
+        await processLog.end();
       },
     };
   } catch (error) {
     await parts.disposeAsync();
+    await processLog.end();
     throw error;
   }
 }
 
+/** A log that somebody else bounds and ends. */
+function logTo(config: ServerConfig, destination: DestinationStream): ProcessLog {
+  const dropped = { destination: 0, unproven: 0 };
+  return {
+    log: createLog(config, destination),
+    dropped,
+    onLine: (line) => destination.write(line),
+    onLeftOut() {
+      dropped.unproven += 1;
+    },
+    end: async () => undefined,
+  };
+}
+
 async function start(
   config: ServerConfig,
-  log: Logger,
+  processLog: ProcessLog,
   parts: AsyncDisposableStack,
 ): Promise<Omit<RunningServer, "close">> {
+  const { log } = processLog;
   if (!config.isSigningRequired) {
     log.warn(
       "HMAC_PRODUCER_ENABLED is false: unsigned signals are taken from anyone on this machine",
@@ -120,8 +141,12 @@ async function start(
   let serving: Serving | undefined;
   const watch = watchDatabase({ database, monotonicMs: systemClock.monotonicMs, log });
   parts.defer(() => watch.close());
-  const opsUrl = await serveOps(config, () => serving, watch, log, parts);
-  const started = await serve(config, { databaseUrl, masterKey }, { database, watch, log, parts });
+  const opsUrl = await serveOps(config, () => serving, watch, processLog, parts);
+  const started = await serve(
+    config,
+    { databaseUrl, masterKey },
+    { database, watch, processLog, parts },
+  );
   serving = started;
   parts.defer(() => {
     serving = { ...started, isServing: () => false };
@@ -166,7 +191,7 @@ interface Serving {
 interface Started {
   readonly database: Database;
   readonly watch: DatabaseWatch;
-  readonly log: Logger;
+  readonly processLog: ProcessLog;
   readonly parts: AsyncDisposableStack;
 }
 
@@ -174,22 +199,30 @@ interface Started {
 async function serve(
   config: ServerConfig,
   found: Pick<SignalServerConfig, "databaseUrl" | "masterKey">,
-  { database, watch, log, parts }: Started,
+  { database, watch, processLog, parts }: Started,
 ): Promise<Serving> {
   const { monotonicMs } = systemClock;
   if (config.workers === 1) {
     const metrics = createServerMetrics(monotonicMs);
     metrics.watchDatabase(() => database.usage);
     metrics.watchDatabaseProblems(() => watch.problems);
+    metrics.watchLog(processLog.dropped);
     const own = signalServerConfig(config, found, false);
     const { isReady } = watch;
-    const address = await serveSignals({ config: own, database, isReady, metrics, log, parts });
+    const address = await serveSignals({
+      config: own,
+      database,
+      isReady,
+      metrics,
+      processLog,
+      parts,
+    });
     return { address, isServing: () => true, snapshots: async () => [await metrics.snapshot()] };
   }
   const workers = await startWorkers({
     count: config.workers,
     config: signalServerConfig(config, found, true),
-    log,
+    processLog,
     monotonicMs,
   });
   parts.defer(() => workers.close());
@@ -229,11 +262,13 @@ async function serveOps(
   config: ServerConfig,
   serving: () => Serving | undefined,
   watch: DatabaseWatch,
-  log: Logger,
+  { log, onLeftOut }: ProcessLog,
   parts: AsyncDisposableStack,
 ): Promise<string | undefined> {
   if (config.opsPort === undefined) return undefined;
   const { monotonicMs } = systemClock;
+  const requestLog = createRequestLog({ log, monotonicMs, onLeftOut });
+  parts.defer(() => requestLog.close());
   const listener = await listen({
     host: config.opsHost,
     port: config.opsPort,
@@ -242,7 +277,7 @@ async function serveOps(
       metricsText: async () => metricsText((await serving()?.snapshots()) ?? []),
       isReady: async () => serving()?.isServing() === true && watch.isReady(),
       monotonicMs,
-      log,
+      requestLog,
       isLoopbackOnly: isLoopbackAddress(config.opsHost),
       version: VERSION,
     }),

@@ -6,16 +6,17 @@
  */
 import { randomUUIDv7 } from "node:crypto";
 import type { AddressInfo } from "node:net";
-import type { Logger } from "pino";
 import { createBatcher, createIngest } from "../ingest/index.ts";
 import { createProducerStore, createSignalStore, type Database } from "../store/index.ts";
 import { type Authenticate, authenticateBySignature, authenticateNobody } from "./authenticate.ts";
 import { systemClock, systemTimers } from "./clock.ts";
 import type { SignalServerConfig } from "./config.ts";
 import { listen } from "./listener.ts";
+import type { ProcessLog } from "./log.ts";
 import type { ServerMetrics } from "./metrics.ts";
 import { openProducerDirectory, type ProducerDirectory } from "./producerDirectory.ts";
 import { createRateLimit } from "./rateLimit.ts";
+import { createRequestLog } from "./requestLog.ts";
 import { createRouter } from "./router.ts";
 import { createSecretBox } from "./secretBox.ts";
 import { readTls } from "./tls.ts";
@@ -41,7 +42,7 @@ export interface SignalServerParts {
   /** Whether signals can be stored now. */
   readonly isReady: () => Promise<boolean>;
   readonly metrics: ServerMetrics;
-  readonly log: Logger;
+  readonly processLog: ProcessLog;
   /** What is to be closed in the end is put here. */
   readonly parts: AsyncDisposableStack;
 }
@@ -52,9 +53,10 @@ export async function serveSignals({
   database,
   isReady,
   metrics,
-  log,
+  processLog,
   parts,
 }: SignalServerParts): Promise<AddressInfo> {
+  const { log, onLeftOut } = processLog;
   const producers = createProducerStore(database);
   const directory = await openProducerDirectory({
     load: () => producers.loadProducers(PRODUCERS_TIMEOUT_MS),
@@ -66,6 +68,8 @@ export async function serveSignals({
 
   const shutdown = new AbortController();
   const { monotonicMs } = systemClock;
+  const requestLog = createRequestLog({ log, monotonicMs, onLeftOut });
+  parts.defer(() => requestLog.close());
   const batcher = createBatcher({
     store: metrics.measured(createSignalStore(database)),
     clock: systemClock,
@@ -95,7 +99,7 @@ export async function serveSignals({
     }),
     isReady,
     monotonicMs,
-    log,
+    requestLog,
     onRequestDone: metrics.requestDone,
     version: VERSION,
     isLoopbackOnly: !config.isSigningRequired,

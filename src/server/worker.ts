@@ -2,11 +2,10 @@
  * The program of a worker. It does what the first process tells it, and ends when that
  * process is gone.
  */
-import type { Logger } from "pino";
 import { openDatabase } from "../store/index.ts";
 import { systemClock } from "./clock.ts";
 import type { SignalServerConfig } from "./config.ts";
-import { createLog } from "./log.ts";
+import { openProcessLog, type ProcessLog } from "./log.ts";
 import { createServerMetrics } from "./metrics.ts";
 import { watchDatabase } from "./readiness.ts";
 import { serveSignals } from "./signalServer.ts";
@@ -15,7 +14,7 @@ import type { FromWorker, StartFailure, ToWorker } from "./workerMessages.ts";
 const metrics = createServerMetrics(systemClock.monotonicMs);
 const parts = new AsyncDisposableStack();
 let starting: Promise<void> | undefined;
-let log: Logger | undefined;
+let processLog: ProcessLog | undefined;
 
 // A shell sends Ctrl-C to the whole process group, a terminal that is closed its SIGHUP,
 // and systemd its SIGTERM to the whole service. There must be one that decides: the first
@@ -31,7 +30,7 @@ process.on("message", (message: ToWorker) => {
       starting = start(message.config).catch(fail);
       break;
     case "report":
-      report(message.number).catch((error) => log?.error({ err: error }, "no metrics"));
+      report(message.number).catch((error) => processLog?.log.error({ err: error }, "no metrics"));
       break;
     case "close":
       void close();
@@ -40,18 +39,19 @@ process.on("message", (message: ToWorker) => {
 });
 
 async function start(config: SignalServerConfig): Promise<void> {
-  log = createLog(config);
+  processLog = openProcessLog(config, systemClock.monotonicMs);
+  const { log } = processLog;
   const { databaseUrl, databasePoolSize } = config;
   const database = openDatabase({ url: databaseUrl, poolSize: databasePoolSize, log });
   parts.defer(() => database.close());
   metrics.watchDatabase(() => database.usage);
+  metrics.watchLog(processLog.dropped);
   const { monotonicMs } = systemClock;
   const watch = watchDatabase({ database, monotonicMs, log });
   parts.defer(() => watch.close());
   metrics.watchDatabaseProblems(() => watch.problems);
   const { isReady } = watch;
-  const address = await serveSignals({ config, database, isReady, metrics, log, parts });
-  log.info("worker is ready");
+  const address = await serveSignals({ config, database, isReady, metrics, processLog, parts });
   tell({ kind: "ready", address });
 }
 
@@ -67,6 +67,7 @@ async function report(number: number): Promise<void> {
 async function close(): Promise<void> {
   await starting;
   await parts.disposeAsync();
+  await processLog?.end();
   process.exit(0);
 }
 

@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net";
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type SignalServerConfig, unconfiguredEnv } from "./config.ts";
+import { relayLines } from "./lineRelay.ts";
 import type { MetricsSnapshot } from "./metrics.ts";
 import type { FromWorker, ToWorker } from "./workerMessages.ts";
 
@@ -41,8 +42,8 @@ export interface WorkerProcess {
 const START_TIMEOUT_MS = 30_000;
 const REPORT_TIMEOUT_MS = 1_000;
 /**
- * A worker gives its requests 10 s, its batches 6 s and its connections to the database
- * 5 s, each from the end of the one before. After that it is stuck.
+ * A worker gives its requests 10 s, its batches 6 s, its connections to the database 5 s and
+ * its log 2 s, each from the end of the one before. After that it is stuck.
  */
 const CLOSE_TIMEOUT_MS = 25_000;
 
@@ -51,11 +52,26 @@ const WORKER_FILE = fileURLToPath(
   new URL(`./worker${extname(import.meta.filename)}`, import.meta.url),
 );
 
-/** Starts a worker. What it logs goes where this process logs. */
-export function startWorkerProcess(config: SignalServerConfig): WorkerProcess {
+/**
+ * Starts a worker.
+ *
+ * @param onLogLine told each line of its log, with its end.
+ */
+export function startWorkerProcess(
+  config: SignalServerConfig,
+  onLogLine: (line: string) => void,
+): WorkerProcess {
   // The configuration goes by a message and not by the environment, which other programs
   // of this user can read: it holds the master key.
-  const child = fork(WORKER_FILE, { serialization: "advanced", env: unconfiguredEnv() });
+  // It inherits no output either: Node.js would make that block whoever writes to it, also
+  // this process, each time a worker starts or ends.
+  const child = fork(WORKER_FILE, {
+    serialization: "advanced",
+    env: unconfiguredEnv(),
+    stdio: ["ignore", "pipe", "pipe", "ipc"],
+  });
+  if (child.stdout !== null) relayLines(child.stdout, onLogLine);
+  if (child.stderr !== null) relayLines(child.stderr, (line) => process.stderr.write(line));
   const ready = Promise.withResolvers<AddressInfo>();
   const ended = Promise.withResolvers<WorkerEnd>();
   const reports = new Map<number, (snapshot: MetricsSnapshot) => void>();
@@ -64,7 +80,7 @@ export function startWorkerProcess(config: SignalServerConfig): WorkerProcess {
   let hasServed = false;
 
   function tell(message: ToWorker): void {
-    // A worker that is gone cannot be told anything; its end is known from "exit".
+    // A worker that is gone cannot be told anything; its end is known from "close".
     if (child.connected) child.send(message, () => undefined);
   }
 
@@ -98,9 +114,10 @@ export function startWorkerProcess(config: SignalServerConfig): WorkerProcess {
     () => undefined,
   );
   child.on("message", onMessage);
-  child.once("exit", (exitCode, signal) => onEnd({ exitCode, signal }));
+  // Unlike "exit", it comes after the last line of the log.
+  child.once("close", (exitCode, signal) => onEnd({ exitCode, signal }));
   child.on("error", (error) => {
-    // Without a process there is no "exit"; any other error leaves the process there.
+    // Without a process there is no "close"; any other error leaves the process there.
     if (child.pid === undefined) onEnd({ exitCode: null, signal: null }, error);
   });
   tell({ kind: "start", config });

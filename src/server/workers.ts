@@ -16,8 +16,8 @@
 
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Logger } from "pino";
 import type { SignalServerConfig } from "./config.ts";
+import type { ProcessLog } from "./log.ts";
 import { createWorkersMetrics, type MetricsSnapshot } from "./metrics.ts";
 import { addEnded } from "./metricsSum.ts";
 import { claimPort, type PortClaim } from "./portClaim.ts";
@@ -44,7 +44,7 @@ export interface WorkersOptions {
   /** How many, at least 1. */
   readonly count: number;
   readonly config: SignalServerConfig;
-  readonly log: Logger;
+  readonly processLog: ProcessLog;
   readonly monotonicMs: () => number;
 }
 
@@ -54,19 +54,24 @@ export interface WorkersOptions {
  * @throws Error if one cannot; the others are then ended.
  */
 export async function startWorkers(options: WorkersOptions): Promise<Workers> {
-  const { count, config, log, monotonicMs } = options;
+  const { count, config, monotonicMs } = options;
+  const { log, dropped, onLine } = options.processLog;
   const closing = new AbortController();
   const living = new Set<WorkerProcess>();
   const serving = new Set<WorkerProcess>();
-  const metrics = createWorkersMetrics(() => serving.size);
+  const metrics = createWorkersMetrics(() => serving.size, dropped);
   let ended = Promise.resolve<MetricsSnapshot>([]);
   let claim: PortClaim | undefined;
 
   function startOne(port: number): WorkerProcess {
-    const worker = startWorkerProcess({ ...config, port, isPortShared: true });
+    const worker = startWorkerProcess({ ...config, port, isPortShared: true }, onLine);
     living.add(worker);
     worker.ready.then(
-      () => serving.add(worker),
+      () => {
+        serving.add(worker);
+        // Not by the worker, whose log may come later than its message.
+        log.info({ worker_pid: worker.pid }, "worker is ready");
+      },
       () => undefined,
     );
     void worker.ended.then(() => {

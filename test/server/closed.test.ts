@@ -33,6 +33,7 @@ import { ingestMethods } from "../../src/server/ingestMethods.ts";
 import { listen } from "../../src/server/listener.ts";
 import { opsEndpoints } from "../../src/server/opsRouter.ts";
 import { createRateLimit } from "../../src/server/rateLimit.ts";
+import { createRequestLog } from "../../src/server/requestLog.ts";
 import { publicEndpoints, routeRequests } from "../../src/server/router.ts";
 import { admissionGate, admittedAnswer } from "../../src/server/rpc.ts";
 import { openService, rpcEndpoints, signedService } from "../../src/server/rpcEndpoints.ts";
@@ -73,7 +74,7 @@ const routing = {
   ingest: never,
   isReady: async () => true,
   monotonicMs: systemClock.monotonicMs,
-  log: silentLog,
+  requestLog: createRequestLog({ log: silentLog, monotonicMs: systemClock.monotonicMs }),
   version: "0.0.0",
   shutdownSignal: new AbortController().signal,
 };

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { systemClock } from "../../src/server/clock.ts";
 import { listen } from "../../src/server/listener.ts";
 import { createOpsRouter } from "../../src/server/opsRouter.ts";
+import { createRequestLog } from "../../src/server/requestLog.ts";
 import { REASONS } from "../../src/signal/index.ts";
 import { exchange, rawRequest } from "../attacks/support/rawHttp1.ts";
 import { createTestDatabase, silentLog, type TestDatabase } from "../support/postgres.ts";
@@ -270,7 +271,7 @@ describe("the operations port", () => {
       metricsText: () => new Promise((resolve) => texts.push(resolve)),
       isReady: async () => true,
       monotonicMs: systemClock.monotonicMs,
-      log: silentLog,
+      requestLog: createRequestLog({ log: silentLog, monotonicMs: systemClock.monotonicMs }),
       version: "0.0.0",
     });
     const listener = await listen({ host: "127.0.0.1", port: 0, tls: undefined, onRequest });

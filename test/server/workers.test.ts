@@ -67,7 +67,7 @@ async function startServer(
 /** The process ids of all workers that there ever were, in the order in which they could serve. */
 function workerPids(server: ServerProcess): number[] {
   const lines = server.logLines().filter(({ msg }) => msg === "worker is ready");
-  return lines.map(({ pid }) => Number(pid));
+  return lines.map(({ worker_pid: pid }) => Number(pid));
 }
 
 /** The process ids that requests were answered by. */
@@ -184,7 +184,7 @@ describe("workers", () => {
       process.kill(pids.at(-1) as number, "SIGKILL");
       await untilReplaced(server, WORKERS + ends);
     }
-    const ends = server.logLines().filter(({ worker_pid }) => worker_pid !== undefined);
+    const ends = server.logLines().filter((line) => "replaced_in_ms" in line);
     const delays = ends.map(({ replaced_in_ms: delay }) => Number(delay));
     expect(delays).toHaveLength(3);
     for (const [index, leastMs] of [100, 200, 400].entries()) {

@@ -28,6 +28,7 @@ import { healthService } from "../../../src/server/health.ts";
 import { INGEST_MAX_BYTES, ingestMethods } from "../../../src/server/ingestMethods.ts";
 import { listen } from "../../../src/server/listener.ts";
 import { createLog } from "../../../src/server/log.ts";
+import { createRequestLog } from "../../../src/server/requestLog.ts";
 import { createRouter } from "../../../src/server/router.ts";
 import type { SignedMethod } from "../../../src/server/signedRpc.ts";
 import { type Instant, isReason } from "../../../src/signal/index.ts";
@@ -143,7 +144,10 @@ export async function startRouterServer(): Promise<Compared> {
     isReady,
     isLoopbackOnly: false,
     monotonicMs: systemClock.monotonicMs,
-    log: createLog({ logLevel: "info", hostname: "test" }, nowhere),
+    requestLog: createRequestLog({
+      log: createLog({ logLevel: "info", hostname: "test" }, nowhere),
+      monotonicMs: systemClock.monotonicMs,
+    }),
     version: "0.0.0",
     shutdownSignal: shutdown.signal,
   });

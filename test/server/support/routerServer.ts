@@ -9,6 +9,7 @@ import { systemClock } from "../../../src/server/clock.ts";
 import { listen } from "../../../src/server/listener.ts";
 import { createLog } from "../../../src/server/log.ts";
 import { createRateLimit } from "../../../src/server/rateLimit.ts";
+import { createRequestLog } from "../../../src/server/requestLog.ts";
 import { createRouter } from "../../../src/server/router.ts";
 import type { TestServer } from "../../support/server.ts";
 
@@ -36,7 +37,11 @@ export async function startRouter(
     ingest,
     isReady,
     monotonicMs: systemClock.monotonicMs,
-    log: createLog({ logLevel: "info", hostname: "test" }, log),
+    requestLog: createRequestLog({
+      log: createLog({ logLevel: "info", hostname: "test" }, log),
+      monotonicMs: systemClock.monotonicMs,
+      unprovenPerSecond: Number.POSITIVE_INFINITY,
+    }),
     version: "0.0.0",
     isLoopbackOnly: false,
     ...(unaryCutAfterMs !== undefined && { unaryCutAfterMs }),
