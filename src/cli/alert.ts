@@ -14,7 +14,8 @@ To get a token, send /newbot to @BotFather in Telegram. To get the chat's id, se
 to your new bot, or add it to a group and write /start there. Then this shows the id as
 "chat":{"id":...}; a group's is negative:
 
-  printf 'url = "https://api.telegram.org/bot%s/getUpdates"\\n' "$TELEGRAM_BOT_TOKEN" | curl -sK -
+  printf 'url = "https://api.telegram.org/bot%s/getUpdates"\\n' \\
+    "$TELEGRAM_BOT_TOKEN" | curl -sK -
 
 A bot cannot write to a person who has never written to it.`;
 

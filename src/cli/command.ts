@@ -4,6 +4,7 @@
  */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { isKeptByDouble } from "../signal/index.ts";
+import { fitHelp } from "./helpText.ts";
 import { note } from "./output.ts";
 
 /** The parts at the end of a command's help. */
@@ -25,11 +26,24 @@ export function createCommand(name: string): Command {
 }
 
 /**
- * A command whose commands do the work, some of which delete. Nothing is suggested for a
- * command that there is not: whoever mistypes one must not be led to another that deletes.
+ * A command whose commands do the work, some of which delete: these are never suggested, since
+ * whoever mistypes a name must not be led to one of them.
+ *
+ * @param deleting their names.
  */
-export function createCommandGroup(name: string): Command {
-  return createCommand(name).showSuggestionAfterError(false);
+export function createCommandGroup(name: string, deleting: readonly string[]): Command {
+  return createCommand(name).configureOutput({
+    outputError: (text) => note(oneLine(withoutSuggestionOf(deleting, text))),
+  });
+}
+
+/** Commander writes its suggestions in brackets. */
+function withoutSuggestionOf(names: readonly string[], text: string): string {
+  const suggestion = /\(Did you mean (?:one of )?(.*)\?\)/.exec(text);
+  const suggested = suggestion?.[1]?.split(", ") ?? [];
+  return names.some((name) => suggested.includes(name))
+    ? text.replace(suggestion?.[0] ?? "", "")
+    : text;
 }
 
 /**
@@ -46,14 +60,16 @@ export function addRequiredOption(command: Command, flags: string, description: 
 
 /** Ends the help of a command. */
 export function addHelp(command: Command, { notes, examples, exitCodes }: HelpParts): Command {
-  const sections = [
-    ...(notes === undefined ? [] : [notes]),
+  const sections = () => [
+    ...(notes === undefined ? [] : [fitHelp(notes)]),
     `Examples:\n${examples.map((example) => `  ${example}`).join("\n")}`,
-    `Exit codes:\n${Object.entries(exitCodes)
-      .map(([code, meaning]) => `  ${code}  ${meaning}`)
-      .join("\n")}`,
+    fitHelp(
+      `Exit codes:\n${Object.entries(exitCodes)
+        .map(([code, meaning]) => `  ${code}  ${meaning}`)
+        .join("\n")}`,
+    ),
   ];
-  return command.addHelpText("after", `\n${sections.join("\n\n")}`);
+  return command.addHelpText("after", () => `\n${sections().join("\n\n")}`);
 }
 
 /** Takes a number as JSON writes it: `Number()` would take "", "0x1f" and " 7" too. */

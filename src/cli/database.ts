@@ -2,6 +2,7 @@
  * What the commands on a database have in common: its configuration, and what its
  * failures mean to a person.
  */
+import { sentence } from "../client/text.ts";
 import { StoreUnavailableError } from "../ingest/index.ts";
 // Not by the index, which would load the whole server for a migration.
 import { ConfigError, type ServerConfig, serverConfigFromEnv } from "../server/config.ts";
@@ -33,9 +34,9 @@ export function storeFailure(error: unknown): unknown {
   if (!(error instanceof StoreUnavailableError)) return error;
   const { cause } = error;
   if (cause instanceof DatabaseError && !PASSING_SQLSTATE.test(cause.code)) {
-    return failedError(`${error.message}.`);
+    return failedError(sentence(error.message));
   }
   return unavailableError(
-    `${error.message}. See that PostgreSQL runs and that DATABASE_URL is right, then try again.`,
+    `${sentence(error.message)} See that PostgreSQL runs and that DATABASE_URL is right, then try again.`,
   );
 }

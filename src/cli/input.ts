@@ -4,6 +4,7 @@
 import { readFile } from "node:fs/promises";
 import { buffer } from "node:stream/consumers";
 import { fileFault, usageError } from "./cliError.ts";
+import { note } from "./output.ts";
 
 /** Stands for standard input in place of a path. */
 export const STANDARD_INPUT = "-";
@@ -15,11 +16,18 @@ export const STANDARD_INPUT = "-";
  * @throws CliError if it cannot be read.
  */
 export async function readInput(option: string, path: string): Promise<Buffer> {
+  if (path === STANDARD_INPUT) noteTerminalInput(option);
   try {
     return path === STANDARD_INPUT ? await buffer(process.stdin) : await readFile(path);
   } catch (error) {
     throw usageError(`${option} ${path} cannot be read: ${fileFault(error)}.`);
   }
+}
+
+/** Tells a person at a terminal that the command waits for what is typed. */
+export function noteTerminalInput(what: string): void {
+  if (!process.stdin.isTTY) return;
+  note(`waiting for ${what} from this terminal; Ctrl-D on a line of its own ends it`);
 }
 
 /**

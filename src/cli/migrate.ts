@@ -15,7 +15,7 @@ const EXIT_CODES = {
 
 /** `countersign migrate`: brings the schema of the database to this version, and back. */
 export function migrateCommand(): Command {
-  const command = createCommandGroup("migrate")
+  const command = createCommandGroup("migrate", ["down"])
     .description("change or show the schema of the database")
     .addCommand(upCommand())
     .addCommand(downCommand())

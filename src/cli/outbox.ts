@@ -33,7 +33,7 @@ const READ_EXIT_CODES = {
 
 /** `countersign outbox`: looks into the outbox of a producer, and deals with dead letters. */
 export function outboxCommand(): Command {
-  const command = createCommandGroup("outbox")
+  const command = createCommandGroup("outbox", ["drop"])
     .description("look into a producer's outbox, and retry or drop dead letters")
     .addCommand(statusCommand())
     .addCommand(listCommand())
@@ -80,7 +80,7 @@ function listCommand(): Command {
     notes: READ_NOTES,
     examples: [
       "countersign outbox list --file signals.outbox --limit 20",
-      "countersign outbox list --file signals.outbox --dead --json | jq -r .reason | sort | uniq -c",
+      "countersign outbox list --file signals.outbox --dead --json | jq -r .reason",
     ],
     exitCodes: READ_EXIT_CODES,
   });
@@ -152,7 +152,8 @@ of one producer, and sent as another, it is stored a second time. So give "send"
 --env-file of that producer. Nothing is removed from the outbox.`,
     examples: [
       "countersign outbox export --file signals.outbox > signals.ndjson",
-      "countersign outbox export --file signals.outbox --dead | countersign send --env-file bot.env -",
+      "countersign outbox export --file signals.outbox --dead |",
+      "  countersign send --env-file bot.env -",
     ],
     exitCodes: READ_EXIT_CODES,
   });

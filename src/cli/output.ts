@@ -3,6 +3,7 @@
  * read them; whatever is said to people goes to standard error.
  */
 import { EXIT_FAILED } from "./exitCodes.ts";
+import { type Column, fitsWidth, formatRecords, formatTable } from "./table.ts";
 
 const PROGRAM = "countersign";
 
@@ -27,6 +28,22 @@ export async function writeOut(text: string): Promise<void> {
   await new Promise<void>((resolve) => process.stdout.write(text, () => resolve()));
 }
 
+/** How many columns the terminal has that shows results; `undefined` if none does. */
+export function terminalWidth(): number | undefined {
+  // Some terminals do not tell, and have room for 80 as all do.
+  return process.stdout.isTTY ? process.stdout.columns || 80 : undefined;
+}
+
+/** Writes rows below each other, or on a terminal that is too narrow for it, one by one. */
+export async function writeTable(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+): Promise<void> {
+  const width = terminalWidth();
+  const isTable = width === undefined || fitsWidth(columns, rows, width);
+  await writeOut(isTable ? formatTable(columns, rows) : formatRecords(columns, rows));
+}
+
 /** Writes a value as one line of JSON. */
 export async function writeJson(value: unknown): Promise<void> {
   await writeOut(`${JSON.stringify(value)}\n`);
@@ -41,11 +58,6 @@ export function note(message: string): void {
 export function noteCommand(purpose: string, command: string): void {
   note(`${purpose}:`);
   process.stderr.write(`${command}\n`);
-}
-
-/** A text that others wrote as a sentence, to be followed by another. */
-export function asSentence(text: string): string {
-  return /[.!?]$/.test(text) ? text : `${text}.`;
 }
 
 /**

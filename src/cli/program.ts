@@ -10,7 +10,7 @@ import { createCommand } from "./command.ts";
 import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from "./exitCodes.ts";
 import { migrateCommand } from "./migrate.ts";
 import { outboxCommand } from "./outbox.ts";
-import { note, surviveClosedPipes } from "./output.ts";
+import { note, surviveClosedPipes, writeOut } from "./output.ts";
 import { sendCommand } from "./send.ts";
 import { serveCommand } from "./serve.ts";
 import { signCommand } from "./sign.ts";
@@ -29,7 +29,7 @@ export async function runProgram(): Promise<void> {
 function createProgram(): Command {
   return createCommand("countersign")
     .description("Signed trading-signal ingest: proven, checked, stored exactly once.")
-    .version(VERSION)
+    .version(VERSION, "-v, --version", "print the version")
     .addCommand(serveCommand())
     .addCommand(migrateCommand())
     .addCommand(sendCommand())
@@ -37,7 +37,39 @@ function createProgram(): Command {
     .addCommand(verifyCommand())
     .addCommand(alertCommand())
     .addCommand(outboxCommand())
-    .addHelpText("after", '\n"countersign <command> --help" shows examples and exit codes.');
+    .addCommand(helpCommand())
+    .addCommand(versionCommand())
+    .addHelpText("after", '\n"countersign help <command>" shows examples and exit codes.');
+}
+
+/** `countersign help`: what `--help` of a command shows, for those who ask in this way. */
+function helpCommand(): Command {
+  return createCommand("help")
+    .description("show how a command is used")
+    .argument("[command...]", "its name, such as send or outbox list")
+    .action(async (names: readonly string[]) => {
+      let command = createProgram();
+      for (const [index, name] of names.entries()) {
+        const { commands } = command;
+        const next = commands.find((each) => each.name() === name);
+        // A group runs nothing by itself: it tells that there is no such command, and which
+        // one was meant. What follows another command's name are arguments.
+        if (next === undefined && commands.length > 0)
+          return tellUnknown(names.slice(0, index + 1));
+        command = next ?? command;
+      }
+      command.outputHelp();
+    });
+}
+
+async function tellUnknown(names: readonly string[]): Promise<void> {
+  await createProgram().parseAsync([...names], { from: "user" });
+}
+
+function versionCommand(): Command {
+  return createCommand("version")
+    .description("print the version")
+    .action(() => writeOut(`${VERSION}\n`));
 }
 
 /** Tells the person what went wrong. @returns the exit code. */

@@ -44,10 +44,11 @@ export function sendCommand(): Command {
   return addHelp(command, {
     notes: NOTES,
     examples: [
-      "countersign send --instrument GOLD --side buy --entry-price 1950.5 --stop-loss 1940",
+      "countersign send --instrument GOLD --side buy --entry-price 1950.5",
       "countersign send --file signal.json --validate-only",
       "countersign send --json - < signals.ndjson > results.ndjson",
-      `jq -c 'select(.outcome == "unconfirmed").resend' results.ndjson | countersign send -`,
+      `jq -c 'select(.outcome == "unconfirmed").resend' results.ndjson |`,
+      "  countersign send -",
     ],
     exitCodes: {
       [EXIT_OK]: "all signals are stored, were stored before, or are valid with --validate-only",

@@ -42,3 +42,30 @@ export function formatTable(
   const lines = table.toString().split("\n");
   return `${lines.map((line) => line.trimEnd()).join("\n")}\n`;
 }
+
+/** Whether a table has room in so many columns of a terminal. */
+export function fitsWidth(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+  width: number,
+): boolean {
+  const lines = formatTable(columns, rows).split("\n");
+  return lines.every((line) => line.length <= width);
+}
+
+/**
+ * Each row as lines of a title and a value, for a terminal on which the table has no room. What
+ * is not there (`-`) is left out.
+ */
+export function formatRecords(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+): string {
+  const titleWidth = Math.max(...columns.map(({ title }) => title.length)) + 2;
+  const records = rows.map((row) =>
+    row.flatMap((value, index) =>
+      value === "-" ? [] : [`${columns[index]?.title.padEnd(titleWidth)}${value}\n`],
+    ),
+  );
+  return records.map((lines) => `${lines.join("")}\n`).join("");
+}

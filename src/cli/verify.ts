@@ -34,8 +34,10 @@ export function verifyCommand(): Command {
     examples: [
       "countersign verify --body body.json --headers headers.txt",
       "countersign verify --body body.json --producer-id bot-1 \\",
-      "  --timestamp 2025-10-25T14:30:45Z --signature YWih6rd67ase43tjRQgrGSNp9vxdkmdPEVDv2g4HPtc=",
-      "countersign verify --body body.json --headers headers.txt --string-to-sign mine.txt",
+      "  --timestamp 2025-10-25T14:30:45Z \\",
+      "  --signature YWih6rd67ase43tjRQgrGSNp9vxdkmdPEVDv2g4HPtc=",
+      "countersign verify --body body.json --headers headers.txt \\",
+      "  --string-to-sign mine.txt",
     ],
     exitCodes: {
       [EXIT_OK]: "the signature is valid",

@@ -1,6 +1,7 @@
 /**
  * From the server's answer to the result that an author sees. Pure.
  */
+
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type {
   IngestBatchRequest,
@@ -20,6 +21,7 @@ import {
 import { formatTimestamp } from "../signing/index.ts";
 import { isRetryable, retryForError, type SignalErrorReason } from "./errorReason.ts";
 import { SignalError } from "./signalError.ts";
+import { counted } from "./text.ts";
 
 /** What every answer of the server tells about one signal. */
 interface Answer {
@@ -94,7 +96,9 @@ export function ingestBatchResults(
   { responses }: IngestBatchResponse,
 ): IngestItemResult[] {
   if (responses.length !== requests.length) {
-    throw invalidResponse(`has ${responses.length} items for ${requests.length} signals`);
+    throw invalidResponse(
+      `has ${counted(responses.length, "item")} for ${counted(requests.length, "signal")}`,
+    );
   }
   return responses.map((response, index) => itemResult(requests[index] as IngestRequest, response));
 }

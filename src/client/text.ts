@@ -64,6 +64,11 @@ export function sentence(text: string): string {
   return /[.!?…]$/.test(text) ? text : `${text}.`;
 }
 
+/** Such as `1 signal` or `2 signals`. */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 /** A time as people read it, to the second, such as `2025-10-25 14:30:45 UTC`. */
 export function formatUtc(time: Date): string {
   if (Number.isNaN(time.getTime())) return "at an unknown time";

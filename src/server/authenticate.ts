@@ -171,8 +171,10 @@ async function admit(
   }
   const retryAfterMs = await rateLimit(producer.producerId, producer.rateLimitPerSecond);
   if (retryAfterMs === undefined) return undefined;
-  const limit = `${producer.rateLimitPerSecond} requests a second`;
-  return refuse("RATE_LIMITED", `This producer may send at most ${limit}.`, { retryAfterMs });
+  const limit = producer.rateLimitPerSecond;
+  const requests = limit === 1 ? "request" : "requests";
+  const message = `This producer may send at most ${limit} ${requests} a second.`;
+  return refuse("RATE_LIMITED", message, { retryAfterMs });
 }
 
 function refused(refusal: Refusal, producerId: string | undefined): Authentication {

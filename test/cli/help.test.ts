@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { fitHelp } from "../../src/cli/helpText.ts";
 import { VERSION } from "../../src/server/version.ts";
 import { run, runShell } from "./support/run.ts";
 
@@ -31,14 +32,30 @@ describe("help", () => {
     expect(stdout).toContain("Exit codes:\n  0  ");
     expect(stdout).toContain("\n  2  ");
     expect(stderr).toBe("");
+    expect(stdout.split("\n").filter((line) => line.length > 80)).toEqual([]);
   });
 
   it("lists all commands", async () => {
     const { code, stdout } = await run(["--help"]);
     expect(code).toBe(0);
-    for (const name of ["serve", "migrate", "send", "sign", "verify", "alert", "outbox"]) {
+    const names = ["serve", "migrate", "send", "sign", "verify", "alert", "outbox"];
+    for (const name of [...names, "help", "version"]) {
       expect(stdout).toMatch(new RegExp(`^ {2}${name} `, "m"));
     }
+    expect(await run(["help"])).toEqual({ code: 0, stdout, stderr: "" });
+  });
+
+  it("is shown by the command help, too, which runs no other", async () => {
+    for (const names of [["send"], ["outbox", "list"]]) {
+      const shown = await run([...names, "--help"]);
+      expect(await run(["help", ...names])).toEqual(shown);
+      expect(await run(["help", ...names, "--", "-"])).toEqual(shown);
+    }
+    expect(await run(["help", "outbox", "lst"])).toEqual({
+      code: 2,
+      stdout: "",
+      stderr: "countersign: unknown command 'lst' (Did you mean list?)\n",
+    });
   });
 
   it("is shown to whoever names no command, as an error", async () => {
@@ -48,13 +65,20 @@ describe("help", () => {
   });
 
   it("gives the version", async () => {
-    expect((await run(["--version"])).stdout).toBe(`${VERSION}\n`);
+    for (const way of ["--version", "-v", "version"]) {
+      expect(await run([way])).toEqual({ code: 0, stdout: `${VERSION}\n`, stderr: "" });
+    }
   });
 });
 
 describe("a wrong command line", () => {
   it.each([
     [["sned"], "unknown command 'sned' (Did you mean send?)"],
+    [["verison"], "unknown command 'verison' (Did you mean version?)"],
+    [["outbox", "statsu"], "unknown command 'statsu' (Did you mean status?)"],
+    [["migrate", "staus"], "unknown command 'staus' (Did you mean status?)"],
+    [["alert", "tset"], "unknown command 'tset' (Did you mean test?)"],
+    [["outbox", "list", "--fiel", "x"], "unknown option '--fiel' (Did you mean --file?)"],
     [["send", "--instrumnt", "GOLD"], "unknown option '--instrumnt' (Did you mean --instrument?)"],
     [["sign"], "required option '--body <path>' not specified"],
     [["sign", "--bdy", "x"], "unknown option '--bdy' (Did you mean --body?)"],
@@ -75,6 +99,7 @@ describe("a wrong command line", () => {
 
 it.each([
   ["outbox", "frob"],
+  ["outbox", "dorp"],
   ["migrate", "dow"],
 ])("suggests no command that deletes for %s %s", async (group, name) => {
   expect(await run([group, name])).toEqual({
@@ -95,6 +120,16 @@ it.each([["send"], ["outbox", "export"]])(
     expect(words).toContain("--env-file");
   },
 );
+
+describe("the texts of help", () => {
+  it("are brought to a width, but for commands", () => {
+    const text =
+      "One two three\nfour.\n\nList:\n  NAME  one two three four\n  A, B  x\n  run --this --that --other";
+    expect(fitHelp(text, 18)).toBe(
+      "One two three\nfour.\n\nList:\n  NAME  one two\n        three four\n  A, B  x\n  run --this --that --other",
+    );
+  });
+});
 
 it("ends quietly when the reader of its output is gone", async () => {
   const { code, stderr } = await runShell(

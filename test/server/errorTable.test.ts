@@ -264,6 +264,7 @@ test.each(PROTOCOLS)("RATE_LIMITED has its code, status and details over %s", as
     if (answer.error === undefined) continue;
     expectRow(answer, protocol, "RATE_LIMITED");
     expect(answer.error.retryAfterMs).toBeLessThanOrEqual(1_000);
+    expect(answer.error.message).toContain("may send at most 1 request a second.");
     return;
   }
   expect.unreachable("ten requests passed a limit of one a second");

@@ -6,8 +6,7 @@ import { AlertError, alertOptionsFromEnv, ConfigError } from "../../client/index
 import { usageError } from "../cliError.ts";
 import { type Environment, readEnvironment } from "../environment.ts";
 import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE } from "../exitCodes.ts";
-import { note, writeJson, writeOut } from "../output.ts";
-import { formatTable } from "../table.ts";
+import { note, writeJson, writeTable } from "../output.ts";
 
 /** The options of `countersign alert test`. */
 export interface AlertTestOptions {
@@ -33,7 +32,7 @@ export async function testAlerts({ envFile, json }: AlertTestOptions): Promise<v
     if (error !== undefined) note(`${channel}: ${error.message}`);
   }
   if (json === true) for (const each of reports) await writeJson(reportJson(each));
-  else await writeOut(formatTable([{ title: "CHANNEL" }, { title: "OUTCOME" }], reports.map(row)));
+  else await writeTable([{ title: "CHANNEL" }, { title: "OUTCOME" }], reports.map(row));
   process.exitCode = exitCode(reports);
 }
 

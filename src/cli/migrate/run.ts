@@ -13,8 +13,7 @@ import {
 import { usageError } from "../cliError.ts";
 import { readServerConfig, storeFailure } from "../database.ts";
 import { type Environment, readEnvironment } from "../environment.ts";
-import { writeJson, writeOut } from "../output.ts";
-import { formatTable } from "../table.ts";
+import { writeJson, writeOut, writeTable } from "../output.ts";
 import { migrationsToRevert } from "./plan.ts";
 
 /** The options of all three commands. */
@@ -66,9 +65,7 @@ export async function showMigrationStatus(options: MigrateOptions): Promise<void
     }
     return;
   }
-  await writeOut(
-    formatTable([{ title: "MIGRATION" }, { title: "APPLIED" }], states.map(statusRow)),
-  );
+  await writeTable([{ title: "MIGRATION" }, { title: "APPLIED" }], states.map(statusRow));
 }
 
 function statusRow({ name, appliedAt }: MigrationState): string[] {

@@ -1,10 +1,12 @@
 /**
  * Opens an outbox file for the command line, and says in words what is wrong with one.
  */
+
 import { existsSync } from "node:fs";
 import { OutboxDamagedError, OutboxError } from "../../client/outbox/outboxError.ts";
 import { OutboxFile } from "../../client/outbox/outboxFile.ts";
 import { storageError } from "../../client/outbox/sqliteFault.ts";
+import { sentence } from "../../client/text.ts";
 import { failedError, unavailableError, usageError } from "../cliError.ts";
 
 /**
@@ -48,7 +50,9 @@ export function terminalError(path: string, error: unknown): unknown {
   const failure = storageError(path, error);
   if (!(failure instanceof OutboxError)) return failure;
   const message = failure.message.replace(/^\[\w+\] /, "");
-  return unavailableError(`${message} See that you may read and write it, then try again.`);
+  return unavailableError(
+    `${sentence(message)} See that you may read and write it, then try again.`,
+  );
 }
 
 /** What becomes of a damaged file, as a sentence. */

@@ -3,10 +3,11 @@ import { epochMs, systemClock } from "../../client/clock.ts";
 import type { EntryTable } from "../../client/outbox/outboxFormat.ts";
 import type { Entry } from "../../client/outbox/record.ts";
 import { deadCount } from "../../client/outbox/totals.ts";
+import { counted } from "../../client/text.ts";
 import { formatTimestamp } from "../../signing/index.ts";
 import { failedError, usageError } from "../cliError.ts";
 import { EXIT_FAILED } from "../exitCodes.ts";
-import { note, printable, writeJson, writeOut } from "../output.ts";
+import { note, printable, writeJson, writeOut, writeTable } from "../output.ts";
 import { formatTable } from "../table.ts";
 import { withFile } from "./file.ts";
 import { entryJson, entryRow, LIST_COLUMNS, signalJson, statusJson, statusRows } from "./format.ts";
@@ -64,7 +65,7 @@ export async function list({ file, dead, limit, json }: ListOptions): Promise<vo
   }
   if (json === true) return;
   const rows = entries.map((entry) => entryRow(entry).map(printable));
-  await writeOut(formatTable(LIST_COLUMNS, rows));
+  await writeTable(LIST_COLUMNS, rows);
   if (dead === true || entries.length > 0) return;
   const [letter] = reader.entries("dead", 1);
   if (letter !== undefined) note("No signal waits, but there are dead letters: --dead lists them.");
@@ -112,7 +113,9 @@ export async function drop(keys: readonly string[], options: ChangeOptions): Pro
       outbox.refresh();
       return deadCount(outbox.totals);
     });
-    throw usageError(`This would delete ${count} dead letters for good. Add --yes to do it.`);
+    throw usageError(
+      `This would delete ${counted(count, "dead letter")} for good. Add --yes to do it.`,
+    );
   }
   const changed = withFile(options.file, (outbox) => outbox.drop(chosen));
   await printChange(changed, "dropped");

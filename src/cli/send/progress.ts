@@ -2,6 +2,7 @@
  * How far a long run is, on standard error: one line that changes on a terminal, a line
  * every few seconds elsewhere.
  */
+import { counted } from "../../client/text.ts";
 import type { Outcome } from "./report.ts";
 
 const TERMINAL_INTERVAL_MS = 200;
@@ -47,5 +48,5 @@ export function describeCounts(counts: Counts): string {
   const entries = Object.entries(counts).filter(([, count]) => count > 0);
   const total = entries.reduce((sum, [, count]) => sum + count, 0);
   const parts = entries.map(([outcome, count]) => `${count} ${outcome}`).join(", ");
-  return `${total} ${total === 1 ? "signal" : "signals"}${parts === "" ? "" : `: ${parts}`}`;
+  return `${counted(total, "signal")}${parts === "" ? "" : `: ${parts}`}`;
 }

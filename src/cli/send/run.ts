@@ -2,12 +2,14 @@
  * Sends signals: reads them in batches, hands each batch over, and prints what became of
  * every signal before it reads on. So memory stays bounded however long the input is.
  */
+
 import { type ClientClock, epochMs, systemClock } from "../../client/clock.ts";
 import type { SignalError, SignalErrorReason } from "../../client/index.ts";
+import { sentence } from "../../client/text.ts";
 import { producerEnvironment } from "../credentials.ts";
 import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE } from "../exitCodes.ts";
-import { asSentence, note, noteCommand, printable, writeJson, writeOut } from "../output.ts";
-import { formatTable } from "../table.ts";
+import { note, noteCommand, printable, terminalWidth, writeJson, writeOut } from "../output.ts";
+import { fitsWidth, formatRecords, formatTable } from "../table.ts";
 import { gatherBatches } from "./batches.ts";
 import { connect } from "./connect.ts";
 import { type SendOptions, signalSource } from "./options.ts";
@@ -138,7 +140,7 @@ function advise({ reason, metadata }: SignalError): void {
 
 /** Nobody should have to guess why nothing happens. */
 function noteWait({ message }: SignalError, delayMs: number): void {
-  note(`${asSentence(message)} Trying again in ${(delayMs / 1_000).toFixed(1)} s.`);
+  note(`${sentence(message)} Trying again in ${(delayMs / 1_000).toFixed(1)} s.`);
 }
 
 /** Lets a person stop the run and still learn what became of the signals under way. */
@@ -162,6 +164,8 @@ class Printer {
   readonly #isJson: boolean;
   readonly #progress = new Progress(process.stderr, () => performance.now());
   #hasTitles = false;
+  /** Once the table had no room on the terminal, it is not gone back to. */
+  #isNarrow = false;
   #lastPlace = 0;
   #isSingle = false;
 
@@ -186,6 +190,9 @@ class Printer {
   async #printTable(reports: readonly Report[]): Promise<void> {
     const columns = reportColumns(reports[0]?.place?.name);
     const rows = reports.map((report) => reportRow(report).map(printable));
+    const width = terminalWidth();
+    this.#isNarrow ||= width !== undefined && !fitsWidth(columns, rows, width);
+    if (this.#isNarrow) return await writeOut(formatRecords(columns, rows));
     await writeOut(formatTable(columns, rows, { withTitles: !this.#hasTitles }));
     this.#hasTitles = true;
   }

@@ -6,7 +6,7 @@ import { addAbortSignal, type Readable } from "node:stream";
 import type { Violation } from "../../client/index.ts";
 import { parseJsonText } from "../../signal/index.ts";
 import { fileFault, usageError } from "../cliError.ts";
-import { readTextInput, STANDARD_INPUT } from "../input.ts";
+import { noteTerminalInput, readTextInput, STANDARD_INPUT } from "../input.ts";
 import { readLines } from "./lines.ts";
 import type { SignalSource } from "./options.ts";
 import type { Place } from "./report.ts";
@@ -60,12 +60,18 @@ function* itemsOfDocument(document: unknown): Generator<SourceItem> {
 
 async function* itemsOfLines(path: string, signal: AbortSignal): AsyncGenerator<SourceItem> {
   const stream: Readable = path === STANDARD_INPUT ? process.stdin : createReadStream(path);
+  if (stream === process.stdin) noteTerminalInput("signals (one JSON object a line)");
+  let hasHinted = false;
   addAbortSignal(signal, stream);
   try {
     for await (const line of readLines(stream)) {
       const place = { name: "line", number: line.number } as const;
-      const reading = "fault" in line ? unreadable(line.fault) : itemOfText(line.text);
-      yield { ...reading, place };
+      if ("fault" in line) yield { ...unreadable(line.fault), place };
+      else {
+        const reading = itemOfText(line.text, hasHinted ? "" : ONE_PER_LINE);
+        hasHinted ||= !reading.readable;
+        yield { ...reading, place };
+      }
     }
   } catch (error) {
     if (signal.aborted) return;
@@ -73,13 +79,18 @@ async function* itemsOfLines(path: string, signal: AbortSignal): AsyncGenerator<
   }
 }
 
-function itemOfText(text: string): ItemReading {
+/** Told once, to whoever spreads an object over lines or puts several into a list. */
+const ONE_PER_LINE = '; give one object per line, as "jq -c" writes it';
+
+function itemOfText(text: string, hint: string): ItemReading {
   let value: unknown;
   try {
     value = parseJsonText(text);
   } catch (error) {
-    return unreadable(`is not JSON: ${(error as Error).message}`);
+    const isPartOfJson = /^[{}[\]"]/.test(text);
+    return unreadable(`is not JSON: ${(error as Error).message}${isPartOfJson ? hint : ""}`);
   }
+  if (Array.isArray(value)) return unreadable(`must be a JSON object${hint}`);
   return itemFromJson(value);
 }
 

@@ -13,6 +13,7 @@
  * point leaves either the old or the new one. All of it runs synchronously: a change takes a
  * millisecond or so, and nobody else sees a state in between.
  */
+
 import {
   closeSync,
   copyFileSync,
@@ -27,6 +28,7 @@ import {
   statSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { counted } from "../text.ts";
 import { identityOf, lockOutbox, type OutboxLock } from "./lock.ts";
 import { OutboxDamagedError, OutboxError } from "./outboxError.ts";
 import { type Insertion, type NewRequest, OutboxFile } from "./outboxFile.ts";
@@ -176,7 +178,7 @@ export class OutboxStore {
     const broken = brokenCount === 0 ? "" : ` At least ${brokenCount} could not be read.`;
     this.#tell(
       `The outbox ${this.path} was damaged (${fault}). It was set aside as ${setAside}. ` +
-        `${entries.length} signals could be read from it; they stay in the outbox.${broken} ` +
+        `${counted(entries.length, "signal")} could be read from it and stayed in the outbox.${broken} ` +
         "See there what else it held.",
       setAside,
       entries.length,
@@ -195,8 +197,8 @@ export class OutboxStore {
     const file = this.#open(true);
     const replaced = other === undefined ? "" : ` What lay in its place was set aside as ${other}.`;
     this.#tell(
-      `The outbox ${this.path} was deleted, moved or replaced while it was in use. Its ` +
-        `${entries.length} signals were written to a new file at the same place.${replaced}`,
+      `The outbox ${this.path} was deleted, moved or replaced while it was in use. What was in it, ` +
+        `${counted(entries.length, "signal")}, was written to a new file at the same place.${replaced}`,
       other,
       entries.length,
     );

@@ -1,6 +1,7 @@
 /**
  * How much an outbox file holds, and how much it may. Pure.
  */
+import { counted } from "../text.ts";
 import type { DeathReason, Entry } from "./record.ts";
 
 /** How much the file holds. */
@@ -51,7 +52,8 @@ export function exceeded(
   recordBytes: number,
   { maxSignals, maxBytes }: OutboxBounds,
 ): string | undefined {
-  if (totals.pendingCount + deadCount(totals) + 1 > maxSignals) return `${maxSignals} signals`;
+  if (totals.pendingCount + deadCount(totals) + 1 > maxSignals)
+    return counted(maxSignals, "signal");
   if (totals.bytes + recordBytes > maxBytes) return `${maxBytes} bytes`;
   return undefined;
 }

@@ -1,0 +1,69 @@
+/**
+ * What a person at a terminal sees, on a pseudo-terminal as terminals are.
+ */
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { fitsWidth, formatRecords } from "../../src/cli/table.ts";
+import { MAIN, producerEnv, runShell } from "./support/run.ts";
+
+const TERMINAL = fileURLToPath(new URL("support/terminal.py", import.meta.url));
+const END_OF_INPUT = "\x04";
+
+/** Runs `countersign` on a terminal of so many columns and types the input. */
+function runOnTerminal(columns: number, args: readonly string[], input = "") {
+  const env = { ...producerEnv("http://127.0.0.1:1"), MAIN, TERMINAL };
+  const words = args.map((arg) => `'${arg}'`).join(" ");
+  return runShell(`python3 "$TERMINAL" ${columns} node -- "$MAIN" ${words}`, { env, input });
+}
+
+function linesOf(stdout: string): string[] {
+  return stdout.split("\n");
+}
+
+const GOLD = ["--instrument", "GOLD", "--side", "buy", "--entry-price", "1950.5"];
+
+describe("send on a terminal", () => {
+  it("says that it waits, and once, how an object of several lines has to be given", async () => {
+    const input = `{\n  "instrument": "GOLD"\n}\n[]\n${END_OF_INPUT}`;
+    const { code, stdout } = await runOnTerminal(80, ["send", "-"], input);
+    expect(code).toBe(1);
+    expect(stdout).toContain("countersign: waiting for signals (one JSON object a line) from this");
+    expect(stdout).toMatch(/line 1 refused, .*; give one object per line, as "jq -c" writes it\n/);
+    expect(stdout.split("one object per line")).toHaveLength(2);
+    expect(stdout).toContain("line 4 refused, not stored: MALFORMED_BODY: must be a JSON object\n");
+  });
+
+  it("shows a row for each signal, or on a narrow one its values below each other", async () => {
+    const args = ["send", ...GOLD, "--retries", "0", "--idempotency-key", "a-key-of-my-own"];
+    const narrow = linesOf((await runOnTerminal(80, args)).stdout);
+    expect(narrow).toContain("OUTCOME          unconfirmed");
+    expect(narrow).toContain("IDEMPOTENCY KEY  a-key-of-my-own");
+    const wide = (await runOnTerminal(120, args)).stdout;
+    expect(wide).toMatch(/^OUTCOME +STATUS +SIGNAL ID +IDEMPOTENCY KEY$/m);
+    expect(wide).toMatch(/^unconfirmed +UNREACHABLE +- +a-key-of-my-own$/m);
+  });
+});
+
+it("any command that reads from the terminal says so", async () => {
+  const args = ["sign", "--body", "-"];
+  const { code, stdout } = await runOnTerminal(80, args, `{}\n${END_OF_INPUT}`);
+  expect(code).toBe(0);
+  expect(stdout).toContain("countersign: waiting for --body from this terminal; Ctrl-D");
+});
+
+describe("a table", () => {
+  const columns = [{ title: "A" }, { title: "LONGER" }];
+
+  it("has room if its longest line has", () => {
+    expect(fitsWidth(columns, [["1", "123456"]], 9)).toBe(true);
+    expect(fitsWidth(columns, [["1", "1234567"]], 9)).toBe(false);
+  });
+
+  it("without room is written as records, which leave out what is not there", () => {
+    const rows = [
+      ["1", "-"],
+      ["2", "x"],
+    ];
+    expect(formatRecords(columns, rows)).toBe("A       1\n\nA       2\nLONGER  x\n\n");
+  });
+});
