@@ -288,6 +288,26 @@ export function createWorkersMetrics(
   };
 }
 
+/** Metrics of what one process does for all servers of a database. */
+export interface MaintenanceMetrics {
+  signaturesPurged(count: number): void;
+  snapshot(): Promise<MetricsSnapshot>;
+}
+
+/** Makes them, for a first process. */
+export function createMaintenanceMetrics(): MaintenanceMetrics {
+  const registry = new Registry();
+  const purged = new Counter({
+    name: "countersign_purged_request_signatures_total",
+    help: "Old request signatures that this server has deleted.",
+    registers: [registry],
+  });
+  return {
+    signaturesPurged: (count) => purged.inc(count),
+    snapshot: () => registry.getMetricsAsJSON(),
+  };
+}
+
 function requestOutcome(
   { reason, isUnimplemented }: RequestRecord,
   httpStatus: number | undefined,

@@ -9,17 +9,18 @@
 import type { AddressInfo } from "node:net";
 import type { DestinationStream, Logger } from "pino";
 import {
-  assertMayServe,
+  assertMayStart,
   assertSafe,
   connectionLimit,
   createProducerStore,
+  createSignaturePurge,
   type Database,
   migrateUp,
   openDatabase,
   type ProducerStore,
   startEmbeddedPostgres,
 } from "../store/index.ts";
-import { systemClock } from "./clock.ts";
+import { systemClock, systemTimers } from "./clock.ts";
 import type { ServerConfig, SignalServerConfig } from "./config.ts";
 import { ensureProducer, type ProducerCredentials } from "./ensureProducer.ts";
 import { isLoopbackAddress, isWildcardAddress, urlHost } from "./host.ts";
@@ -27,9 +28,10 @@ import { listen } from "./listener.ts";
 import { localProducer, localProducerFile, writeLocalProducer } from "./localProducer.ts";
 import { createLog, openProcessLog, type ProcessLog } from "./log.ts";
 import { masterKeyOf } from "./masterKey.ts";
-import { createServerMetrics, type MetricsSnapshot } from "./metrics.ts";
+import { createMaintenanceMetrics, createServerMetrics, type MetricsSnapshot } from "./metrics.ts";
 import { metricsText } from "./metricsSum.ts";
 import { createOpsRouter } from "./opsRouter.ts";
+import { startPurger } from "./purger.ts";
 import { type DatabaseWatch, watchDatabase } from "./readiness.ts";
 import { createRequestLog } from "./requestLog.ts";
 import { createSecretBox, type SecretBox } from "./secretBox.ts";
@@ -126,12 +128,12 @@ async function start(
   // Read again where it is served; here, so that wrong files cost nothing.
   const tls = config.tls && (await readTls(config.tls));
   const { database, databaseUrl } = await openSafeDatabase(config, log, parts);
+  await assertMayStart(database);
   const producers = createProducerStore(database);
   // Before anything is written, so that a wrong key changes nothing.
   const sealedSecrets = await producers.loadSealedSecrets(PRODUCERS_TIMEOUT_MS);
   const masterKey = await masterKeyOf(config, sealedSecrets);
   await migrateUp(database, log);
-  await assertMayServe(database);
   const ownProducer = needsOwnProducer(config) ? await localProducer(config.dataDir) : undefined;
   const box = createSecretBox(masterKey);
   await makeSureOfProducer(config.producer ?? ownProducer, producers, box, log);
@@ -147,10 +149,23 @@ async function start(
     { databaseUrl, masterKey },
     { database, watch, processLog, parts },
   );
-  serving = started;
+  const maintenance = createMaintenanceMetrics();
+  serving = {
+    ...started,
+    snapshots: async () => [...(await started.snapshots()), await maintenance.snapshot()],
+  };
   parts.defer(() => {
     serving = { ...started, isServing: () => false };
   });
+  const purger = startPurger({
+    purge: createSignaturePurge(database),
+    timers: systemTimers,
+    monotonicMs: systemClock.monotonicMs,
+    random: Math.random,
+    onPurged: maintenance.signaturesPurged,
+    onFailure: (error) => log.warn({ err: error }, "old request signatures were not purged"),
+  });
+  parts.defer(() => purger.close());
   if (ownProducer !== undefined) {
     const clientUrl = urlForClients(started.address, tls?.cert);
     const otherUrl = await writeLocalProducer(config.dataDir, ownProducer, clientUrl);

@@ -16,6 +16,7 @@ const SERVING_GRANTS: Readonly<Record<string, readonly string[]>> = {
   producers: ["SELECT", "INSERT", "UPDATE"],
   producer_secrets: ["SELECT", "INSERT"],
   signals: ["SELECT", "INSERT"],
+  maintenance_tasks: ["SELECT", "UPDATE"],
   request_signatures: ["SELECT", "INSERT", "UPDATE", "DELETE"],
 };
 const SEQUENCE = "signal_sequence";
@@ -26,7 +27,7 @@ const SEQUENCE = "signal_sequence";
  * @throws MissingGrantError
  * @throws StoreUnavailableError
  */
-export async function assertMayServe(database: Database, timeoutMs = 10_000): Promise<void> {
+export async function assertMayServe(database: Database, timeoutMs: number): Promise<void> {
   const wanted = Object.entries(SERVING_GRANTS).flatMap(([table, privileges]) =>
     privileges.map((privilege) => [table, privilege] as const),
   );

@@ -15,8 +15,8 @@ export {
 } from "./embedded.ts";
 export { DatabaseError } from "./failure.ts";
 export { ForeignObjectsError } from "./foreignObjects.ts";
-export { assertMayServe } from "./grants.ts";
 export {
+  assertMayStart,
   type MigrateDownOptions,
   type MigrationState,
   migrateDown,
@@ -44,3 +44,4 @@ export {
   type PostgresSignalStore,
   type StoredSignal,
 } from "./signalStore.ts";
+export { createSignaturePurge, type SignaturePurge } from "./signaturePurge.ts";

@@ -18,7 +18,7 @@ import type { Database } from "./database.ts";
 import { DURABLE_COMMIT } from "./durable.ts";
 import { DatabaseError } from "./failure.ts";
 import { ForeignObjectsError, findByName } from "./foreignObjects.ts";
-import { findMissingMigrationGrant } from "./grants.ts";
+import { assertMayServe, findMissingMigrationGrant } from "./grants.ts";
 import { readCreatedObjects, readMigration, readMigrationNames } from "./migrationFiles.ts";
 import {
   type MigrationRecord,
@@ -76,19 +76,51 @@ const ALREADY_REVERTED = "CS002";
  * @throws StoreUnavailableError if a migration failed; those before it stay applied.
  */
 export async function migrateUp(database: Database, log: Logger): Promise<string[]> {
-  const record = await readKnownRecord(database);
-  const pending = (await readMigrationNames()).filter((name) => !record.applied.has(name));
+  const { record, pending } = await findPending(database);
   if (pending.length === 0 && record.hasTable) return [];
   const missing = await findMissingGrant(database, record);
-  if (missing !== undefined) {
-    if (pending.length === 0) return [];
-    throw new MissingGrantError(missing);
-  }
-  await refuseForeignObjects(database, record);
+  if (missing !== undefined && pending.length === 0) return [];
+  await assertMayMigrate(database, record, missing);
   await runScript(database, PREPARE_RECORD_TABLE);
   const changed: string[] = [];
   await unwrap(createUmzug(database, log, changed).up());
   return changed;
+}
+
+/**
+ * Makes sure that a server may start on the schema: may migrate it, if that is needed, or
+ * else serve. Changes nothing.
+ *
+ * @throws NewerDatabaseError
+ * @throws MissingGrantError
+ * @throws ForeignObjectsError
+ * @throws StoreUnavailableError
+ */
+export async function assertMayStart(database: Database): Promise<void> {
+  const { record, pending } = await findPending(database);
+  if (pending.length === 0) {
+    await assertMayServe(database, MIGRATION_TIMEOUT_MS);
+  } else {
+    await assertMayMigrate(database, record, await findMissingGrant(database, record));
+  }
+}
+
+/** @throws NewerDatabaseError */
+async function findPending(
+  database: Database,
+): Promise<{ readonly record: MigrationRecord; readonly pending: readonly string[] }> {
+  const record = await readKnownRecord(database);
+  const names = await readMigrationNames();
+  return { record, pending: names.filter((name) => !record.applied.has(name)) };
+}
+
+async function assertMayMigrate(
+  database: Database,
+  record: MigrationRecord,
+  missing: string | undefined,
+): Promise<void> {
+  if (missing !== undefined) throw new MissingGrantError(missing);
+  await refuseForeignObjects(database, record);
 }
 
 /**

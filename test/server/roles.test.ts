@@ -3,7 +3,12 @@ import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import postgres from "postgres";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { MissingGrantError, migrateUp, openDatabase } from "../../src/store/index.ts";
+import {
+  createSignaturePurge,
+  MissingGrantError,
+  migrateUp,
+  openDatabase,
+} from "../../src/store/index.ts";
 import {
   createTestDatabase,
   runOnServer,
@@ -82,8 +87,10 @@ async function post(url: string, body: string): Promise<Record<string, unknown>>
 test("serves with the grants of the page, over restarts", async () => {
   const url = await prepare();
   for (const expected of ["first", "again"]) {
-    const running = await startTestServer(url);
+    const running = await startTestServer(url, { OPS_PORT: "0" });
     try {
+      const metrics = await fetch(`${running.opsUrl}/metrics`);
+      expect(await metrics.text()).toContain("countersign_purged_request_signatures_total 0");
       const keyed = restBody({ idempotency_key: "roles-1" });
       expect(await post(running.url, keyed)).toMatchObject(
         expected === "first" ? { status: 201, duplicate: false } : { duplicate: true },
@@ -97,6 +104,17 @@ test("serves with the grants of the page, over restarts", async () => {
       await running.close();
     }
   }
+  await runOnServer(
+    database.url,
+    "UPDATE countersign.request_signatures SET created_at = now() - interval '2 days'",
+  );
+  const connection = openDatabase({ url, poolSize: 1, log: silentLog });
+  const purge = createSignaturePurge(connection);
+  await purge.begin(60_000);
+  expect(await purge.deleteFrom(0, 10)).toBeGreaterThan(0);
+  await purge.end(0);
+  await connection.close();
+
   const sql = postgres(database.url, { max: 1, fetch_types: false });
   const [{ stored } = {}] = await sql`SELECT count(*)::int AS stored FROM countersign.signals`;
   const publicTables = await sql`SELECT FROM pg_tables WHERE schemaname = 'public'`;
@@ -120,6 +138,7 @@ test.each([
   ["SELECT, INSERT ON signals", "GRANT SELECT, INSERT ON signals"],
   ["UPDATE ON producers", "GRANT UPDATE ON producers"],
   ["DELETE ON request_signatures", "GRANT DELETE ON request_signatures"],
+  ["UPDATE ON maintenance_tasks", "GRANT UPDATE ON maintenance_tasks"],
   ["USAGE ON SEQUENCE signal_sequence", "GRANT USAGE ON SEQUENCE signal_sequence"],
 ])("does not start without %s, and names it", async (revoked, command) => {
   const url = await prepare();

@@ -14,7 +14,7 @@ import { createTestDatabase, silentLog, type TestDatabase } from "../support/pos
 import { aCandidate } from "./builders.ts";
 
 const TIMEOUT_MS = 10_000;
-const ALL = ["0001_producers", "0002_signals", "0003_ingest_signals"];
+const ALL = ["0001_producers", "0002_signals", "0003_ingest_signals", "0004_maintenance_tasks"];
 
 let testDatabase: TestDatabase;
 let database: Database;
@@ -79,8 +79,8 @@ test("up, all the way down, and up again give the same schema", async () => {
 
 test("down goes one step, or to and with a named migration", async () => {
   await migrateUp(database, silentLog);
-  expect(await migrateDown(database, silentLog)).toEqual(["0003_ingest_signals"]);
-  expect(await appliedNames()).toEqual(["0001_producers", "0002_signals"]);
+  expect(await migrateDown(database, silentLog)).toEqual(ALL.slice(-1));
+  expect(await appliedNames()).toEqual(ALL.slice(0, -1));
   await migrateUp(database, silentLog);
   await migrateDown(database, silentLog, { to: "0002_signals" });
   expect(await appliedNames()).toEqual(["0001_producers"]);
@@ -94,7 +94,7 @@ test("a filled database keeps its signals when only a function goes and comes", 
   const candidates = [aCandidate(), aCandidate()];
   await store.ingest(candidates, TIMEOUT_MS);
 
-  await migrateDown(database, silentLog);
+  await migrateDown(database, silentLog, { to: "0003_ingest_signals" });
   await migrateUp(database, silentLog);
   const retries = candidates.map(({ idempotencyKey }) => aCandidate({ idempotencyKey }));
   expect(await store.ingest(retries, TIMEOUT_MS)).toMatchObject([
@@ -205,6 +205,23 @@ describe("the table of migrations of an older version", () => {
     await Promise.all(databases.map((one) => one.close()));
   });
 
+  test("is found when it is renamed between two looks at it", async () => {
+    await migrateUp(database, silentLog);
+    await renameToFormer();
+    let queries = 0;
+    const racing: Database = {
+      ...database,
+      async query(timeoutMs, statement) {
+        const rows = await database.query(timeoutMs, statement);
+        queries += 1;
+        if (queries === 1) await migrateUp(database, silentLog);
+        return rows;
+      },
+    };
+    const states = await migrationStatus(racing);
+    expect(states.map(({ appliedAt }) => appliedAt)).not.toContain(undefined);
+  });
+
   test.each([
     ["of Rails", "CREATE TABLE schema_migrations (version varchar PRIMARY KEY)"],
     ["of Go", "CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean)"],
@@ -277,6 +294,14 @@ describe("what others have made by our names stops the migration before it makes
     );
     expect([...new Set(made)].sort()).toEqual(rows.map(({ name }) => name));
   });
+});
+
+test("where nothing is to be done, nobody is waited for", async () => {
+  await migrateUp(database, silentLog);
+  const holder = openDatabase({ url: testDatabase.url, poolSize: 1, log: silentLog });
+  await holder.query(TIMEOUT_MS, (sql) => sql`SELECT pg_advisory_lock(4850289311207714)`);
+  expect(await migrateUp(database, silentLog)).toEqual([]);
+  await holder.close();
 });
 
 test("a migration that waits long for its turn is not ended by the usual timeouts", async () => {
