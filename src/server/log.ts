@@ -1,12 +1,13 @@
 /**
- * The server's log: one JSON object a line. What it tells of an error is enough to act
+ * The server's log: one JSON object a line, or on a terminal one readable line. What it tells of an error is enough to act
  * on, but never a stack, which would show file names and, from some libraries, the
  * values that they were called with.
  */
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from "pino";
 import type { ServerConfig } from "./config.ts";
 import { LogDestination } from "./logDestination.ts";
-import { standardOutput } from "./standardOutput.ts";
+import { readableLine } from "./readableLine.ts";
+import { isTerminal, standardOutput } from "./standardOutput.ts";
 
 /** More causes of causes than this are not told. */
 const CAUSES_MAX = 5;
@@ -48,7 +49,8 @@ export function openProcessLog(config: LogConfig, monotonicMs: () => number): Pr
     monotonicMs,
     onRecovered: (lost) => log.warn({ lost }, "the log was written too slowly: lines were lost"),
   });
-  const log = createLog(config, destination);
+  const lines = isTerminal() ? readableLines(destination) : destination;
+  const log = createLog(config, lines);
   let unproven = 0;
   return {
     log,
@@ -60,12 +62,16 @@ export function openProcessLog(config: LogConfig, monotonicMs: () => number): Pr
         return unproven;
       },
     },
-    onLine: (line) => destination.write(line),
+    onLine: (line) => lines.write(line),
     onLeftOut() {
       unproven += 1;
     },
     end: () => destination.end(END_TIMEOUT_MS),
   };
+}
+
+function readableLines(destination: DestinationStream): DestinationStream {
+  return { write: (line) => destination.write(readableLine(line)) };
 }
 
 /** Makes a log that is written to this destination. */

@@ -25,6 +25,11 @@ const PIPE_CHUNK_MAX_BYTES = 4_096;
 /** A write to a file is not mixed with another one, whatever its size. */
 const FILE_CHUNK_MAX_BYTES = 64 * 1_024;
 
+/** Whether a person sees what is written. */
+export function isTerminal(): boolean {
+  return isatty(1);
+}
+
 /** Looks at what standard output is. */
 export function standardOutput(): Output {
   const fd = 1;

@@ -1,9 +1,14 @@
 /**
  * What a person at a terminal sees, on a pseudo-terminal as terminals are.
  */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { fitsWidth, formatRecords } from "../../src/cli/table.ts";
+import { createTestDatabase } from "../support/postgres.ts";
+import { coverageEnv } from "../support/processCoverage.ts";
+import { testServerEnv } from "../support/server.ts";
 import { MAIN, producerEnv, runShell } from "./support/run.ts";
 
 const TERMINAL = fileURLToPath(new URL("support/terminal.py", import.meta.url));
@@ -49,6 +54,31 @@ it("any command that reads from the terminal says so", async () => {
   const { code, stdout } = await runOnTerminal(80, args, `{}\n${END_OF_INPUT}`);
   expect(code).toBe(0);
   expect(stdout).toContain("countersign: waiting for --body from this terminal; Ctrl-D");
+});
+
+it.each([1, 2])("serve with WORKERS=%d writes a readable log to a terminal", async (workers) => {
+  await using parts = new AsyncDisposableStack();
+  const database = await createTestDatabase();
+  parts.defer(() => database.drop());
+  const env = { ...testServerEnv(database.url, { WORKERS: `${workers}` }), ...coverageEnv() };
+  const command = [TERMINAL, "100", process.execPath, "--", MAIN, "serve"];
+  const child = spawn("python3", command, { env: { ...env, PATH: process.env.PATH } });
+  parts.defer(() => void child.kill());
+  let shown = "";
+  child.stdout.on("data", (chunk) => {
+    shown += String(chunk);
+  });
+  await expect.poll(() => shown, { timeout: 30_000 }).toMatch(/Countersign takes signals at /);
+  const url = /http:\/\/127\.0\.0\.1:\d+/.exec(shown)?.[0];
+  const answer = await fetch(`${url}/api/v1/signals`, { method: "POST", body: "{}" });
+  expect(answer.status).toBe(415);
+  await expect.poll(() => shown, { timeout: 10_000 }).toMatch(/^\S+Z INFO {2}request {2}.*415/m);
+  // Ctrl-C, as a person ends it.
+  child.stdin.write("\x03");
+  expect((await once(child, "exit"))[0]).toBe(0);
+  expect(shown).toMatch(/^\d\d:\d\d:\d\d\.\d{3}Z INFO {2}ready {2}url=http:/m);
+  expect(shown).toMatch(/^\d\d:\d\d:\d\d\.\d{3}Z INFO {2}closed$/m);
+  expect(shown).not.toContain('{"level"');
 });
 
 describe("a table", () => {
