@@ -6,7 +6,8 @@
     python3 examples/producer.py --rest   # by REST
 
 The environment says who the bot is and where the server is: PRODUCER_ID,
-HMAC_PRODUCER_SECRET and OUTBOUND_SERVER_URL.
+HMAC_PRODUCER_SECRET and OUTBOUND_SERVER_URL. It may also name a proxy (https_proxy,
+http_proxy), which is passed over for a server on this machine.
 """
 
 import base64
@@ -14,12 +15,14 @@ import datetime
 import hashlib
 import hmac
 import http.client
+import ipaddress
 import json
 import os
 import random
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 
@@ -67,6 +70,20 @@ def signed_headers(secret, producer_id, path, body):
     }
 
 
+def is_this_machine(server):
+    host = urllib.parse.urlsplit(server).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def opener_for(server):
+    """What opens URLs. The loopback of a proxy is another machine's, so none is asked for ours."""
+    proxies = [urllib.request.ProxyHandler({})] if is_this_machine(server) else []
+    return urllib.request.build_opener(*proxies)
+
+
 def deliver(server, path, secret, producer_id, message):
     """Posts a message until there is an answer, and returns it.
 
@@ -75,6 +92,7 @@ def deliver(server, path, secret, producer_id, message):
     and the signature are new in each attempt.
     """
     body = json.dumps(message).encode()
+    opener = opener_for(server)
     problem = "no attempt was made"
     for attempt in range(1, ATTEMPTS_MAX + 1):
         headers = signed_headers(secret, producer_id, path, body)
@@ -82,7 +100,7 @@ def deliver(server, path, secret, producer_id, message):
         # Shortened by chance, so that bots that failed together do not come back together.
         delay = FIRST_DELAY_SECONDS * 2 ** (attempt - 1) * random.uniform(0.8, 1)
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+            with opener.open(request, timeout=TIMEOUT_SECONDS) as response:
                 return stored(json.load(response))
         except urllib.error.HTTPError as error:
             problem = describe(error)

@@ -5,9 +5,21 @@
 #   sh examples/producer.sh
 #
 # The environment says who the bot is and where the server is: PRODUCER_ID,
-# HMAC_PRODUCER_SECRET and OUTBOUND_SERVER_URL.
+# HMAC_PRODUCER_SECRET and OUTBOUND_SERVER_URL. It may also name a proxy (https_proxy,
+# http_proxy), which is passed over for a server on this machine.
 set -eu
 : "${PRODUCER_ID:?is not set}" "${HMAC_PRODUCER_SECRET:?is not set}" "${OUTBOUND_SERVER_URL:?is not set}"
+
+# The loopback of a proxy is another machine's, so none is asked for ours.
+host=$(printf %s "${OUTBOUND_SERVER_URL#*://}" | tr '[:upper:]' '[:lower:]')
+host=${host%%/*}
+case $host in
+  localhost | localhost:* | '[::1]'*) is_loopback=yes ;;
+  *[!0-9.:]*) is_loopback=no ;;
+  127.*) is_loopback=yes ;;
+  *) is_loopback=no ;;
+esac
+if [ "$is_loopback" = yes ]; then export no_proxy='*' NO_PROXY='*'; fi
 
 endpoint=/api/v1/signals/ingest
 attempts_max=5

@@ -4,7 +4,7 @@
  */
 import { chmod, mkdtempDisposable, readFile, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -209,6 +209,76 @@ it("works with the credentials that a server writes at its first start", async (
     await server.stop();
     await dataDir.remove();
   }
+});
+
+/** An HTTP proxy that hands all it gets to the server as it is, and counts its connections. */
+async function startHttpProxy(target: string) {
+  const { port: targetPort } = new URL(target);
+  const sockets = new Set<Socket>();
+  let connections = 0;
+  const proxy = createTcpServer((socket) => {
+    connections += 1;
+    const onward = connect(Number(targetPort), "127.0.0.1");
+    for (const end of [socket, onward]) {
+      sockets.add(end);
+      end.on("error", () => end.destroy());
+    }
+    socket.pipe(onward).pipe(socket);
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  return {
+    connections: () => connections,
+    /** What sends programs to a proxy, in all its spellings. */
+    env: { http_proxy: url, HTTP_PROXY: url, https_proxy: url, ALL_PROXY: url, all_proxy: url },
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => proxy.close(resolve));
+    },
+  };
+}
+
+describe.each(available(PYTHON, PYTHON_REST, SHELL))("$name with a proxy set", (example) => {
+  it.each(["127.0.0.1", "localhost", "LocalHost"])("goes to %s without it", async (host) => {
+    await using proxy = await startHttpProxy(interop.url);
+    const url = new URL(interop.url);
+
+    const outcome = await runExample(example, {
+      ...proxy.env,
+      OUTBOUND_SERVER_URL: `http://${host}:${url.port}/`,
+    });
+
+    expect(outcome).toMatchObject({ code: 0, stderr: "" });
+    expect(proxy.connections()).toBe(0);
+  });
+
+  it.each(["signals.example.com", "localhost.example.com", "127.0.0.1.example.com"])(
+    "goes to %s through it",
+    async (host) => {
+      await using proxy = await startHttpProxy(interop.url);
+
+      const outcome = await runExample(example, {
+        ...proxy.env,
+        OUTBOUND_SERVER_URL: `http://${host}:8080`,
+      });
+
+      expect(outcome).toMatchObject({ code: 0, stderr: "" });
+      expect(proxy.connections()).toBe(1);
+    },
+  );
+
+  it("goes past it where no_proxy says so", async () => {
+    await using proxy = await startHttpProxy(interop.url);
+
+    const outcome = await runExample(example, {
+      ...proxy.env,
+      no_proxy: "signals.invalid",
+      OUTBOUND_SERVER_URL: "http://signals.invalid:8080",
+    });
+
+    expect(outcome.code).toBe(1);
+    expect(proxy.connections()).toBe(0);
+  });
 });
 
 /** What a {@link FaultyProxy} saw. */

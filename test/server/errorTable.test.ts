@@ -1,6 +1,8 @@
 /**
  * Every reason to refuse, over every protocol, against the table that clients rely on.
  */
+import { once } from "node:events";
+import http2 from "node:http2";
 import net from "node:net";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import postgres from "postgres";
@@ -18,6 +20,9 @@ import { expectNoLeak } from "./support/secrecy.ts";
 import {
   type Bodies,
   bodies,
+  framed,
+  grpcError,
+  INGEST_PATH,
   PROTOCOLS,
   type Protocol,
   REST_PATH,
@@ -372,6 +377,22 @@ test("INTERNAL has its code, status and details over every protocol", async () =
     expect(JSON.stringify(lines)).toContain("the domain broke");
     expectNoLeak(JSON.stringify(lines), database.url);
   }
+});
+
+test("over gRPC, the details are in the trailers, in base64 without padding", async () => {
+  const session = http2.connect(server.url);
+  onTestFinished(() => session.close());
+  const headers = { "content-type": "application/grpc", te: "trailers" };
+  const stream = session.request({ ":method": "POST", ":path": INGEST_PATH, ...headers });
+  const response = once(stream, "response");
+  const trailed = once(stream, "trailers");
+  stream.end(framed(Buffer.alloc(0)));
+  stream.resume();
+  const [answered] = await response;
+  const [trailers] = await trailed;
+  expect(Object.keys(answered).filter((name) => name.startsWith("grpc-"))).toEqual([]);
+  expect(trailers["grpc-status-details-bin"]).toMatch(/^[A-Za-z0-9+/]+$/);
+  expect(grpcError(trailers)).toMatchObject({ reason: "UNAUTHENTICATED" });
 });
 
 test("DEADLINE_EXCEEDED is 504 over REST, too, which has no timeout of its own", async () => {

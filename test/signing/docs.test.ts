@@ -7,6 +7,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { grpcError } from "../server/support/wire.ts";
 
 const page = readFileSync(new URL("../../docs/signing.md", import.meta.url), "utf8");
 const { vectors } = JSON.parse(readFileSync(new URL("vectors.json", import.meta.url), "utf8"));
@@ -71,6 +72,20 @@ test.skipIf(!has("python3", "--version"))(
     });
   },
 );
+
+test("the error details that the page shows are what it says", () => {
+  const [details = ""] = blocks("base64");
+  expect(details).not.toContain("=");
+  const error = grpcError({ "grpc-status": "3", "grpc-status-details-bin": details.trim() });
+  expect(error).toMatchObject({
+    code: "invalid_argument",
+    reason: "INVALID_SIGNAL",
+    violations: [{ field: "signal.side", description: "is required" }],
+  });
+  expect(page).toContain(
+    `is code 3 (\`${error?.code}\`), reason \`${error?.reason}\`, with one violation: \`signal.side\` \`is required\`.`,
+  );
+});
 
 test("the page counts the vectors right", () => {
   expect(page).toContain(`\n${vectors.length} vectors passed\n`);
