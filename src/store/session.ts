@@ -55,7 +55,7 @@ export const MEANINGS = {
   standard_conforming_strings: PASSED_ON.standard_conforming_strings,
 } as const;
 
-/** The server's own value of each, so that no other costs time or ends a session. */
+/** PostgreSQL's own values but for jit, so that no other costs time or ends a session. */
 const COMFORTS = {
   IntervalStyle: "postgres",
   timezone_abbreviations: "Default",
@@ -111,12 +111,23 @@ export function askFacts(sql: Sql) {
   return sql<{ readonly version: number; readonly schemas: string | null }[]>`
     SELECT
       current_setting('server_version_num')::integer / 10000 AS version,
-      -- Only schemas that are there and may be used. In those of the system, and among
-      -- temporary tables, nothing is kept.
-      (
-        SELECT string_agg(quote_ident(name), ', ' ORDER BY place)
-        FROM unnest(current_schemas(false)) WITH ORDINALITY AS schemas (name, place)
-        WHERE name !~ '^(pg_|information_schema$)'
+      coalesce(
+        -- Only schemas that are there and may be used. In those of the system, and among
+        -- temporary tables, nothing is kept.
+        (
+          SELECT string_agg(quote_ident(name), ', ' ORDER BY place)
+          FROM unnest(current_schemas(false)) WITH ORDINALITY AS schemas (name, place)
+          WHERE name !~ '^(pg_|information_schema$)'
+        ),
+        -- One that is there and may not be used is meant all the same.
+        (
+          SELECT current_setting('search_path') FROM pg_namespace
+          WHERE nspname !~ '^(pg_|information_schema$)' AND nspname IN (
+            SELECT trim(BOTH ' "' FROM part)
+            FROM regexp_split_to_table(current_setting('search_path'), ',') AS part
+          )
+          LIMIT 1
+        )
       ) AS schemas
   `;
 }

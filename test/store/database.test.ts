@@ -11,7 +11,12 @@ import {
   openDatabase,
   startEmbeddedPostgres,
 } from "../../src/store/index.ts";
-import { createTestDatabase, silentLog, type TestDatabase } from "../support/postgres.ts";
+import {
+  createTestDatabase,
+  runOnServer,
+  silentLog,
+  type TestDatabase,
+} from "../support/postgres.ts";
 import { aCandidate } from "./builders.ts";
 import { startFaultyProxy } from "./proxy.ts";
 import { makeTemporaryDir, type TemporaryDir } from "./temporaryDir.ts";
@@ -390,6 +395,63 @@ describe("a session", () => {
     expect(await settings(database)).toEqual([
       { name: "tester", statement: "7s", lock: "3s", prepared: true },
     ]);
+  });
+
+  test("looks for tables where the role does when it is opened, or where PostgreSQL does", async () => {
+    const { url, name } = testDatabase;
+    const role = `role_${name}`;
+    const asRole = new URL(url);
+    asRole.username = role;
+    asRole.password = "secret";
+    await runOnServer(
+      url,
+      `CREATE ROLE ${role} LOGIN PASSWORD 'secret';
+       CREATE SCHEMA "its Own"; GRANT USAGE ON SCHEMA "its Own" TO ${role}; CREATE SCHEMA closed`,
+    );
+    onTestFinished(() =>
+      runOnServer(url, `DROP SCHEMA "its Own", closed; DROP OWNED BY ${role}; DROP ROLE ${role}`),
+    );
+    const searchPath = async () => {
+      const database = open({ url: asRole.href, poolSize: 1 });
+      const rows = await database.query<{ path: string }>(
+        TIMEOUT_MS,
+        (sql) => sql`SELECT current_setting('search_path') AS path`,
+      );
+      return rows[0]?.path;
+    };
+    expect(await searchPath()).toBe("public");
+    for (const [set, used] of [
+      ['"its Own", public', '"its Own", public'],
+      ["pg_catalog, public, pg_temp", "public"],
+      ["''", '"$user", public'],
+      ["nonexistent", '"$user", public'],
+      // Not somewhere else: what is missing is a right, and the error names it.
+      ["closed", "closed"],
+    ]) {
+      await runOnServer(url, `ALTER ROLE ${role} SET search_path = ${set}`);
+      expect(await searchPath(), set).toBe(used);
+    }
+  });
+
+  test("keeps what it began with, whatever is set later", async () => {
+    const database = open({ poolSize: 1 });
+    const isFound = () =>
+      database
+        .query(TIMEOUT_MS, (sql) => sql`SELECT count(*) FROM producers`)
+        .then(
+          () => true,
+          () => false,
+        );
+    expect(await isFound()).toBe(true);
+    const { url, name } = testDatabase;
+    await runOnServer(url, `ALTER DATABASE ${name} SET search_path = ''`);
+    onTestFinished(() => runOnServer(url, `ALTER DATABASE ${name} RESET search_path`));
+    await runOnServer(
+      url,
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'countersign'",
+    );
+    await isFound();
+    expect(await isFound()).toBe(true);
   });
 
   test("behind a pooler prepares nothing and sets nothing that a pooler refuses", async () => {

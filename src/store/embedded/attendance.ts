@@ -9,6 +9,7 @@ import type { Logger } from "pino";
 import { resolveServer } from "../connection/server.ts";
 import { withDeadline } from "../deadline.ts";
 import { createPool } from "../pool.ts";
+import { NO_FACTS, sessionSettings } from "../session.ts";
 
 export interface AttendanceOptions {
   readonly url: string;
@@ -45,10 +46,16 @@ export async function attend(options: AttendanceOptions): Promise<Attendance> {
     server: resolveServer(options.url, async () => true),
     size: 1,
     prepare: true,
-    sessionSettings: {
-      application_name: "countersign attendance",
-      lock_timeout: options.timeoutMs,
-    },
+    // Among them that it may be idle for ever, and no setting of the server ends it.
+    sessionSettings: sessionSettings(
+      {
+        applicationName: "countersign attendance",
+        statementTimeoutMs: options.timeoutMs,
+        lockTimeoutMs: options.timeoutMs,
+        isPooled: false,
+      },
+      NO_FACTS,
+    ),
     log: options.log,
     onConnectionEnd: () => {
       if (isPresent) {
