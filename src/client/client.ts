@@ -55,6 +55,12 @@ export interface SignalCallOptions {
    */
   readonly retry?: RetryOptions | false | undefined;
   /**
+   * Whether an attempt that the server refuses for the wrong clock of this machine is made again
+   * at once, by the clock that is corrected now. Defaults to true. `false` is for those who make
+   * other times by that clock, too, and have to make them anew.
+   */
+  readonly retryClockSkew?: boolean | undefined;
+  /**
    * Gives the call up when it is aborted, also while it waits for a retry. The signal may
    * have been stored by then.
    */
@@ -64,7 +70,7 @@ export interface SignalCallOptions {
 /** How to hand over one signal. */
 export interface IngestCallOptions extends SignalCallOptions, Omit<IngestItem, "signal"> {}
 
-const BATCH_OPTIONS = { timeoutMs: true, retry: true, signal: true } as const;
+const BATCH_OPTIONS = { timeoutMs: true, retry: true, retryClockSkew: true, signal: true } as const;
 const INGEST_OPTIONS = { ...BATCH_OPTIONS, idempotencyKey: true, validateOnly: true } as const;
 
 /** Where a client sends signals, and as whom. */
@@ -222,13 +228,20 @@ class ConnectedClient implements SignalClient {
 
   /** Hands over what a call is made of, and reports what became of it. */
   async #handOver<Message, Result extends IngestItemResult>(
-    { timeoutMs = this.#options.timeoutMs, retry: ownRetry, signal }: SignalCallOptions,
+    options: SignalCallOptions,
     call: Call<Message, Result>,
   ): Promise<readonly Result[]> {
+    const { timeoutMs = this.#options.timeoutMs, retryClockSkew = true, signal } = options;
     requireTimeout(timeoutMs);
-    const retry = retryOfCall(ownRetry, this.#options.retry);
+    const retry = retryOfCall(options.retry, this.#options.retry);
     const report = new CallReport(this.#report, { keys: call.keys, isSingleAttempt: !retry });
-    const delivery = this.#deliver(call, { timeoutMs, retry, signal, observer: report });
+    const delivery = this.#deliver(call, {
+      timeoutMs,
+      retry,
+      retryClockSkew,
+      signal,
+      observer: report,
+    });
     this.#inFlight.add(delivery);
     try {
       const results = await delivery;
@@ -244,7 +257,10 @@ class ConnectedClient implements SignalClient {
 
   async #deliver<Message, Result>(
     call: Call<Message, Result>,
-    options: Pick<DeliveryOptions, "timeoutMs" | "retry" | "signal" | "observer">,
+    options: Pick<
+      DeliveryOptions,
+      "timeoutMs" | "retry" | "retryClockSkew" | "signal" | "observer"
+    >,
   ): Promise<readonly Result[]> {
     if (this.#closed !== undefined) throw new SignalError("CANCELLED", "The client is closed.");
     return deliver(call, {

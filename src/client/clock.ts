@@ -1,14 +1,21 @@
 /**
  * The only place of the client that reads a clock of this machine.
  */
+import { uptime } from "node:os";
 import type { Instant } from "../signal/index.ts";
 
 const NANOS_PER_MILLISECOND = 1_000_000n;
+const MS_PER_SECOND = 1_000;
 
 /** Where the client takes the time from: for signatures, and for signals without one. */
 export interface ClientClock {
   /** The wall clock. It may jump. */
   now(): Instant;
+  /**
+   * How much of what it shows is a correction, in milliseconds: above 0 for a machine whose own
+   * clock is slow. Not given, or 0, if nothing is known to be wrong.
+   */
+  readonly correctionMs?: number | undefined;
 }
 
 /** The clock of this machine, to the millisecond. */
@@ -27,4 +34,12 @@ export function epochMs(clock: ClientClock): number {
  */
 export function monotonicMs(): number {
   return performance.now();
+}
+
+/**
+ * Milliseconds since the machine was started, its sleep included: for durations that go on while
+ * it sleeps.
+ */
+export function uptimeMs(): number {
+  return uptime() * MS_PER_SECOND;
 }

@@ -7,6 +7,7 @@ import type { ClientClock } from "./clock.ts";
 import type { SignalError } from "./signalError.ts";
 
 const NANOS_PER_SECOND = 1_000_000_000n;
+const NANOS_PER_MILLISECOND = 1_000_000n;
 
 /**
  * The years in which a server's time is believed: from 2025, when the protocol was made,
@@ -26,6 +27,10 @@ export class CorrectedClock implements ClientClock {
 
   now(): Instant {
     return this.#clock.now() + this.#offset;
+  }
+
+  get correctionMs(): number {
+    return Number(this.#offset / NANOS_PER_MILLISECOND);
   }
 
   /**

@@ -35,6 +35,8 @@ export interface DeliveryOptions {
   /** When it is aborted, the attempt under way is the last, and no retry is waited for. */
   readonly stopSignal: AbortSignal;
   readonly clock: CorrectedClock;
+  /** Whether an attempt is made again at once when the clock was corrected. */
+  readonly retryClockSkew: boolean;
   readonly circuit: Circuit;
   readonly observer: DeliveryObserver;
 }
@@ -43,7 +45,7 @@ export interface DeliveryOptions {
 export interface DeliveryObserver {
   /** An attempt failed, and will be repeated. */
   retrying(retry: PlannedRetry & { readonly error: SignalError }): void;
-  /** The machine's clock was wrong by so many seconds. The attempt is repeated at once. */
+  /** The machine's clock was wrong by so many seconds, and is corrected from now on. */
   clockCorrected(offsetSeconds: number): void;
 }
 
@@ -74,6 +76,7 @@ export async function deliver<Message, Result>(
       if (offsetSeconds === undefined) throw error;
       mayCorrectClock = false;
       observer.clockCorrected(offsetSeconds);
+      if (!options.retryClockSkew) throw error;
       // The server refused it unread. An earlier attempt may have been stored as it was.
       if (number === 1) message = delivery.make();
       return await attempt(remainingMs());

@@ -4,6 +4,7 @@
  */
 import type { Instant } from "../../signal/index.ts";
 import type { OutboxItem } from "./item.ts";
+import type { OutboxClock } from "./outboxClock.ts";
 
 const NANOS_PER_MILLISECOND = 1_000_000n;
 
@@ -41,7 +42,7 @@ export interface Attempt {
  */
 export function planAttempt(
   items: readonly OutboxItem[],
-  now: Instant,
+  clock: OutboxClock,
   { giveUpAfterMs, timeoutMs }: AttemptLimits,
   maxCount: number,
 ): Attempt {
@@ -51,10 +52,11 @@ export function planAttempt(
   let boundMs = timeoutMs;
   let isComplete = false;
   for (const item of items) {
-    const remainingMs = remainingMsOf(item, now);
-    if (remainingMs < 1) expired.push(item);
-    else if (ageMsOf(item, now) > giveUpAfterMs) tooOld.push(item);
+    const late = lateness(item, clock, giveUpAfterMs);
+    if (late === "expired") expired.push(item);
+    else if (late === "too_old") tooOld.push(item);
     else if (!isComplete) {
+      const remainingMs = remainingMsOf(item, clock.nowFor(item.entry));
       const isUrgent = remainingMs < URGENT_MS;
       isComplete = isUrgent || sent.length + 1 === maxCount;
       if (isUrgent && sent.length > 0) continue;
@@ -63,6 +65,16 @@ export function planAttempt(
     }
   }
   return { expired, tooOld, sent, timeoutMs: boundMs };
+}
+
+/** Why an item is not to be sent any more; `undefined` if it is. */
+export function lateness(
+  item: OutboxItem,
+  clock: OutboxClock,
+  giveUpAfterMs: number,
+): "expired" | "too_old" | undefined {
+  if (remainingMsOf(item, clock.nowFor(item.entry)) < 1) return "expired";
+  return clock.ageMs(item.entry) > giveUpAfterMs ? "too_old" : undefined;
 }
 
 /**
@@ -84,8 +96,4 @@ export function sooner(one: Instant | undefined, other: Instant | undefined): In
 function remainingMsOf({ expireTime }: Pick<OutboxItem, "expireTime">, now: Instant): number {
   if (expireTime === undefined) return Number.POSITIVE_INFINITY;
   return expireTime <= now ? 0 : Number((expireTime - now) / NANOS_PER_MILLISECOND);
-}
-
-function ageMsOf({ entry }: OutboxItem, now: Instant): number {
-  return Number(now / NANOS_PER_MILLISECOND) - entry.enqueuedMs;
 }

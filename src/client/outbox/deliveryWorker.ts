@@ -34,22 +34,27 @@
 import { setImmediate } from "node:timers/promises";
 import type { Instant } from "../../signal/index.ts";
 import type { SignalClient } from "../client.ts";
-import type { ClientClock } from "../clock.ts";
-import type { Backoff } from "../retry/backoff.ts";
+import { askedDelayMs, type Backoff } from "../retry/backoff.ts";
 import { SignalError } from "../signalError.ts";
 import { type AttemptLimits, longestWaitMs, planAttempt, sooner } from "./attempt.ts";
-import { itemOf, type OutboxItem } from "./item.ts";
+import { itemOf, type OutboxItem, retimed } from "./item.ts";
+import type { OutboxClock } from "./outboxClock.ts";
 import { OutboxError } from "./outboxError.ts";
 import { type ItemOutcome, outcomeOf, outcomesOfFailure, UNSENT } from "./outcome.ts";
 import { type OutboxTimers, Pause } from "./pause.ts";
 import { dispositionOf } from "./policy.ts";
 import type { Entry } from "./record.ts";
+import { SWEEP_MS, Sweep } from "./sweep.ts";
 import { type OutcomeObserver, type OutcomeQueue, UnwrittenOutcomes } from "./unwritten.ts";
 
 /** The entries to deliver, on disk. */
 export interface DeliveryQueue extends OutcomeQueue {
   /** The oldest ones but those excluded, as many as fit, at least one if there is any. */
   pending(excluded: readonly number[], maxCount: number, maxBytes: number): Entry[];
+  /** Those with a greater sequence, in order. */
+  pendingAfter(sequence: number, maxCount: number): Entry[];
+  /** Writes entries anew, under the sequences that they have. */
+  replace(entries: readonly Entry[]): void;
 }
 
 /** Told of what happens. Nothing of it may throw. */
@@ -67,7 +72,7 @@ export interface DeliveryObserver extends OutcomeObserver {
 export interface DeliveryOptions extends AttemptLimits {
   readonly queue: DeliveryQueue;
   readonly client: Pick<SignalClient, "ingest" | "ingestBatch">;
-  readonly clock: ClientClock;
+  readonly clock: OutboxClock;
   readonly timers: OutboxTimers;
   /** Makes the schedule of waits, which never ends. */
   readonly newBackoff: () => Backoff;
@@ -109,6 +114,7 @@ export class DeliveryWorker {
   readonly #abort = new AbortController();
   readonly #isolatedFailures = new Map<number, number>();
   readonly #unwritten: UnwrittenOutcomes;
+  readonly #sweep: Sweep;
   /** The ones after those under way. */
   #readAhead: readonly OutboxItem[] | undefined;
   #state: DeliveryState = "idle";
@@ -117,6 +123,8 @@ export class DeliveryWorker {
   #backoff: Backoff | undefined;
   #batchSize: number;
   #hasWork = false;
+  /** Whether the last attempt only corrected the clock: two in a row would never end. */
+  #hasCorrected = false;
   #isHeld = false;
   #isStopping = false;
   #running: Promise<void> | undefined;
@@ -131,6 +139,13 @@ export class DeliveryWorker {
   constructor(options: DeliveryOptions) {
     this.#options = options;
     this.#unwritten = new UnwrittenOutcomes(options);
+    const { clock, giveUpAfterMs, queue } = options;
+    this.#sweep = new Sweep({
+      clock,
+      giveUpAfterMs,
+      after: (sequence, maxCount) => queue.pendingAfter(sequence, maxCount),
+      bury: (item, why) => this.#buryOnce(item, why === "expired" ? expired() : this.#givenUp()),
+    });
     this.#batchSize = options.maxBatchSize;
   }
 
@@ -204,9 +219,32 @@ export class DeliveryWorker {
     if (this.#isStopping) return;
     const length = { delayMs, shortestMs: this.#shortestWaitMs };
     this.#pause = new Pause(length, this.#options.timers);
+    const callOffSweeps = delayMs > SWEEP_MS ? this.#sweepNowAndThen() : undefined;
     await this.#pause.over;
+    callOffSweeps?.();
     this.#pause = undefined;
     this.#shortestWaitMs = Number.POSITIVE_INFINITY;
+  }
+
+  /** Tells of what comes too late during the wait. @returns how to call it off. */
+  #sweepNowAndThen(): () => void {
+    const { timers, observer, queue } = this.#options;
+    const sweep = () => {
+      callOff = timers.after(SWEEP_MS, sweep);
+      try {
+        this.#sweep.next();
+        if (this.#unwritten.deadCount > 0) this.#unwritten.write();
+        if (queue.pendingAfter(0, 1).length === 0) this.#pause?.end();
+      } catch (error) {
+        observer.failed(error);
+      }
+    };
+    let callOff = timers.after(SWEEP_MS, sweep);
+    return () => callOff();
+  }
+
+  #buryOnce(item: OutboxItem, error: SignalError | OutboxError): void {
+    if (!this.#unwritten.sequences.includes(item.entry.sequence)) this.#unwritten.bury(item, error);
   }
 
   /** @returns how long to wait before the next step; `undefined` if there is nothing to do. */
@@ -220,23 +258,32 @@ export class DeliveryWorker {
   }
 
   async #deliverOldest(): Promise<number | undefined> {
-    const items = this.#takeReadAhead() ?? this.#oldest();
+    const items = this.#atRightTimes(this.#takeReadAhead() ?? this.#oldest());
     if (items.length === 0) {
       this.#backoff = undefined;
       return this.#writeWhenIdle();
     }
-    const attempt = planAttempt(items, this.#options.clock.now(), this.#options, this.#batchSize);
+    const { clock } = this.#options;
+    const attempt = planAttempt(items, clock, this.#options, this.#batchSize);
     for (const item of attempt.expired) this.#unwritten.bury(item, expired());
     for (const item of attempt.tooOld) this.#unwritten.bury(item, this.#givenUp());
     if (this.#unwritten.deadCount > 0) this.#unwritten.write();
     if (attempt.sent.length === 0) return 0;
     const isHurried = attempt.timeoutMs < UNHURRIED_MS;
     if (isHurried && this.#isWorthWriting) this.#unwritten.write();
+    const { correctionMs } = clock;
     const sending = this.#send(attempt.sent, attempt.timeoutMs);
     if (!isHurried) await this.#workMeanwhile(attempt.sent);
     const outcomes = await sending;
     // Too late for the file. The next start sends them again, under the same keys.
     if (this.#state === "closed") return undefined;
+    const isClockWrong = outcomes.some(isClockSkew) && clock.correctionMs !== correctionMs;
+    if (isClockWrong && !this.#hasCorrected) {
+      this.#hasCorrected = true;
+      this.#readAhead = undefined;
+      return 0;
+    }
+    this.#hasCorrected = false;
     const settled = attempt.sent.map((item, index) => {
       return { item, outcome: outcomes[index] ?? UNSENT };
     });
@@ -254,6 +301,18 @@ export class DeliveryWorker {
     const items = queue.pending(excluded, maxBatchSize, BATCH_MAX_BYTES).map(itemOf);
     this.#noteExpiries(items.map(({ expireTime }) => expireTime));
     return items;
+  }
+
+  /** Sets right, on disk first, what got its time from a clock that has proved to be wrong. */
+  #atRightTimes(items: readonly OutboxItem[]): readonly OutboxItem[] {
+    const { clock, queue } = this.#options;
+    const right = items.map((item) => {
+      const time = clock.rightTime(item.entry, item.signal.signalTime as Instant);
+      return time === undefined ? item : retimed(item, time);
+    });
+    const changed = right.filter((item, index) => item !== items[index]);
+    if (changed.length > 0) queue.replace(changed.map(({ entry }) => entry));
+    return right;
   }
 
   #noteExpiries(expireTimes: readonly (Instant | undefined)[]): void {
@@ -318,7 +377,9 @@ export class DeliveryWorker {
   /** Makes one attempt. @returns an outcome for each item, in order. */
   async #send(items: readonly OutboxItem[], timeoutMs: number): Promise<ItemOutcome[]> {
     const { client } = this.#options;
-    const options = { timeoutMs, retry: false, signal: this.#abort.signal } as const;
+    const { signal } = this.#abort;
+    // Once the clock is corrected, other signals may be too late, and some have a wrong time.
+    const options = { timeoutMs, retry: false, retryClockSkew: false, signal } as const;
     const [first] = items;
     try {
       if (items.length > 1 || first === undefined) {
@@ -388,7 +449,7 @@ export class DeliveryWorker {
     this.#lastError = error;
     this.#backoff ??= this.#options.newBackoff();
     const scheduledMs = this.#backoff.next(error) ?? this.#options.holdDelayMs();
-    this.#shortestWaitMs = error.retryAfterMs ?? 0;
+    this.#shortestWaitMs = askedDelayMs(error) ?? 0;
     const delayMs = Math.min(scheduledMs, Math.max(this.#shortestWaitMs, this.#longestWaitMs()));
     observer.waiting(error, delayMs);
     return delayMs;
@@ -440,6 +501,10 @@ function isRefused({ outcome }: SettledItem): boolean {
 /** Whether a smaller request might have had an answer. */
 function isPerhapsTooBig({ reason }: SignalError): boolean {
   return ["UNREACHABLE", "INVALID_RESPONSE", "DEADLINE_EXCEEDED", "INTERNAL"].includes(reason);
+}
+
+function isClockSkew(outcome: ItemOutcome): boolean {
+  return outcome.kind === "failed" && outcome.error.reason === "CLOCK_SKEW";
 }
 
 /** Whether the request failed as a whole, rather than each signal by itself. */

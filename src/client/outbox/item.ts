@@ -3,8 +3,9 @@
  * client again. Pure.
  */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { IngestRequestSchema } from "../../../gen/signals/v1/ingest_service_pb.ts";
-import { type Instant, signalFromProto } from "../../signal/index.ts";
+import { type Instant, instantToProto, signalFromProto } from "../../signal/index.ts";
 import type { SignalInput } from "../input.ts";
 import { ingestRequest, type KeyedItem } from "../request.ts";
 import { serialize } from "../serialize.ts";
@@ -50,8 +51,18 @@ export function fixRequest(item: KeyedItem, now: Instant, maxBodyBytes: number):
  * time, the time of the first call under its key stays.
  */
 export function withTimeOf(bytes: Uint8Array, other: Uint8Array): Uint8Array {
+  return withTime(bytes, fromBinary(IngestRequestSchema, other).signal?.signalTime);
+}
+
+/** The item with another time, which stays from now on. */
+export function retimed({ entry }: OutboxItem, time: Instant): OutboxItem {
+  const request = withTime(entry.request, instantToProto(time));
+  const taken = entry.taken && { ...entry.taken, isTimed: false };
+  return itemOf({ ...entry, request, taken });
+}
+
+function withTime(bytes: Uint8Array, signalTime: Timestamp | undefined): Uint8Array {
   const request = fromBinary(IngestRequestSchema, bytes);
-  const signalTime = fromBinary(IngestRequestSchema, other).signal?.signalTime;
   if (request.signal === undefined || signalTime === undefined) return bytes;
   const signal = { ...request.signal, signalTime };
   return toBinary(IngestRequestSchema, create(IngestRequestSchema, { ...request, signal }));

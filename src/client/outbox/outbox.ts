@@ -4,7 +4,7 @@
  * crashes and outages of either side.
  */
 import { randomUUIDv7 } from "node:crypto";
-import { type ClientClock, epochMs, monotonicMs } from "../clock.ts";
+import { monotonicMs, uptimeMs } from "../clock.ts";
 import type { SignalErrorReason } from "../errorReason.ts";
 import type { SignalInput } from "../input.ts";
 import { createBackoff } from "../retry/backoff.ts";
@@ -16,6 +16,7 @@ import { fixRequest } from "./item.ts";
 import { type OutboxMetrics, outboxMetrics } from "./metrics.ts";
 import { defaultOutboxLogger, OutboxNotices } from "./notices.ts";
 import { type OutboxOptions, type ResolvedOutboxOptions, resolveOutboxOptions } from "./options.ts";
+import { OutboxClock } from "./outboxClock.ts";
 import { OutboxError, OutboxFullError } from "./outboxError.ts";
 import type { Insertion, NewRequest } from "./outboxFile.ts";
 import { OutboxStore } from "./outboxStore.ts";
@@ -156,7 +157,7 @@ interface WaitingCall {
 
 class FileOutbox implements Outbox {
   readonly #options: ResolvedOutboxOptions;
-  readonly #clock: ClientClock;
+  readonly #clock: OutboxClock;
   readonly #notices: OutboxNotices;
   readonly #store: OutboxStore;
   readonly #metrics: OutboxMetrics;
@@ -169,13 +170,13 @@ class FileOutbox implements Outbox {
   constructor(options: ResolvedOutboxOptions) {
     const { path, clock, maxSignals, maxBytes, logger = defaultOutboxLogger() } = options;
     this.#options = options;
-    this.#clock = clock;
+    this.#clock = new OutboxClock(clock, uptimeMs);
     const { destination } = options.client;
     this.#notices = new OutboxNotices({ path, logger, alerts: options.alerts, destination });
     this.#store = new OutboxStore({
       path,
       bounds: { maxSignals, maxBytes },
-      nowMs: () => epochMs(this.#clock),
+      nowMs: () => this.#clock.machineMs(),
       onIncident: (incident) => this.#notices.incident(incident),
     });
     try {
@@ -197,7 +198,8 @@ class FileOutbox implements Outbox {
     const { idempotencyKey = randomUUIDv7() } = callOptions(options, { idempotencyKey: true });
     const item = { signal, idempotencyKey };
     const fixed = fixRequest(item, this.#clock.now(), this.#options.maxBodyBytes);
-    const request = { ...fixed, hasOwnTime: signal.signalTime !== undefined };
+    const hasOwnTime = signal.signalTime !== undefined;
+    const request = { ...fixed, hasOwnTime, taken: this.#clock.taken(!hasOwnTime) };
     return new Promise((resolve, reject) => {
       this.#calls.push({ request, resolve, reject });
       if (this.#calls.length === 1) setImmediate(() => this.#storeCalls());
@@ -308,6 +310,8 @@ class FileOutbox implements Outbox {
       holdDelayMs: () => HOLD_DELAY_MS * (1 + HOLD_JITTER * Math.random()),
       queue: {
         pending: (...bounds) => this.#store.pending(...bounds),
+        pendingAfter: (...bounds) => this.#store.pendingAfter(...bounds),
+        replace: (entries) => this.#store.replace(entries),
         settle: (delivered, dead) => this.#settle(delivered, dead),
       },
       observer: {
@@ -374,7 +378,7 @@ class FileOutbox implements Outbox {
     if (this.#worker.state === "closed" || this.#store.totals.pendingCount === 0) return 0;
     try {
       const oldest = this.#store.oldest();
-      return oldest === undefined ? 0 : Math.max(0, epochMs(this.#clock) - oldest.enqueuedMs);
+      return oldest === undefined ? 0 : Math.max(0, this.#clock.ageMs(oldest));
     } catch (error) {
       this.#notices.failed(error);
       return 0;

@@ -42,6 +42,16 @@ export class OutboxFullError extends OutboxError {
   }
 }
 
+/** Another outbox has the file. */
+export function lockedError(path: string, options?: ErrorOptions): OutboxError {
+  return new OutboxError(
+    "OUTBOX_LOCKED",
+    `The outbox ${path} is in use by another process, or by another outbox of this one. ` +
+      "Give each its own file, or stop the other first.",
+    options,
+  );
+}
+
 /** The file is not as an outbox wrote it. */
 export class OutboxDamagedError extends OutboxError {
   override readonly name = "OutboxDamagedError";

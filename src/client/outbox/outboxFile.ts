@@ -7,8 +7,9 @@
 import type { DatabaseSync, SQLOutputValue, StatementSync } from "node:sqlite";
 import type { FixedRequest } from "./item.ts";
 import { withTimeOf } from "./item.ts";
-import { OutboxDamagedError } from "./outboxError.ts";
+import { lockedError, OutboxDamagedError } from "./outboxError.ts";
 import { type EntryTable, JOURNAL_MODE, openDatabase, PRAGMAS, TABLES } from "./outboxFormat.ts";
+import { isOtherAlive, type Owner } from "./owner.ts";
 import {
   type DeathReason,
   decodeRecord,
@@ -17,6 +18,7 @@ import {
   encodeProgress,
   type Progress,
   type RecordContent,
+  type Taken,
 } from "./record.ts";
 import { isDiskFull, storageError } from "./sqliteFault.ts";
 import {
@@ -32,6 +34,7 @@ import {
 export interface NewRequest extends FixedRequest {
   /** Whether the author gave the signal's time; if not, that of an earlier call stays. */
   readonly hasOwnTime: boolean;
+  readonly taken: Taken;
 }
 
 /** What became of a request to take in. */
@@ -54,6 +57,7 @@ export class OutboxFile {
   #totals = NOTHING;
   #nextSequence = 1;
   #seenDataVersion: unknown;
+  #owner: Owner | undefined;
 
   /** Opens a file that exists. It is neither judged nor counted yet: {@link check} does. */
   constructor(path: string) {
@@ -72,9 +76,27 @@ export class OutboxFile {
     }
   }
 
-  /** Whether no other process keeps this one from writing. */
-  requireWritable(): void {
-    this.#guard(() => this.#database.exec("BEGIN IMMEDIATE; ROLLBACK"));
+  /**
+   * Writes into the file that this process delivers.
+   *
+   * @throws OutboxError `OUTBOX_LOCKED` if another process that is alive does, by whatever name
+   *   of the file; any other if it cannot be written.
+   */
+  claim(owner: Owner | undefined): void {
+    this.#transaction((change) => {
+      const other = this.#progress()?.owner;
+      if (other !== undefined && isOtherAlive(other)) throw lockedError(this.path);
+      if (owner === undefined) return;
+      this.#owner = owner;
+      this.#writeProgress(change);
+    });
+  }
+
+  /** Writes that nobody delivers any more. */
+  release(): void {
+    if (this.#owner === undefined) return;
+    this.#owner = undefined;
+    this.#transaction((change) => this.#writeProgress(change));
   }
 
   /**
@@ -106,6 +128,11 @@ export class OutboxFile {
     return this.#totals;
   }
 
+  /** Whether it says that this process delivers. */
+  get hasOwner(): boolean {
+    return this.#owner !== undefined;
+  }
+
   /** Greater than every sequence used so far. */
   get nextSequence(): number {
     return this.#nextSequence;
@@ -132,9 +159,9 @@ export class OutboxFile {
       return requests.map((request) => {
         const known = this.#known(request);
         if (known !== undefined) return known;
-        const { idempotencyKey, bytes } = request;
+        const { idempotencyKey, bytes, taken } = request;
         const sequence = change.nextSequence;
-        const entry = { sequence, idempotencyKey, enqueuedMs: nowMs, death: undefined };
+        const entry = { sequence, idempotencyKey, enqueuedMs: nowMs, taken, death: undefined };
         const record = encodeEntry({ ...entry, request: bytes });
         const bound = exceeded(change, record.length, bounds);
         if (bound !== undefined) return { kind: "full", bound };
@@ -198,6 +225,25 @@ export class OutboxFile {
     this.#inParts(dead, (part) => this.#settle([], part));
   }
 
+  /** Writes pending entries anew, under the sequences that they have. */
+  replace(entries: readonly Entry[]): void {
+    this.#transaction((change) => {
+      for (const entry of entries) {
+        const [row] = this.#all(
+          "SELECT length(record) AS bytes FROM pending WHERE sequence = ?",
+          entry.sequence,
+        );
+        if (row === undefined) continue;
+        const record = encodeEntry(entry);
+        this.#prepare("UPDATE pending SET record = ? WHERE sequence = ?").run(
+          record,
+          entry.sequence,
+        );
+        change.bytes += record.length - Number(row.bytes);
+      }
+    });
+  }
+
   /** Makes dead letters entries to deliver again, as new ones. @returns their keys. */
   retry(keys: readonly string[] | "all", nowMs: number): string[] {
     return this.#transaction((change) => {
@@ -205,7 +251,8 @@ export class OutboxFile {
       const entries = this.#takeDead(keys, change);
       for (const entry of entries) {
         const sequence = change.nextSequence++;
-        const record = encodeEntry({ ...entry, sequence, enqueuedMs: nowMs, death: undefined });
+        const given = { sequence, enqueuedMs: nowMs, taken: undefined, death: undefined };
+        const record = encodeEntry({ ...entry, ...given });
         insert.run(sequence, entry.idempotencyKey, record);
         change.bytes += record.length;
         change.pendingCount += 1;
@@ -277,7 +324,7 @@ export class OutboxFile {
     const [row] = this.#all("SELECT min(sequence) AS first FROM pending");
     const pendingFrom = typeof row?.first === "number" ? row.first : nextSequence;
     this.#prepare("REPLACE INTO progress VALUES (1, ?)").run(
-      encodeProgress({ pendingFrom, nextSequence }),
+      encodeProgress({ pendingFrom, nextSequence, owner: this.#owner }),
     );
   }
 
@@ -326,13 +373,18 @@ export class OutboxFile {
         else countDeath(change.deadByReason, entry, 1);
       }
     }
-    const [row] = this.#all("SELECT record FROM progress");
-    const content = row && decodeRecord(row.record as Uint8Array);
-    if (content?.kind !== "progress") return "the record of its progress is not as it was written";
-    change.nextSequence = Math.max(change.nextSequence, content.progress.nextSequence);
+    const progress = this.#progress();
+    if (progress === undefined) return "the record of its progress is not as it was written";
+    change.nextSequence = Math.max(change.nextSequence, progress.nextSequence);
     this.#commit(change);
     this.#seenDataVersion = this.#guard(() => this.#dataVersion.get()?.data_version);
     return undefined;
+  }
+
+  #progress(): Progress | undefined {
+    const [row] = this.#all("SELECT record FROM progress");
+    const content = row && decodeRecord(row.record as Uint8Array);
+    return content?.kind === "progress" ? content.progress : undefined;
   }
 
   #transaction<T>(work: (change: Change) => T): T {

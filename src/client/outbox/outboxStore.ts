@@ -13,29 +13,25 @@
  * point leaves either the old or the new one. All of it runs synchronously: a change takes a
  * millisecond or so, and nobody else sees a state in between.
  */
-
-import {
-  closeSync,
-  copyFileSync,
-  existsSync,
-  fsyncSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { existsSync, renameSync, rmSync } from "node:fs";
+import { dirname } from "node:path";
 import { counted } from "../text.ts";
 import { identityOf, lockOutbox, type OutboxLock } from "./lock.ts";
-import { OutboxDamagedError, OutboxError } from "./outboxError.ts";
+import { lockedError, OutboxDamagedError, OutboxError } from "./outboxError.ts";
 import { type Insertion, type NewRequest, OutboxFile } from "./outboxFile.ts";
 import { createOutboxFile } from "./outboxFormat.ts";
+import {
+  isWritable,
+  linkOrCopy,
+  makeFolder,
+  resolvePath,
+  syncDirectory,
+  unusedName,
+} from "./outboxPath.ts";
+import { thisOwner } from "./owner.ts";
 import type { Entry, Progress } from "./record.ts";
 import { salvage } from "./salvage.ts";
-import { storageError } from "./sqliteFault.ts";
+import { isDiskFull, isReadOnly, storageError } from "./sqliteFault.ts";
 import { NOTHING, type OutboxBounds, type Totals } from "./totals.ts";
 
 /** What befell the file, for a person. */
@@ -51,11 +47,14 @@ export interface FileIncident {
 export interface OutboxStoreOptions {
   readonly path: string;
   readonly bounds: OutboxBounds;
-  /** The wall clock, in milliseconds since 1970. */
+  /** The machine's wall clock, in milliseconds since 1970. */
   readonly nowMs: () => number;
   /** Told of each incident, after the new file is in place. Must not throw. */
   readonly onIncident: (incident: FileIncident) => void;
 }
+
+/** The outbox files that outboxes of this process have open. */
+const IN_THIS_PROCESS = new Set<string>();
 
 /** The outbox file under its lock. Every method may throw an OutboxError. */
 export class OutboxStore {
@@ -109,6 +108,15 @@ export class OutboxStore {
     return this.#safely((file) => file.pending(excluded, maxCount, maxBytes));
   }
 
+  /** Pending entries with a greater sequence, in order. */
+  pendingAfter(sequence: number, maxCount: number): Entry[] {
+    return this.#safely((file) => file.entries("pending", sequence, maxCount));
+  }
+
+  replace(entries: readonly Entry[]): void {
+    this.#safely((file) => file.replace(entries));
+  }
+
   settle(delivered: readonly number[], dead: readonly Entry[]): void {
     this.#safely((file) => file.settle(delivered, dead));
   }
@@ -119,7 +127,13 @@ export class OutboxStore {
   }
 
   close(): void {
+    try {
+      this.#file?.release();
+    } catch {
+      // Its process ends, and then it has no owner either.
+    }
     this.#file?.close();
+    this.#identify(undefined);
     this.#lock.release();
   }
 
@@ -146,25 +160,56 @@ export class OutboxStore {
   /** Whoever deletes the outbox deletes its lock too; then another may have taken the place. */
   #lockAgain(): void {
     this.#system(() => makeFolder(dirname(this.path)));
-    const lock = lockOutbox(this.path);
-    this.#lock.release();
-    this.#lock = lock;
+    try {
+      const lock = lockOutbox(this.path);
+      this.#lock.release();
+      this.#lock = lock;
+    } catch (error) {
+      // Whoever has it now reads in the file that it is taken, as long as it is this file.
+      const isOwner = this.#file?.hasOwner === true && identityOf(this.path) === this.#identity;
+      if (!isOwner) throw error;
+    }
   }
 
   /** @param isNew whether the file was just made: then damage is no reason to make another. */
   #open(isNew = false): OutboxFile {
     if (!existsSync(this.path)) this.#place([], { pendingFrom: 1, nextSequence: 1 });
     const { file, fault } = openAndCheck(this.path);
-    if (fault === undefined) {
-      this.#file = file;
-      this.#identity = identityOf(this.path);
-      return file;
-    }
+    if (fault === undefined) return this.#take(file, isNew);
     const isForeign = file !== undefined && isSoundForeignFile(file);
     file?.close();
     if (isForeign) throw foreignFile(this.path);
     if (isNew) throw new OutboxDamagedError(this.path, fault);
     return this.#replaceDamaged(fault);
+  }
+
+  /** @throws OutboxError `OUTBOX_LOCKED` if another outbox has it, by whatever name. */
+  #take(file: OutboxFile, isNew: boolean): OutboxFile {
+    try {
+      this.#identify(identityOf(this.path));
+      file.claim(thisOwner());
+    } catch (error) {
+      // A disk that is full keeps nothing from being delivered. The lock file still counts.
+      if (!isDiskFull(error)) return this.#refuse(file, error, isNew);
+    }
+    this.#file = file;
+    return file;
+  }
+
+  /** A file that cannot be claimed, though the system lets it be written, is damaged. */
+  #refuse(file: OutboxFile, error: unknown, isNew: boolean): OutboxFile {
+    file.close();
+    this.#identify(undefined);
+    if (isNew || !isReadOnly(error) || !isWritable(this.path)) throw error;
+    return this.#replaceDamaged("SQLite takes it for one that must not be written");
+  }
+
+  #identify(identity: string | undefined): void {
+    if (identity === this.#identity) return;
+    if (identity !== undefined && IN_THIS_PROCESS.has(identity)) throw lockedError(this.path);
+    if (this.#identity !== undefined) IN_THIS_PROCESS.delete(this.#identity);
+    if (identity !== undefined) IN_THIS_PROCESS.add(identity);
+    this.#identity = identity;
   }
 
   /** Sets a damaged file aside and goes on with what can be read of it. */
@@ -260,8 +305,6 @@ function openAndCheck(path: string): Opening {
   try {
     file = new OutboxFile(path);
     const fault = file.check();
-    if (fault !== undefined) return { file, fault };
-    file.requireWritable();
     return { file, fault };
   } catch (error) {
     if (error instanceof OutboxDamagedError) return { file, fault: error.fault };
@@ -284,77 +327,4 @@ function foreignFile(path: string): OutboxError {
     "OUTBOX_FOREIGN_FILE",
     `${path} is the database of another program, so it was left alone. Give the outbox another path.`,
   );
-}
-
-/**
- * Makes the folder if need be, and follows links in the path.
- *
- * @throws OutboxError if what is there is no file: to set a device or a folder aside would take
- *   it away from everybody else.
- */
-function resolvePath(path: string): string {
-  let resolved: string;
-  let isFile: boolean;
-  try {
-    makeFolder(dirname(path));
-    const stats = statSync(path, { throwIfNoEntry: false });
-    isFile = stats?.isFile() ?? true;
-    resolved = stats ? realpathSync(path) : join(realpathSync(dirname(path)), basename(path));
-  } catch (error) {
-    throw storageError(path, error);
-  }
-  if (!isFile) {
-    throw new OutboxError(
-      "OUTBOX_FOREIGN_FILE",
-      `${path} is not a regular file, so it was left alone. Give the outbox the path of a file.`,
-    );
-  }
-  return resolved;
-}
-
-/**
- * Makes a folder and those above it. The recursive form of the system's call never returns where
- * a file system says of a folder that is there that it is not, as /proc does.
- */
-function makeFolder(path: string): void {
-  if (existsSync(path)) return;
-  const parent = dirname(path);
-  if (parent !== path) makeFolder(parent);
-  try {
-    mkdirSync(path);
-  } catch (error) {
-    // Another process may have been faster.
-    if (!existsSync(path)) throw error;
-  }
-}
-
-/** Such as `outbox.db.damaged-20251025T143045123Z`. */
-function unusedName(path: string, nowMs: number): string {
-  const stamp = new Date(nowMs).toISOString().replaceAll(/[-:.]/g, "");
-  const name = `${path}.damaged-${stamp}`;
-  for (let number = 1; ; number++) {
-    const candidate = number === 1 ? name : `${name}-${number}`;
-    if (!existsSync(candidate)) return candidate;
-  }
-}
-
-function linkOrCopy(path: string, name: string): void {
-  try {
-    linkSync(path, name);
-  } catch {
-    // Some file systems have no links. A copy that fails throws.
-    copyFileSync(path, name);
-  }
-}
-
-/** So that a new name is still there after a power failure. */
-function syncDirectory(path: string): void {
-  // Windows has no such call, and needs none.
-  if (process.platform === "win32") return;
-  const handle = openSync(path, "r");
-  try {
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
-  }
 }

@@ -10,6 +10,7 @@
 import { hash } from "node:crypto";
 import type { Violation } from "../../signal/index.ts";
 import type { SignalErrorReason } from "../errorReason.ts";
+import type { Owner } from "./owner.ts";
 
 /** Begins every record: bytes that no text and hardly any protobuf message holds. */
 export const RECORD_MARK = Buffer.from("93c50bc31a0d0afe", "hex");
@@ -33,13 +34,30 @@ export interface Death {
   readonly diedMs: number;
 }
 
+/** How the clock stood when a signal was taken. */
+export interface Taken {
+  /** Names the run of the outbox that took it, among all runs. */
+  readonly run: string;
+  /** How long the machine had been up, in milliseconds: the beginning of its age in that run. */
+  readonly uptimeMs: number;
+  /** How far the machine's clock was known to be behind, in milliseconds; 0 if nothing was known. */
+  readonly correctionMs: number;
+  /** Whether the signal's time is the outbox's own and may still be set right. */
+  readonly isTimed: boolean;
+}
+
 /** One signal in the outbox: still to be delivered, or a dead letter. */
 export interface Entry {
   /** The number of the change that made it; it grows over all entries and is never used again. */
   readonly sequence: number;
   readonly idempotencyKey: string;
-  /** When it was taken, or was last given back by a person, in milliseconds since 1970. */
+  /**
+   * When it was taken, or was last given back by a person, in milliseconds since 1970 by the
+   * machine's own clock.
+   */
   readonly enqueuedMs: number;
+  /** Not given if a person gave it back, or if an earlier version took it. */
+  readonly taken?: Taken | undefined;
   /** `undefined` while it is still to be delivered. */
   readonly death: Death | undefined;
   /** The `IngestRequest` that every attempt sends, in binary. */
@@ -52,6 +70,8 @@ export interface Progress {
   readonly nextSequence: number;
   /** Of no entry still to be delivered is the sequence lower. */
   readonly pendingFrom: number;
+  /** Who delivers; not given if nobody does, or if the system does not tell processes apart. */
+  readonly owner?: Owner | undefined;
 }
 
 /** What a record says. */

@@ -5,6 +5,7 @@ import { OutboxDamagedError, OutboxError } from "./outboxError.ts";
 
 // Primary result codes of SQLite (https://sqlite.org/rescode.html).
 const SQLITE_ERROR = 1;
+const SQLITE_READONLY = 8;
 const SQLITE_FULL = 13;
 const SQLITE_CORRUPT = 11;
 const SQLITE_NOTADB = 26;
@@ -32,6 +33,12 @@ export function isDiskFull(error: unknown): boolean {
   const cause = error instanceof OutboxError ? error.cause : error;
   if (!isSystemError(cause)) return false;
   return primaryCode(cause) === SQLITE_FULL || cause.code === "ENOSPC" || cause.code === "EDQUOT";
+}
+
+/** Whether SQLite refuses to write, by the permissions of the file or by what stands in it. */
+export function isReadOnly(error: unknown): boolean {
+  const cause = error instanceof OutboxError ? error.cause : error;
+  return isSystemError(cause) && primaryCode(cause) === SQLITE_READONLY;
 }
 
 interface SystemError extends Error {

@@ -11,6 +11,18 @@ import {
   resolveRetryOptions,
 } from "./retryOptions.ts";
 
+/**
+ * The longest delay that is waited for because the other side asks for it, in milliseconds. The
+ * server itself names seconds; a proxy may name days, by mistake or for a page of its own.
+ */
+const ASKED_DELAY_MS_MAX = 300_000;
+
+/** How long a failure asks to wait, as far as it is obeyed, in milliseconds. */
+export function askedDelayMs({ reason, retryAfterMs }: SignalError): number | undefined {
+  const maxMs = reason === "CIRCUIT_OPEN" ? DELAY_MS_MAX : ASKED_DELAY_MS_MAX;
+  return retryAfterMs === undefined ? undefined : Math.min(retryAfterMs, maxMs);
+}
+
 /** When to try again, and what is worth it. */
 export interface BackoffOptions extends RetryOptions {
   /**
@@ -54,8 +66,8 @@ export interface Backoff {
  *
  * - The first broken connection (`UNREACHABLE`) that names no delay is followed by an attempt at once.
  * - Then the waits grow exponentially up to their cap, each shortened by chance.
- * - A delay that the server named is waited for at least, up to an hour: what stands between
- *   may name any number, and whoever waits for days might as well be stopped.
+ * - A delay that the server named is waited for at least, up to five minutes: what stands between
+ *   may name any number, signals perish, and one small request in five minutes burdens nobody.
  * - An open circuit (`CIRCUIT_OPEN`) is waited for without using up a retry, since nothing
  *   was sent.
  *
@@ -75,7 +87,8 @@ export function createBackoff({
   function delayMs(thrown: unknown): number | undefined {
     const { reason } = SignalError.from(thrown);
     const named = retryAfterMs(thrown);
-    const namedMs = named === undefined ? 0 : lengthened(named, options.jitter, random());
+    const maxMs = reason === "CIRCUIT_OPEN" ? DELAY_MS_MAX : ASKED_DELAY_MS_MAX;
+    const namedMs = named === undefined ? 0 : lengthened(named, options.jitter, random(), maxMs);
     if (reason === "CIRCUIT_OPEN" && namedMs > 0) return namedMs;
     if (mayRetryAtOnce && reason === "UNREACHABLE" && named === undefined) {
       mayRetryAtOnce = false;
@@ -116,6 +129,6 @@ export function exponentialDelayMs(
 }
 
 /** Never shorter, up to the longest wait: earlier than the server said would be too early. */
-function lengthened(namedMs: number, jitter: number, chance: number): number {
-  return Math.min(Math.ceil(namedMs * (1 + jitter * chance)), DELAY_MS_MAX);
+function lengthened(namedMs: number, jitter: number, chance: number, maxMs: number): number {
+  return Math.min(Math.ceil(namedMs * (1 + jitter * chance)), maxMs);
 }

@@ -16,6 +16,7 @@ import {
 } from "../../../src/client/index.ts";
 import { type DeliveryOptions, DeliveryWorker } from "../../../src/client/outbox/deliveryWorker.ts";
 import { fixRequest } from "../../../src/client/outbox/item.ts";
+import { OutboxClock } from "../../../src/client/outbox/outboxClock.ts";
 import type { OutboxTimers } from "../../../src/client/outbox/pause.ts";
 import { dispositionOf } from "../../../src/client/outbox/policy.ts";
 import type { Death, Entry } from "../../../src/client/outbox/record.ts";
@@ -108,6 +109,17 @@ class MemoryQueue {
     return this.entries.filter(({ sequence }) => !excluded.includes(sequence)).slice(0, maxCount);
   }
 
+  pendingAfter(after: number, maxCount: number): Entry[] {
+    return this.entries.filter(({ sequence }) => sequence > after).slice(0, maxCount);
+  }
+
+  replace(entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      const index = this.entries.findIndex(({ sequence }) => sequence === entry.sequence);
+      this.entries[index] = entry;
+    }
+  }
+
   settle(delivered: readonly number[], dead: readonly Entry[]): void {
     this.settleCount += 1;
     if (this.settleFailure !== undefined) throw this.settleFailure;
@@ -177,7 +189,7 @@ class Bench {
           return [...(await this.#call(items, true, options))];
         },
       },
-      clock: this.time.clock,
+      clock: new OutboxClock(this.time.clock, () => this.time.nowMs),
       timers: this.time,
       newBackoff: () =>
         createBackoff({
@@ -445,11 +457,48 @@ describe("a failure that passes", () => {
     const bench = new Bench({ giveUpAfterMs: 60_000 });
     bench.answer = failWith("OVERLOADED");
     await bench.deliver(["a"]);
-    await bench.time.advance(74_999);
+    await bench.time.advance(60_000);
     expect(bench.deadKeys).toEqual([]);
-    await bench.time.advance(1);
+    await bench.time.advance(5_001);
     expect(bench.events.at(-1)).toEqual(["died", "a", "GIVEN_UP"]);
     expect(bench.queue.dead[0]?.death?.message).toContain("OVERLOADED");
+    expect(bench.worker.state).toBe("idle");
+  });
+});
+
+describe("a proxy that asks to be left alone for days", () => {
+  const ask = failWith("UNREACHABLE", { retryAfterMs: 864_000_000 });
+
+  it("is left alone for five minutes", async () => {
+    const bench = new Bench();
+    bench.answer = ask;
+    await bench.deliver(["a"]);
+    await bench.time.advance(299_999);
+    expect(bench.calls).toHaveLength(1);
+    bench.answer = storeAll;
+    await bench.time.advance(1);
+    expect(bench.events.at(-1)).toEqual(["delivered", 1]);
+  });
+
+  it("keeps nobody from hearing in time of what comes too late meanwhile", async () => {
+    const bench = new Bench({ giveUpAfterMs: 90_000 });
+    bench.answer = ask;
+    const expireTime = BigInt(START_MS + 30_000) * MS;
+    await bench.deliver(["old"]);
+    bench.queue.add(["late"], { expireTime });
+    bench.queue.add(keys(2_500));
+    bench.queue.add(["last"], { expireTime });
+    bench.worker.wake();
+    // The last of 2,502 is in the third part that is looked at.
+    await bench.time.advance(30_000 + 15_001);
+    expect(bench.events.slice(1).sort()).toEqual([
+      ["died", "last", "SIGNAL_EXPIRED"],
+      ["died", "late", "SIGNAL_EXPIRED"],
+    ]);
+    await bench.time.advance(90_000 + 15_001 - 45_001);
+    expect(bench.deadKeys).toHaveLength(2_503);
+    expect(bench.calls).toHaveLength(1);
+    await bench.time.advance(1);
     expect(bench.worker.state).toBe("idle");
   });
 });

@@ -4,15 +4,21 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
+  chmodSync,
+  chownSync,
   existsSync,
+  linkSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import { create, fromBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -391,6 +397,31 @@ describe("the options", () => {
   });
 });
 
+/** A program that opens an outbox, tells what came of it, and keeps it until its input ends. */
+function opening(path: string): string {
+  return `
+    import { createOutbox } from ${JSON.stringify(INDEX)};
+    const client = { ingest: () => new Promise(() => {}), ingestBatch: () => new Promise(() => {}) };
+    try {
+      const outbox = createOutbox({ path: ${JSON.stringify(path)}, client });
+      console.log(outbox.status().pending + " pending");
+    } catch (error) {
+      console.log(error.message);
+      process.exit();
+    }
+    for await (const _ of process.stdin);`;
+}
+
+/** What comes of it if another process opens an outbox. */
+function openElsewhere(path: string): string {
+  const child = spawnSync(
+    process.execPath,
+    ["--input-type=module-typescript", "-e", opening(path)],
+    { encoding: "utf8", timeout: 20_000 },
+  );
+  return child.stdout.trim();
+}
+
 describe("the lock", () => {
   it("refuses a second outbox of this process, and is free again after a close", async () => {
     const path = outboxPath();
@@ -400,6 +431,108 @@ describe("the lock", () => {
       OutboxError,
     );
     await first.close();
+    openOutbox({ path });
+  });
+
+  it("is one that only its owner can open, also if it was not", () => {
+    const path = outboxPath();
+    writeFileSync(`${path}.lock`, "", { mode: 0o666 });
+    chmodSync(`${path}.lock`, 0o666);
+    openOutbox({ path });
+    expect(statSync(`${path}.lock`).mode & 0o777).toBe(0o600);
+    const other = outboxPath();
+    openOutbox({ path: other });
+    expect(statSync(`${other}.lock`).mode & 0o777).toBe(0o600);
+  });
+
+  it("is not that of somebody else, nor a link to another file", async ({ skip }) => {
+    if (process.geteuid?.() !== 0) return skip("only root can make a file of somebody else");
+    const path = outboxPath();
+    writeFileSync(`${path}.lock`, "");
+    chownSync(`${path}.lock`, 65_534, 65_534);
+    // Whoever has it open may hold it for ever.
+    const held = new DatabaseSync(`${path}.lock`);
+    onTestFinished(() => held.close());
+    held.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE");
+    await openOutbox({ path }).close();
+
+    for (const link of [linkSync, symlinkSync]) {
+      rmSync(`${path}.lock`);
+      link(path, `${path}.lock`);
+      const outbox = openOutbox({ path });
+      await outbox.enqueue(SIGNAL);
+      await outbox.close();
+      expect(lstatSync(`${path}.lock`)).toMatchObject({ size: 0, nlink: 1 });
+    }
+  });
+
+  it("says what to do about one that cannot be replaced", () => {
+    const path = outboxPath();
+    mkdirSync(`${path}.lock`);
+    expect(() => openOutbox({ path })).toThrow(/OUTBOX_STORAGE.*\.lock is not one .* Remove it/);
+  });
+
+  it("holds for every name of the file, in this process and in others", async () => {
+    const path = outboxPath();
+    const outbox = openOutbox({ path });
+    await outbox.enqueue(SIGNAL, { idempotencyKey: "key" });
+    const names = [`${path}.hard`, `${path}.soft`];
+    linkSync(path, `${path}.hard`);
+    symlinkSync(path, `${path}.soft`);
+    for (const name of names) {
+      expect(() => openOutbox({ path: name })).toThrow(/OUTBOX_LOCKED/);
+      expect(openElsewhere(name)).toContain("OUTBOX_LOCKED");
+    }
+    // Neither does it stand in the way of the outbox, now or later.
+    await outbox.enqueue(SIGNAL);
+    await outbox.close();
+    for (const name of [path, ...names]) {
+      const next = openOutbox({ path: name });
+      expect(next.status().pending).toBe(2);
+      await next.close();
+    }
+  });
+
+  it("holds although it is deleted, and does not stop who has it", async () => {
+    const path = outboxPath();
+    const alerts = new RecordingAlerts();
+    const outbox = openOutbox({ path, alerts });
+    for (let round = 0; round < 3; round++) {
+      rmSync(`${path}.lock`);
+      expect(openElsewhere(path)).toContain("OUTBOX_LOCKED");
+      expect(() => openOutbox({ path })).toThrow(/OUTBOX_LOCKED/);
+      await outbox.enqueue(SIGNAL);
+      rmSync(`${path}.lock`);
+      await outbox.enqueue(SIGNAL);
+      expect(statSync(`${path}.lock`).mode & 0o777).toBe(0o600);
+    }
+    expect(alerts.sent).toEqual([]);
+    await outbox.close();
+    expect(openElsewhere(path)).toBe("6 pending");
+  });
+
+  it("does not stop who has it while another looks", async () => {
+    const path = outboxPath();
+    const outbox = openOutbox({ path });
+    rmSync(`${path}.lock`);
+    const other = new DatabaseSync(`${path}.lock`);
+    onTestFinished(() => other.close());
+    other.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE");
+    await outbox.enqueue(SIGNAL);
+    expect(outbox.status().pending).toBe(1);
+  });
+
+  it("ends with a process that was killed", async () => {
+    const path = outboxPath();
+    const child = spawn(process.execPath, ["--input-type=module-typescript", "-e", opening(path)], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    await once(child.stdout, "data");
+    expect(() => openOutbox({ path })).toThrow(/OUTBOX_LOCKED/);
+    child.kill("SIGKILL");
+    await once(child, "close");
+    rmSync(`${path}.lock`);
     openOutbox({ path });
   });
 

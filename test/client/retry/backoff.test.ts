@@ -92,12 +92,14 @@ describe("the schedule", () => {
     expect(createBackoff(chance).next(failed("OVERLOADED", 60_000))).toBe(89_970);
   });
 
-  it("waits an hour at most, since no timer and no producer can wait for ever", () => {
+  it("waits five minutes at most for others, and an hour for the own circuit", () => {
     const endless = { budgetMs: Number.POSITIVE_INFINITY, jitter: 0.5, random: () => 0.999 };
-    for (const reason of ["RATE_LIMITED", "CIRCUIT_OPEN"] as const) {
-      const waitMs = createBackoff(endless).next(failed(reason, 999_999_999_000));
-      expect(waitMs).toBe(3_600_000);
+    const waitMs = (reason: SignalErrorReason) =>
+      createBackoff(endless).next(failed(reason, 999_999_999_000));
+    for (const reason of ["RATE_LIMITED", "UNREACHABLE"] as const) {
+      expect(waitMs(reason)).toBe(300_000);
     }
+    expect(waitMs("CIRCUIT_OPEN")).toBe(3_600_000);
   });
 
   it("gives up at once if the server named a time past the budget", () => {

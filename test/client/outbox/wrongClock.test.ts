@@ -1,0 +1,181 @@
+/**
+ * A bot whose clock is two days off, with a real outbox, client and server: nothing fresh is
+ * given up, nothing stale is stored, and no signal gets a wrong time.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import postgres from "postgres";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { createSignalClient, type Instant, type SignalInput } from "../../../src/client/index.ts";
+import { OutboxClock } from "../../../src/client/outbox/outboxClock.ts";
+import type { Entry } from "../../../src/client/outbox/record.ts";
+import { createTestDatabase, type TestDatabase } from "../../support/postgres.ts";
+import {
+  startTestServer,
+  TEST_PRODUCER_ID,
+  TEST_SECRET,
+  type TestServer,
+} from "../../support/server.ts";
+import { openOutbox, outboxPath, RecordingAlerts, SIGNAL, unreachable } from "./support.ts";
+
+const DAY_MS = 86_400_000;
+const MS = 1_000_000n;
+
+let database: TestDatabase;
+let server: TestServer;
+beforeAll(async () => {
+  database = await createTestDatabase();
+  server = await startTestServer(database.url);
+});
+afterAll(async () => {
+  await server.close();
+  await database.drop();
+});
+
+/** A clock that is off, and can be set. */
+function wrongClock(offMs: number) {
+  const clock = { offMs, now: (): Instant => BigInt(Date.now() + clock.offMs) * MS };
+  return clock;
+}
+
+function clientWith(clock: { now(): Instant }) {
+  const identity = { serverUrl: server.url, producerId: TEST_PRODUCER_ID, secret: TEST_SECRET };
+  const client = createSignalClient({ ...identity, clock, circuitBreaker: false });
+  onTestFinished(() => client.close());
+  return client;
+}
+
+/** The keys and times of the signals that the server has under such keys. */
+async function storedUnder(prefix: string): Promise<Map<string, number>> {
+  const sql = postgres(database.url, { max: 1 });
+  onTestFinished(() => sql.end());
+  const rows = await sql<{ key: string; ms: number }[]>`
+    SELECT idempotency_key AS key, (extract(epoch FROM signal_time) * 1000)::float8 AS ms
+    FROM signals WHERE starts_with(idempotency_key, ${prefix})`;
+  return new Map(rows.map(({ key, ms }) => [key, ms]));
+}
+
+describe.each([
+  ["slow", -2 * DAY_MS],
+  ["fast", 2 * DAY_MS],
+])("a clock that is two days %s", (name, offMs) => {
+  it("costs no fresh signal, whenever it was taken, and stores none that expired", async () => {
+    const alerts = new RecordingAlerts();
+    const clock = wrongClock(offMs);
+    const path = outboxPath();
+    const own = (n: number) => ({ idempotencyKey: `${name}-${n}` });
+    const startMs = Date.now();
+
+    // Some are taken while nobody can know, and before a restart.
+    const before = openOutbox({ path, client: { ...unreachable, clock }, alerts });
+    await Promise.all(Array.from({ length: 100 }, (_, n) => before.enqueue(SIGNAL, own(n))));
+    await before.close();
+
+    const outbox = openOutbox({ path, client: clientWith(clock), alerts });
+    const taken: Promise<unknown>[] = [];
+    for (let n = 100; n < 600; n++) {
+      taken.push(outbox.enqueue(SIGNAL, own(n)));
+      if (n % 50 === 0) await sleep(10);
+    }
+    await Promise.all(taken);
+    expect(await outbox.flush(60_000)).toBe(true);
+    const endMs = Date.now();
+
+    expect(outbox.status().deadLetters).toBe(0);
+    const stored = await storedUnder(`${name}-`);
+    expect(stored.size).toBe(600);
+    for (const ms of stored.values()) {
+      expect(ms).toBeGreaterThan(startMs - 2_000);
+      expect(ms).toBeLessThan(endMs + 2_000);
+    }
+
+    // Now that the clock is known, what is past its end is never sent.
+    const signalTime = new Date(Date.now() - 60_000);
+    const late: SignalInput = { ...SIGNAL, signalTime, expireTime: new Date(Date.now() - 1_000) };
+    await outbox.enqueue(late, { idempotencyKey: `late-${name}` });
+    expect(await outbox.flush(10_000)).toBe(true);
+    expect(outbox.status().deadLetters).toBe(1);
+    expect((await storedUnder(`late-${name}`)).size).toBe(0);
+    expect(alerts.kinds).toEqual(["signal_expired"]);
+  }, 90_000);
+
+  it("that is set right while signals wait costs none of them", async () => {
+    const clock = wrongClock(offMs);
+    let isDown = true;
+    const client = clientWith(clock);
+    const outbox = openOutbox({
+      path: outboxPath(),
+      retry: { baseDelayMs: 20, delayMaxMs: 50 },
+      client: {
+        clock: client.clock,
+        ingest: (...args) => (isDown ? unreachable : client).ingest(...args),
+        ingestBatch: (...args) => (isDown ? unreachable : client).ingestBatch(...args),
+      },
+    });
+    for (let n = 0; n < 20; n++) {
+      await outbox.enqueue(SIGNAL, { idempotencyKey: `set-${name}-${n}` });
+    }
+    clock.offMs = 0;
+    await sleep(200);
+    expect(outbox.status().oldestAgeMs).toBeLessThan(60_000);
+    isDown = false;
+    expect(await outbox.flush(30_000)).toBe(true);
+    expect(outbox.status().deadLetters).toBe(0);
+    expect((await storedUnder(`set-${name}-`)).size).toBe(20);
+  }, 60_000);
+});
+
+describe("the age of a signal", () => {
+  const START_MS = Date.UTC(2026, 0, 1);
+  const taken = { run: "of before", uptimeMs: 5, correctionMs: 0, isTimed: false };
+
+  function entryOf(enqueuedMs: number, correctionMs = 0): Entry {
+    const rest = {
+      sequence: 1,
+      idempotencyKey: "key",
+      death: undefined,
+      request: new Uint8Array(),
+    };
+    return { ...rest, enqueuedMs, taken: { ...taken, correctionMs } };
+  }
+
+  function clockOf(machineMs: number, correctionMs = 0): OutboxClock {
+    const now = () => BigInt(machineMs + correctionMs) * MS;
+    return new OutboxClock({ now, correctionMs }, () => 1_000);
+  }
+
+  it.each([
+    ["a clock that is right", 0, 0, 0, 0],
+    ["one that is slow, as nobody knows yet", -2, -2, 0, 0],
+    ["one that is slow, as this run knows", -2, -2, 0, 2],
+    ["one that is slow, as both runs know", -2, -2, 2, 2],
+    ["one that is fast, as the earlier run knew", 2, 2, -2, 0],
+    ["one that was slow and is set right now", -2, 0, 2, 0],
+    ["one that was right and is fast now", 0, 2, 0.001, -2],
+  ])("over a restart is right by %s", (_, wasOff, isOff, knewThen, knowsNow) => {
+    const hourMs = 3_600_000;
+    const entry = entryOf(START_MS + wasOff * DAY_MS, knewThen * DAY_MS);
+    const clock = clockOf(START_MS + isOff * DAY_MS + hourMs, knowsNow * DAY_MS);
+    expect(Math.abs(clock.ageMs(entry) - hourMs)).toBeLessThan(120_000);
+  });
+
+  it("is never too great where it cannot be known", () => {
+    const entry = entryOf(START_MS - 2 * DAY_MS, 2 * DAY_MS);
+    expect(clockOf(START_MS - 2 * DAY_MS + 1_000).ageMs(entry)).toBeLessThan(2_000);
+  });
+
+  it("within a run goes by the uptime of the machine", () => {
+    let uptimeMs = 7_000;
+    const clock = { nowMs: START_MS, now: () => BigInt(clock.nowMs) * MS };
+    const outboxClock = new OutboxClock(clock, () => uptimeMs);
+    const entry = { ...entryOf(START_MS), taken: outboxClock.taken(true) };
+    uptimeMs += 3_600_000;
+    clock.nowMs += 2 * DAY_MS;
+    expect(outboxClock.ageMs(entry)).toBe(3_600_000);
+  });
+
+  it("judges expiry by what an earlier run knew of a fast clock", () => {
+    const entry = entryOf(START_MS + 2 * DAY_MS, -2 * DAY_MS);
+    expect(clockOf(START_MS + 2 * DAY_MS).nowFor(entry)).toBe(BigInt(START_MS) * MS);
+    expect(clockOf(START_MS + 2 * DAY_MS, -2 * DAY_MS).nowFor(entry)).toBe(BigInt(START_MS) * MS);
+  });
+});
