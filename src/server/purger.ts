@@ -31,10 +31,10 @@ export interface Purger {
 const RUN_INTERVAL_MS = 3_600_000;
 /** A run ends well before another one may begin, so there is never more than one. */
 const RUN_MAX_MS = 1_800_000;
-/** How often a server asks, on average. A server that lives shorter seldom purges. */
+/** How often a server asks, on average. */
 const ASK_INTERVAL_MS = 600_000;
 /** The first time, so that servers that are restarted often purge, too. */
-const FIRST_ASK_MS = 60_000;
+const FIRST_ASK_MS = 10_000;
 /** 1 MiB of the table's file, which holds at most some 10,000 rows: tens of milliseconds. */
 const STEP_BLOCKS = 128;
 /** At most 10 MiB a second are read, and the pool of a first process is free in between. */

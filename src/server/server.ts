@@ -128,7 +128,8 @@ async function start(
   // Read again where it is served; here, so that wrong files cost nothing.
   const tls = config.tls && (await readTls(config.tls));
   const { database, databaseUrl } = await openSafeDatabase(config, log, parts);
-  await assertMayStart(database);
+  const addsProducer = config.producer !== undefined || needsOwnProducer(config);
+  await assertMayStart(database, { addsProducer });
   const producers = createProducerStore(database);
   // Before anything is written, so that a wrong key changes nothing.
   const sealedSecrets = await producers.loadSealedSecrets(PRODUCERS_TIMEOUT_MS);

@@ -8,50 +8,78 @@ import type { SchemaObject } from "./migrationFiles.ts";
 import { RECORD_TABLE } from "./migrationRecord.ts";
 import { MissingGrantError } from "./missingGrantError.ts";
 
-/**
- * What serving needs, beside USAGE of the schema and SELECT of the table of migrations, which
- * is read before. Functions may be called by everybody.
- */
-const SERVING_GRANTS: Readonly<Record<string, readonly string[]>> = {
-  producers: ["SELECT", "INSERT", "UPDATE"],
-  producer_secrets: ["SELECT", "INSERT"],
-  signals: ["SELECT", "INSERT"],
-  maintenance_tasks: ["SELECT", "UPDATE"],
-  request_signatures: ["SELECT", "INSERT", "UPDATE", "DELETE"],
-};
-const SEQUENCE = "signal_sequence";
+/** What a server is going to do. */
+export interface ServingPlan {
+  /** Whether it makes sure of a producer at its start. */
+  readonly addsProducer: boolean;
+}
+
+/** Each right that serving needs, beside USAGE of the schema, as in `GRANT … TO`. */
+function servingGrants({ addsProducer }: ServingPlan): readonly Grant[] {
+  const insert = addsProducer ? ["INSERT"] : [];
+  const tables: Readonly<Record<string, readonly string[]>> = {
+    producers: ["SELECT", ...insert],
+    producer_secrets: ["SELECT", ...insert],
+    signals: ["SELECT", "INSERT"],
+    request_signatures: ["SELECT", "INSERT", "UPDATE", "DELETE"],
+    maintenance_tasks: ["SELECT", "UPDATE"],
+  };
+  return [
+    ...Object.entries(tables).flatMap(([name, privileges]) =>
+      privileges.map((privilege) => ({ kind: "TABLE", name, privilege })),
+    ),
+    { kind: "SEQUENCE", name: "signal_sequence", privilege: "USAGE" },
+    // Everybody has these, unless the defaults of the database were changed.
+    ...["ingest_signals", "answer_known_signals", "lock_signal_sequence", "epoch_micros"].map(
+      (name) => ({ kind: "FUNCTION", name, privilege: "EXECUTE" }),
+    ),
+  ];
+}
+
+interface Grant {
+  readonly kind: string;
+  readonly name: string;
+  readonly privilege: string;
+}
 
 /**
- * Makes sure that this role may serve on a schema that is migrated.
+ * Makes sure that this role may serve on a schema that is migrated. That it may read which
+ * migrations are applied is already known then.
  *
  * @throws MissingGrantError
  * @throws StoreUnavailableError
  */
-export async function assertMayServe(database: Database, timeoutMs: number): Promise<void> {
-  const wanted = Object.entries(SERVING_GRANTS).flatMap(([table, privileges]) =>
-    privileges.map((privilege) => [table, privilege] as const),
-  );
-  const rows = await database.query<{ role: string; table: string | null; privilege: string }>(
+export async function assertMayServe(
+  database: Database,
+  plan: ServingPlan,
+  timeoutMs: number,
+): Promise<void> {
+  const wanted = servingGrants(plan);
+  const missing = await database.query<Grant & { readonly role: string }>(
     timeoutMs,
     (sql) => sql`
-      SELECT quote_ident(current_user) AS role, wanted.table, privilege
+      SELECT quote_ident(current_user) AS role, kind, name, privilege
       FROM unnest(
-        ${toArray(wanted.map(([table]) => table))}::text[],
-        ${toArray(wanted.map(([, privilege]) => privilege))}::text[]
-      ) AS wanted ("table", privilege)
-      WHERE NOT coalesce(has_table_privilege(to_regclass(wanted.table), privilege), false)
-      UNION ALL
-      SELECT quote_ident(current_user), ${SEQUENCE}, 'USAGE'
-      WHERE NOT coalesce(has_sequence_privilege(to_regclass(${SEQUENCE}), 'USAGE'), false)
+        ${toArray(wanted.map(({ kind }) => kind))}::text[],
+        ${toArray(wanted.map(({ name }) => name))}::text[],
+        ${toArray(wanted.map(({ privilege }) => privilege))}::text[]
+      ) AS wanted (kind, name, privilege)
+      WHERE NOT coalesce(
+        CASE kind
+          WHEN 'TABLE' THEN has_table_privilege(to_regclass(name), privilege)
+          WHEN 'SEQUENCE' THEN has_sequence_privilege(to_regclass(name), privilege)
+          ELSE has_function_privilege(to_regproc(name), privilege)
+        END,
+        false
+      )
     `,
   );
-  const [first] = rows;
+  const [first] = missing;
   if (first === undefined) return;
-  const privilegesByTable = Map.groupBy(rows, ({ table }) => table);
-  const grants = [...privilegesByTable].map(([table, missing]) => {
-    const kind = table === SEQUENCE ? "SEQUENCE " : "";
-    const privileges = missing.map(({ privilege }) => privilege).join(", ");
-    return `GRANT ${privileges} ON ${kind}${table} TO ${first.role};`;
+  const byObject = Map.groupBy(missing, ({ kind, name }) => `${kind} ${name}`);
+  const grants = [...byObject].map(([object, of]) => {
+    const privileges = of.map(({ privilege }) => privilege).join(", ");
+    return `GRANT ${privileges} ON ${object} TO ${first.role};`;
   });
   throw new MissingGrantError(
     `The role ${first.role} lacks privileges that the server needs. As the owner of the tables, run: ${grants.join(" ")}`,

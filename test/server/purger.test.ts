@@ -6,6 +6,7 @@ import { ManualClock } from "../ingest/memoryStore.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
+const FIRST_ASK_MS = 10_000;
 /** Gives each pause its mean length. */
 const MEAN = 0.5;
 
@@ -62,7 +63,7 @@ function start(random = () => MEAN) {
 
 test("goes through the table in small steps with pauses, and asks again and again", async () => {
   const { timers, purge, purger, purged } = start();
-  await timers.advanceMs(MINUTE_MS - 1);
+  await timers.advanceMs(FIRST_ASK_MS - 1);
   expect(purge.begins).toHaveLength(0);
   await timers.advanceMs(1);
   // The first step, and then a pause.
@@ -112,7 +113,7 @@ test("goes on at the block that it is given, unless the table is shorter by now"
 test("ends a run before another one may begin, and keeps where it was", async () => {
   const { timers, purge, purger } = start();
   purge.blockCount = 1e9;
-  await timers.advanceMs(MINUTE_MS + HOUR_MS / 2 + 1_000);
+  await timers.advanceMs(FIRST_ASK_MS + HOUR_MS / 2 + 1_000);
   expect(purge.ends).toHaveLength(1);
   expect(purge.ends[0]).toBe(purge.steps.at(-1)?.[1]);
   // About one step for each pause of 100 ms in half an hour.
@@ -138,7 +139,7 @@ test("tells of a failure and asks again later", async () => {
 test("servers that start together do not ask together", async () => {
   const early = start(() => 0);
   const late = start(() => 0.999);
-  for (const { timers } of [early, late]) await timers.advanceMs(MINUTE_MS);
+  for (const { timers } of [early, late]) await timers.advanceMs(FIRST_ASK_MS);
   expect([early.purge.begins.length, late.purge.begins.length]).toEqual([1, 0]);
   await Promise.all([early.purger.close(), late.purger.close()]);
 });
@@ -147,7 +148,7 @@ test("ends at once on close if it waits, and after the step that is under way", 
   const { timers, purge, purger } = start();
   const step = Promise.withResolvers<void>();
   purge.beforeStep = () => step.promise;
-  await timers.advanceMs(MINUTE_MS);
+  await timers.advanceMs(FIRST_ASK_MS);
   let isClosed = false;
   const closing = purger.close().then(() => {
     isClosed = true;
@@ -163,7 +164,7 @@ test("ends at once on close if it waits, and after the step that is under way", 
   expect(purge.begins).toHaveLength(1);
 
   const pausing = start();
-  await pausing.timers.advanceMs(MINUTE_MS);
+  await pausing.timers.advanceMs(FIRST_ASK_MS);
   await pausing.purger.close();
   expect(pausing.purge.ends).toEqual([128]);
   const waiting = start();

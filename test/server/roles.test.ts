@@ -3,20 +3,16 @@ import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import postgres from "postgres";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import {
-  createSignaturePurge,
-  MissingGrantError,
-  migrateUp,
-  openDatabase,
-} from "../../src/store/index.ts";
+import { MissingGrantError, migrateUp, openDatabase } from "../../src/store/index.ts";
 import {
   createTestDatabase,
   runOnServer,
   silentLog,
   type TestDatabase,
 } from "../support/postgres.ts";
-import { startTestServer, testHeaders } from "../support/server.ts";
+import { spawnServer, startTestServer, testHeaders, testServerEnv } from "../support/server.ts";
 import { restBody } from "../support/signals.ts";
+import { eventually } from "./support/eventually.ts";
 
 const ENDPOINT = "/api/v1/signals";
 
@@ -104,23 +100,42 @@ test("serves with the grants of the page, over restarts", async () => {
       await running.close();
     }
   }
-  await runOnServer(
-    database.url,
-    "UPDATE countersign.request_signatures SET created_at = now() - interval '2 days'",
-  );
-  const connection = openDatabase({ url, poolSize: 1, log: silentLog });
-  const purge = createSignaturePurge(connection);
-  await purge.begin(60_000);
-  expect(await purge.deleteFrom(0, 10)).toBeGreaterThan(0);
-  await purge.end(0);
-  await connection.close();
-
   const sql = postgres(database.url, { max: 1, fetch_types: false });
   const [{ stored } = {}] = await sql`SELECT count(*)::int AS stored FROM countersign.signals`;
   const publicTables = await sql`SELECT FROM pg_tables WHERE schemaname = 'public'`;
   await sql.end();
   expect([stored, publicTables.length]).toEqual([3, 0]);
 });
+
+test.each([1, 2])(
+  "purges old request signatures with %i workers",
+  async (workers) => {
+    const url = await prepare();
+    await runOnServer(
+      database.url,
+      `INSERT INTO countersign.request_signatures
+      (producer_id, request_signature, request_item, signal_id, created_at)
+    SELECT 'bot', sha256(n::text::bytea), 0, gen_random_uuid(), now() - interval '2 days'
+    FROM generate_series(1, 30000) AS n`,
+    );
+    const running = await spawnServer(
+      testServerEnv(url, { OPS_PORT: "0", WORKERS: String(workers) }),
+    );
+    try {
+      await eventually(
+        "all rows are purged and counted",
+        async () => {
+          const metrics = await (await fetch(`${running.opsUrl}/metrics`)).text();
+          return metrics.includes("\ncountersign_purged_request_signatures_total 30000\n");
+        },
+        60_000,
+      );
+    } finally {
+      expect(await running.stop()).toBe(0);
+    }
+  },
+  90_000,
+);
 
 test("starts on a schema whose table of migrations only its owner could rename", async () => {
   const url = await prepare();
@@ -135,18 +150,30 @@ test("starts on a schema whose table of migrations only its owner could rename",
 
 test.each([
   ["SELECT ON countersign_migrations", "GRANT SELECT ON countersign_migrations"],
-  ["SELECT, INSERT ON signals", "GRANT SELECT, INSERT ON signals"],
-  ["UPDATE ON producers", "GRANT UPDATE ON producers"],
-  ["DELETE ON request_signatures", "GRANT DELETE ON request_signatures"],
-  ["UPDATE ON maintenance_tasks", "GRANT UPDATE ON maintenance_tasks"],
+  ["SELECT, INSERT ON signals", "GRANT SELECT, INSERT ON TABLE signals"],
+  ["INSERT ON producers", "GRANT INSERT ON TABLE producers"],
+  ["DELETE ON request_signatures", "GRANT DELETE ON TABLE request_signatures"],
+  ["UPDATE ON maintenance_tasks", "GRANT UPDATE ON TABLE maintenance_tasks"],
+  ["EXECUTE ON FUNCTION ingest_signals", "GRANT EXECUTE ON FUNCTION ingest_signals"],
   ["USAGE ON SEQUENCE signal_sequence", "GRANT USAGE ON SEQUENCE signal_sequence"],
 ])("does not start without %s, and names it", async (revoked, command) => {
   const url = await prepare();
   await runOnServer(
     urlOf(owner, "change-me-1", ""),
-    `SET search_path = countersign; REVOKE ${revoked} FROM ${server}`,
+    `SET search_path = countersign; REVOKE ${revoked} FROM ${server}, PUBLIC`,
   );
   await expect(startTestServer(url)).rejects.toThrow(`run: ${command} TO ${server};`);
+});
+
+test("needs no INSERT for producers if it is given none", async () => {
+  const url = await prepare();
+  await runOnServer(
+    urlOf(owner, "change-me-1", ""),
+    `SET search_path = countersign; REVOKE INSERT ON producers, producer_secrets FROM ${server}`,
+  );
+  const none = { PRODUCER_ID: undefined, HMAC_PRODUCER_SECRET: undefined };
+  const running = await startTestServer(url, none);
+  await running.close();
 });
 
 test("a role that may not migrate is refused before anything is changed, and told why", async () => {

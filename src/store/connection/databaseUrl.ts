@@ -35,9 +35,7 @@ export function parseDatabaseUrl(url: string): DatabaseTarget {
   const decode = (text: string, what: string): string => {
     const decoded = decodePercent(text);
     if (decoded !== undefined) return decoded;
-    problems.push(
-      `has a bad percent escape in ${what}: write a % as %25, and nothing that stands for the character NUL`,
-    );
+    problems.push(`has a bad percent escape in ${what}: write a % as %25; %00 is not possible`);
     return "";
   };
   const user = decode(nameText, "the user name");
