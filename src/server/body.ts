@@ -7,6 +7,15 @@ import type { Readable } from "node:stream";
 import { NOT_STORED, type Refusal, refuse } from "../ingest/index.ts";
 import type { BodyReservation } from "./bodyBudget.ts";
 
+/**
+ * The slowest that a body may come: 1,024 bytes in each 5 s that it takes, about 200 bytes
+ * a second. A mobile line at its worst, GPRS at the edge of a cell, carries ten times as
+ * much, and may stall for some seconds when it changes cells. What is shorter than that is
+ * done in the first 5 s or is held up by its sender.
+ */
+const PROGRESS_INTERVAL_MS = 5_000;
+const PROGRESS_MIN_BYTES = 1_024;
+
 /** The outcome of {@link readBody}; `aborted`: the caller is gone, nobody waits for an answer. */
 export type BodyReading =
   | { readonly kind: "read"; readonly bytes: Uint8Array }
@@ -33,14 +42,21 @@ export function readBody(stream: Readable, limits: BodyLimits): Promise<BodyRead
   if (Number(contentLength) > maxBytes) return Promise.resolve(tooLarge(maxBytes));
   return new Promise((resolve) => {
     const bytes = new GrowingBytes(maxBytes, reservation);
-    const timer = setTimeout(() => finish(tooSlow()), Math.max(0, timeoutMs));
+    const timer = setTimeout(() => finish(tooLate()), Math.max(0, timeoutMs));
+    let bytesBefore = 0;
+    const progressTimer = setInterval(() => {
+      if (bytes.length - bytesBefore < PROGRESS_MIN_BYTES) finish(tooSlow());
+      bytesBefore = bytes.length;
+    }, PROGRESS_INTERVAL_MS);
     function finish(reading: BodyReading): void {
       clearTimeout(timer);
+      clearInterval(progressTimer);
       stream.off("data", onData).off("end", onEnd).off("aborted", onClose).off("close", onClose);
       stream.pause();
       resolve(reading);
     }
     function onData(chunk: Buffer): void {
+      reservation.progress(chunk.length);
       if (bytes.length + chunk.length > maxBytes) finish(tooLarge(maxBytes));
       else if (!bytes.append(chunk)) finish(overloaded());
     }
@@ -50,6 +66,7 @@ export function readBody(stream: Readable, limits: BodyLimits): Promise<BodyRead
     function onClose(): void {
       finish({ kind: "aborted" });
     }
+    reservation.onEvicted(() => finish(overloaded()));
     // A stream of HTTP/2 that is reset half-way says "aborted", and then "end" as if the
     // body were whole.
     stream.on("data", onData).on("end", onEnd).on("aborted", onClose).on("close", onClose);
@@ -123,6 +140,11 @@ function tooLarge(maxBytes: number): BodyReading {
 }
 
 function tooSlow(): BodyReading {
+  const why = `The body came too slowly: at least ${PROGRESS_MIN_BYTES} bytes are expected in every ${PROGRESS_INTERVAL_MS / 1_000} s. Send it again under the same idempotency key.`;
+  return { kind: "refused", refusal: refuse("DEADLINE_EXCEEDED", `${why} ${NOT_STORED}`) };
+}
+
+function tooLate(): BodyReading {
   const why = "The body did not arrive in time. Send it again under the same idempotency key.";
   const message = `${why} ${NOT_STORED}`;
   return { kind: "refused", refusal: refuse("DEADLINE_EXCEEDED", message) };

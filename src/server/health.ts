@@ -8,13 +8,22 @@ import {
   HealthCheckResponseSchema,
   HealthCheckResponse_ServingStatus as ServingStatus,
 } from "../../gen/grpc/health/v1/health_pb.ts";
+import { NO_ADDRESS } from "./address.ts";
+import type { Caller } from "./caller.ts";
+import { createPool } from "./pool.ts";
+import { callerKey } from "./rpc.ts";
 
 const SERVICES: ReadonlySet<string> = new Set(["", "signals.v1.IngestService"]);
 
 /** How often a watched state is looked at, in milliseconds. */
 const WATCH_INTERVAL_MS = 1_000;
-/** Watches at once. Anyone may open one, and each takes memory for as long as it lasts. */
+/**
+ * Watches at once. Anyone may open one, and each takes memory for as long as it lasts. One
+ * more displaces the oldest of the address that has most: a watcher calls again.
+ */
 const WATCHES_MAX = 256;
+/** A client has one for each service that it asks for; ours are two. */
+const WATCHES_PER_CONNECTION_MAX = 8;
 /** How long one watch lasts, in milliseconds; a watcher then calls again. No stream is without an end. */
 export const WATCH_MAX_MS = 60 * 60 * 1_000;
 
@@ -27,8 +36,7 @@ export function healthService(
     return (await isReady()) ? ServingStatus.SERVING : ServingStatus.NOT_SERVING;
   }
   const nextStatus = sharedPoller(status, WATCH_INTERVAL_MS);
-  /** The signals of the watches that are open. */
-  const watches = new Set<AbortSignal>();
+  const openWatch = watchOpener();
 
   return {
     async check({ service }) {
@@ -37,29 +45,57 @@ export function healthService(
       }
       return create(HealthCheckResponseSchema, { status: await status() });
     },
-    async *watch({ service }, { signal }: HandlerContext) {
-      if (watches.size >= WATCHES_MAX) {
-        throw new ConnectError("there are too many watches", Code.ResourceExhausted);
-      }
-      watches.add(signal);
-      // A watcher that goes away without reading leaves this function where it yields.
-      signal.addEventListener("abort", () => watches.delete(signal), { once: true });
+    async *watch({ service }, { signal, values }: HandlerContext) {
+      const watch = openWatch(values.get(callerKey), signal);
       const endMs = monotonicMs() + WATCH_MAX_MS;
       const isKnown = SERVICES.has(service);
       try {
         let current: ServingStatus | undefined = await status();
         let last: ServingStatus | undefined;
-        while (current !== undefined && !signal.aborted && monotonicMs() < endMs) {
+        while (current !== undefined && !watch.end.aborted && monotonicMs() < endMs) {
           if (!isKnown) current = ServingStatus.SERVICE_UNKNOWN;
           if (current !== last) yield create(HealthCheckResponseSchema, { status: current });
           last = current;
-          current = await nextStatus(signal);
+          current = await nextStatus(watch.end);
         }
       } finally {
-        watches.delete(signal);
+        watch.leave();
       }
       throw new ConnectError("the watch has ended; watch again", Code.Unavailable);
     },
+  };
+}
+
+/** A watch that has a place among all. */
+interface Watch {
+  /** Is aborted when the watcher is gone, or the place is given to another. */
+  readonly end: AbortSignal;
+  leave(): void;
+}
+
+function watchOpener(): (caller: Caller | undefined, signal: AbortSignal) => Watch {
+  const pool = createPool(WATCHES_MAX);
+  const countByConnection = new WeakMap<object, number>();
+  return function openWatch(caller, signal) {
+    const connection = caller?.connection ?? signal;
+    const count = countByConnection.get(connection) ?? 0;
+    if (count >= WATCHES_PER_CONNECTION_MAX) {
+      const message = `there are too many watches on this connection: at most ${WATCHES_PER_CONNECTION_MAX}`;
+      throw new ConnectError(message, Code.ResourceExhausted);
+    }
+    countByConnection.set(connection, count + 1);
+    const displaced = new AbortController();
+    const place = pool.enter(caller?.address ?? NO_ADDRESS, () => displaced.abort());
+    let isOpen = true;
+    function leave(): void {
+      if (!isOpen) return;
+      isOpen = false;
+      countByConnection.set(connection, (countByConnection.get(connection) ?? 1) - 1);
+      place.leave();
+    }
+    // A watcher that goes away without reading leaves the method where it yields.
+    signal.addEventListener("abort", leave, { once: true });
+    return { end: AbortSignal.any([signal, displaced.signal]), leave };
   };
 }
 

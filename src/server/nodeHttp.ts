@@ -3,6 +3,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import type { Caller } from "./caller.ts";
 
 /** A request of either HTTP version. */
 export type NodeRequest = IncomingMessage | Http2ServerRequest;
@@ -11,4 +12,8 @@ export type NodeRequest = IncomingMessage | Http2ServerRequest;
 export type NodeResponse = ServerResponse | Http2ServerResponse;
 
 /** What a server does with each request. */
-export type RequestListener = (request: NodeRequest, response: NodeResponse) => void;
+export type RequestListener = (
+  request: NodeRequest,
+  response: NodeResponse,
+  caller: Caller,
+) => void;

@@ -49,7 +49,7 @@ export async function receiveSigned(
   }
   const maxBytes = endpoint.maxMessageBytes + (isFramed ? ENVELOPE_BYTES : 0);
   const contentLength = request.headers["content-length"];
-  using reservation = endpoint.budget.reserve();
+  using reservation = endpoint.budget.reserve(record.caller.address);
   const reading = await readBody(request, { contentLength, maxBytes, timeoutMs, reservation });
   if (reading.kind !== "read") return reading;
 
@@ -63,9 +63,12 @@ export async function receiveSigned(
   const { headers } = request;
   const result = await authenticate({ headers, endpoint: endpoint.path, body: message });
   if (!result.authenticated) {
+    // Such a producer has proven itself, but maybe long ago: a request that was captured and
+    // is sent again is refused so, too.
     if (result.producerId !== undefined) record.producerId = result.producerId;
     return { kind: "refused", refusal: result.refusal };
   }
+  record.caller.prove();
   record.producerId = result.origin.producer.producerId;
   return { kind: "received", message, origin: result.origin };
 }

@@ -9,12 +9,14 @@ import { IngestService } from "../../gen/signals/v1/ingest_service_pb.ts";
 import type { Ingest } from "../ingest/index.ts";
 import type { Authenticate } from "./authenticate.ts";
 import { createBodyBudget } from "./bodyBudget.ts";
+import type { Caller } from "./caller.ts";
 import { REQUEST_TIMEOUT_MS } from "./deadline.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { internalRefusal } from "./errors.ts";
 import { healthService, WATCH_MAX_MS } from "./health.ts";
 import { ingestMethods } from "./ingestMethods.ts";
 import type { NodeRequest, NodeResponse, RequestListener } from "./nodeHttp.ts";
+import { createPool, type Place } from "./pool.ts";
 import { type FormFault, settleForm } from "./requestForm.ts";
 import type { RequestLog } from "./requestLog.ts";
 import type { RequestRecord } from "./requestRecord.ts";
@@ -66,6 +68,12 @@ const ALLOWED_METHODS: Readonly<Record<Endpoint["method"], readonly string[]>> =
  */
 const SINGLE_BODIES_MAX_BYTES = 64 * 1024 * 1024;
 const BATCH_BODIES_MAX_BYTES = 128 * 1024 * 1024;
+/**
+ * Requests under way of which nothing is proven, answers that nobody reads included. With
+ * its headers, one takes up to 30 KB. Producers' own requests are among them only until
+ * their signature is verified.
+ */
+const UNPROVEN_REQUESTS_MAX = 2_048;
 /** A caller's own request id is taken over if it is harmless. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 /** A unary request is answered by its deadline; 5 s more, and it is stuck. */
@@ -86,16 +94,25 @@ export function routeRequests(
   options: RoutingOptions,
 ): RequestListener {
   const { isLoopbackOnly = false, unaryCutAfterMs = UNARY_CUT_AFTER_MS } = options;
-  return function onRequest(request, response) {
+  const unproven = createPool(UNPROVEN_REQUESTS_MAX);
+  return function onRequest(request, response, connection) {
     const fault = settleForm(request, isLoopbackOnly);
     const path = pathOf(request);
     const endpoint = endpoints.get(path);
     cutStuck(response, unaryCutAfterMs, endpoint?.isStream ?? false);
     const startMs = options.monotonicMs();
-    const record: RequestRecord = { requestId: requestIdOf(request), protocol: "http" };
+    const place = unproven.enter(connection.address, () => {
+      // A stranger's connection ends as a whole: request by request, one that brings ever
+      // more of them would cost more than it is worth.
+      if (connection.isProven) response.destroy();
+      else connection.end();
+    });
+    const caller = callerOf(connection, place);
+    const record: RequestRecord = { requestId: requestIdOf(request), caller, protocol: "http" };
     if (endpoint !== undefined) record.endpoint = path;
     response.setHeader("x-request-id", record.requestId);
     response.once("close", () => {
+      place.leave();
       const durationMs = options.monotonicMs() - startMs;
       const isAnswered =
         response.headersSent && response.writableEnded && response.writableFinished;
@@ -113,6 +130,22 @@ export function routeRequests(
       .catch((error: unknown) => answerFault(response, error, record, options.requestLog))
       // No rejection may be left over, since it would end the process.
       .catch(() => response.destroy());
+  };
+}
+
+/** The caller of one request, which has a place among the unproven until it proves itself. */
+function callerOf(connection: Caller, place: Place): Caller {
+  return {
+    address: connection.address,
+    connection: connection.connection,
+    get isProven() {
+      return connection.isProven;
+    },
+    end: () => connection.end(),
+    prove() {
+      place.leave();
+      connection.prove();
+    },
   };
 }
 
@@ -145,14 +178,15 @@ function requestIdOf(request: NodeRequest): string {
 /** What stands at each path of the public port. */
 export function publicEndpoints(options: RouterOptions): ReadonlyMap<string, Endpoint> {
   const endpoints = new Map<string, Endpoint>();
-  const budget = createBodyBudget(SINGLE_BODIES_MAX_BYTES);
-  const batchBudget = createBodyBudget(BATCH_BODIES_MAX_BYTES);
+  const { monotonicMs } = options;
+  const budget = createBodyBudget(SINGLE_BODIES_MAX_BYTES, monotonicMs);
+  const batchBudget = createBodyBudget(BATCH_BODIES_MAX_BYTES, monotonicMs);
   for (const [path, { method, handle }] of restRoutes({ ...options, budget })) {
     endpoints.set(path, { method, handle, isStream: false });
   }
   const services = [
     signedService(IngestService, ingestMethods(options.ingest, budget, batchBudget)),
-    openService(Health, healthService(options.isReady, options.monotonicMs)),
+    openService(Health, healthService(options.isReady, monotonicMs)),
   ];
   for (const [path, endpoint] of rpcEndpoints(services, { ...options, budget })) {
     endpoints.set(path, endpoint);

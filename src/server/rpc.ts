@@ -20,6 +20,7 @@ import {
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
 import { type Refusal, refuse } from "../ingest/index.ts";
+import type { Caller } from "./caller.ts";
 import { timeoutOf } from "./deadline.ts";
 import { connectErrorOf, connectHttpStatus, internalRefusal } from "./errors.ts";
 import type { NodeRequest, NodeResponse } from "./nodeHttp.ts";
@@ -36,6 +37,9 @@ export type Admission =
   | { readonly answer: MessageShape<DescMessage> }
   | { readonly body: Uint8Array }
   | { readonly error: ConnectError };
+
+/** Who calls; `undefined` where calls do not come from our router. */
+export const callerKey = createContextKey<Caller | undefined>(undefined);
 
 const admissionKey = createContextKey<Admission | undefined>(undefined);
 
@@ -139,11 +143,11 @@ function failed({ record, requestLog }: RpcCall, error: unknown): { readonly err
 
 /** Leaves a call to the protocol library. */
 async function serveByLibrary(
-  { request, response, handler, record: { reason } }: RpcCall,
+  { request, response, handler, record: { reason, caller } }: RpcCall,
   body: readonly Uint8Array[],
   admission: Admission | undefined,
 ): Promise<void> {
-  const contextValues = createContextValues().set(admissionKey, admission);
+  const contextValues = createContextValues().set(admissionKey, admission).set(callerKey, caller);
   const universal = universalRequestFromNodeRequest(request, response, undefined, contextValues);
   // The server's own deadline, which is answered with a reason, is the only one. (And a
   // timeout of 99999999 hours would overflow the library's timer and end the call at once.)

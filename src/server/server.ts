@@ -289,6 +289,7 @@ async function serveOps(
     host: config.opsHost,
     port: config.opsPort,
     tls: undefined,
+    monotonicMs,
     onRequest: createOpsRouter({
       metricsText: async () => metricsText((await serving()?.snapshots()) ?? []),
       isReady: async () => serving()?.isServing() === true && watch.isReady(),

@@ -111,6 +111,7 @@ export async function serveSignals({
     isShared: config.isPortShared,
     tls: config.tls && (await readTls(config.tls)),
     onRequest: router,
+    monotonicMs,
   });
   parts.defer(async () => {
     shutdown.abort();

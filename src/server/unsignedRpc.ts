@@ -24,7 +24,7 @@ async function admit(
   timeoutMs: number,
   budget: BodyBudget,
 ): Promise<Admission | undefined> {
-  using reservation = budget.reserve();
+  using reservation = budget.reserve(record.caller.address);
   const contentLength = request.headers["content-length"];
   const maxBytes = UNSIGNED_MAX_BYTES + (form.isFramed ? ENVELOPE_BYTES : 0);
   const reading = await readBody(request, { contentLength, maxBytes, timeoutMs, reservation });

@@ -215,7 +215,7 @@ describe("a method that was added to a service's contract", () => {
             },
       ]),
     ) as never;
-  const budget = createBodyBudget(1024 * 1024);
+  const budget = createBodyBudget(1024 * 1024, systemClock.monotonicMs);
   const health = extendedHealth();
   const table = ingestMethods(never, budget, budget);
   const services = {
@@ -253,7 +253,13 @@ describe("a method that was added to a service's contract", () => {
       });
       const options = { ...routing, authenticate, budget };
       const onRequest = routeRequests(rpcEndpoints(served, options), options);
-      const listener = await listen({ host: "127.0.0.1", port: 0, tls: undefined, onRequest });
+      const listener = await listen({
+        host: "127.0.0.1",
+        port: 0,
+        tls: undefined,
+        onRequest,
+        monotonicMs: systemClock.monotonicMs,
+      });
       url = `http://127.0.0.1:${listener.address.port}`;
       close = () => listener.close(1_000);
     });

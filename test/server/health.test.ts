@@ -204,7 +204,7 @@ test("REST tells that the server is alive, ready, and which version it is", asyn
   expect(await get("health?verbose=1")).toEqual({ status: "ok" });
 });
 
-test("no more than 256 watch at once, all on one poller, and each that leaves makes room", async () => {
+test("no more than 256 watch at once, all on one poller, and one more displaces the oldest", async () => {
   let asked = 0;
   const crowded = await startRouter(
     () => Promise.reject(new Error("nothing is ingested here")),
@@ -214,7 +214,8 @@ test("no more than 256 watch at once, all on one poller, and each that leaves ma
     },
   );
   onTestFinished(() => crowded.close());
-  const sessions = [1, 2, 3].map(() => http2.connect(crowded.url));
+  // Eight on each.
+  const sessions = Array.from({ length: 33 }, () => http2.connect(crowded.url));
   onTestFinished(() => {
     for (const session of sessions) session.destroy();
   });
@@ -233,17 +234,24 @@ test("no more than 256 watch at once, all on one poller, and each that leaves ma
   const streams = Array.from({ length: 256 }, (_, index) => open(index));
   await eventually("256 watches", () => watching === 256);
 
-  const headers = { "content-type": "application/grpc" };
-  const refused = await http2Post(crowded.url, WATCH, headers, framed(Buffer.alloc(0)));
-  expect(grpcError(refused.headers)?.code).toBe("resource_exhausted");
   const askedBefore = asked;
   await eventually("three looks", () => asked >= askedBefore + 3);
   expect(asked).toBeLessThan(askedBefore + 10);
 
+  const ends: unknown[] = [];
+  for (const stream of streams) {
+    stream.on("trailers", (trailers) => ends.push(trailers["grpc-status"]));
+  }
   streams[0]?.close(http2.constants.NGHTTP2_CANCEL);
-  await eventually("room", () => crowded.logLines.length === 2);
-  open(0);
-  await eventually("one more", () => watching === 257);
+  await eventually("the line of the first", () => crowded.logLines.length === 1);
+  open(32);
+  await eventually("one in its place", () => watching === 257);
+  expect(ends).toEqual([]);
+  open(31);
+  await eventually("one more", () => watching === 258);
+  const UNAVAILABLE = "14";
+  await eventually("an end", () => ends.length > 0);
+  expect(ends).toEqual([UNAVAILABLE]);
 });
 
 test("a flood of questions asks the database once a second", async () => {

@@ -267,14 +267,21 @@ describe("the operations port", () => {
 
   test("asks for the metrics once for all who want them at the same time", async () => {
     const texts: ((text: string) => void)[] = [];
+    const { monotonicMs } = systemClock;
     const onRequest = createOpsRouter({
       metricsText: () => new Promise((resolve) => texts.push(resolve)),
       isReady: async () => true,
-      monotonicMs: systemClock.monotonicMs,
-      requestLog: createRequestLog({ log: silentLog, monotonicMs: systemClock.monotonicMs }),
+      monotonicMs,
+      requestLog: createRequestLog({ log: silentLog, monotonicMs }),
       version: "0.0.0",
     });
-    const listener = await listen({ host: "127.0.0.1", port: 0, tls: undefined, onRequest });
+    const listener = await listen({
+      host: "127.0.0.1",
+      port: 0,
+      tls: undefined,
+      onRequest,
+      monotonicMs,
+    });
     onTestFinished(() => listener.close(0));
     const url = `http://127.0.0.1:${listener.address.port}/metrics`;
     async function textsOf(count: number, text: string): Promise<string[]> {

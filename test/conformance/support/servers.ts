@@ -151,7 +151,9 @@ export async function startRouterServer(): Promise<Compared> {
     version: "0.0.0",
     shutdownSignal: shutdown.signal,
   });
-  const listener = await listen({ host: "127.0.0.1", port: 0, tls: undefined, onRequest });
+  const { monotonicMs } = systemClock;
+  const address = { host: "127.0.0.1", port: 0, tls: undefined };
+  const listener = await listen({ ...address, onRequest, monotonicMs });
   const { port } = listener.address;
   return {
     ports: { "1.1": port, "2": port },
@@ -190,8 +192,16 @@ export async function startPlainServer(): Promise<Compared> {
   };
 }
 
+const CALLER = {
+  address: "",
+  connection: {},
+  isProven: false,
+  end: () => undefined,
+  prove: () => undefined,
+};
+
 function plainRoutes(router: ConnectRouter): void {
-  const budget = createBodyBudget(Number.MAX_SAFE_INTEGER);
+  const budget = createBodyBudget(Number.MAX_SAFE_INTEGER, systemClock.monotonicMs);
   const methods = ingestMethods(ingest, budget, budget);
   router.service(IngestService, {
     ingest: plainHandler(methods.ingest),
@@ -213,7 +223,7 @@ function plainHandler<Input extends DescMessage, Output extends DescMessage>({
       origin: authentication.origin,
       deadlineMs: systemClock.monotonicMs() + (context.timeoutMs() ?? REQUEST_TIMEOUT_MS),
       overrides: [],
-      record: { requestId: "", protocol: "http" },
+      record: { requestId: "", protocol: "http", caller: CALLER },
     });
     if (!answer.answered) throw connectErrorOf(answer.refusal);
     return answer.message as never;

