@@ -18,6 +18,7 @@
  * slow. Whoever gets a {@link StoreUnavailableError} does not know the outcome and may
  * only repeat what is harmless to repeat.
  */
+import { setImmediate } from "node:timers/promises";
 import type { Logger } from "pino";
 import type postgres from "postgres";
 import { StoreUnavailableError } from "../ingest/store.ts";
@@ -112,6 +113,8 @@ const DEFAULT_STALL_TIMEOUT_MS = 2_000;
  * to all would else be asked for new ones as fast as it can answer.
  */
 const RECONNECT_INTERVAL_MS = 1_000;
+/** After how long without such answers the log tells of them again. */
+const RECONNECT_SILENCE_MS = 60_000;
 
 /** A pool, and how many statements wait for its answer. */
 interface PoolInUse {
@@ -135,6 +138,7 @@ export function openDatabase(options: DatabaseOptions): Database {
   let hasFacts = isPooled;
   let facts: ServerFacts = NO_FACTS;
   let findingFacts: Promise<void> | undefined;
+  let reconnectedMs = Number.NEGATIVE_INFINITY;
   let current = addPool();
   let closed = false;
 
@@ -156,18 +160,23 @@ export function openDatabase(options: DatabaseOptions): Database {
     destroyIfUnused(inUse);
   }
 
-  function retire(inUse: PoolInUse, cause: string): void {
+  function retire(inUse: PoolInUse, cause: string, level: "warn" | "debug" = "warn"): void {
     if (inUse.retired || closed) {
       return;
     }
     replace(inUse);
-    options.log.warn({ cause }, "database connections are replaced");
+    options.log[level]({ cause }, "database connections are replaced");
   }
 
   function reconnect(inUse: PoolInUse, cause: string): void {
-    if (performance.now() - inUse.openedMs >= RECONNECT_INTERVAL_MS) {
-      retire(inUse, cause);
+    const nowMs = performance.now();
+    if (nowMs - inUse.openedMs < RECONNECT_INTERVAL_MS) {
+      return;
     }
+    // A server may stay as it is for hours.
+    const isRepeated = nowMs - reconnectedMs < RECONNECT_SILENCE_MS;
+    reconnectedMs = nowMs;
+    retire(inUse, cause, isRepeated ? "debug" : "warn");
   }
 
   function destroyIfUnused(inUse: PoolInUse): void {
@@ -263,6 +272,9 @@ export function openDatabase(options: DatabaseOptions): Database {
 
     async close(timeoutMs = DEFAULT_CLOSE_TIMEOUT_MS) {
       closed = true;
+      // What waits for the first connection is under way, too, and is handed on when it is there.
+      await withDeadline(timeoutMs, Promise.allSettled([findingFacts])).catch(() => undefined);
+      await setImmediate();
       await Promise.all([...pools].map(({ pool }) => pool.end(timeoutMs)));
       pools.clear();
     },

@@ -350,6 +350,13 @@ describe("closing", () => {
     expect(await running).toEqual([{ done: true }]);
   });
 
+  test("waits for what came just before, and for its connection", async () => {
+    const database = open();
+    const coming = ping(database);
+    await database.close();
+    expect(await coming).toEqual([{ one: 1 }]);
+  });
+
   test("does not wait longer than it may, even for a network that swallows everything", async () => {
     await using proxy = await startFaultyProxy(testDatabase.url);
     const database = open({ url: proxy.url });
