@@ -23,7 +23,7 @@ import {
   IngestResponseSchema,
   SignalErrorSchema,
 } from "../../gen/signals/v1/ingest_service_pb.ts";
-import { SideSchema, SignalSchema } from "../../gen/signals/v1/signal_pb.ts";
+import { SideSchema, SignalSchema, SignalStatusSchema } from "../../gen/signals/v1/signal_pb.ts";
 import { createSignalClient, type IngestItem, type SignalInput } from "../../src/client/index.ts";
 import {
   contentSha256,
@@ -265,6 +265,19 @@ describe("the table", () => {
     `;
     const expected = [...SignalSchema.fields.flatMap(columnsOf), ...BOOKKEEPING];
     expect(columns.map(({ column_name }) => column_name).sort()).toEqual(expected.sort());
+  });
+
+  test.each([
+    ["side", SideSchema, "SIDE_"],
+    ["status", SignalStatusSchema, "SIGNAL_STATUS_"],
+  ])("takes every %s of the contract", async (column, { values }, prefix) => {
+    const [check] = await sql`
+      SELECT pg_get_constraintdef(oid) AS text FROM pg_constraint
+      WHERE conrelid = 'signals'::regclass AND conname = ${`signals_${column}_check`}
+    `;
+    const taken = [...String(check?.text).matchAll(/'(\w+)'/g)].map(([, value = ""]) => value);
+    const named = values.filter(({ number }) => number !== 0).map(({ name }) => name);
+    expect(taken.map((value) => prefix + value.toUpperCase())).toEqual(named);
   });
 
   test.each(Object.entries(SENDERS))(
