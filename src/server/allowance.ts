@@ -37,7 +37,7 @@ const ADDRESSES_MAX = 4_096;
 
 /** What one connection may do. */
 export interface Allowance {
-  /** Whether its address has used up what it shares. */
+  /** Whether its address has used up nine tenths of what it shares. */
   isScarce(): boolean;
   /** Counts a request. @returns whether it was allowed; if not, the connection is to end. */
   takeRequest(): boolean;
@@ -82,7 +82,7 @@ export function createAllowances(monotonicMs: () => number): Allowances {
       FEW_RESETS,
     );
     return {
-      isScarce: () => shared.requests.isEmpty() || shared.resets.isEmpty(),
+      isScarce: () => shared.requests.isScarce() || shared.resets.isScarce(),
       takeRequest: () => requests.take(),
       takeReset: () => resets.take(),
       prove() {
@@ -137,17 +137,22 @@ class TokenBucket {
     this.#filledMs = monotonicMs();
   }
 
-  isEmpty(): boolean {
-    const nowMs = this.#monotonicMs();
-    this.giveBack(((nowMs - this.#filledMs) / 1_000) * this.#rate.perSecond);
-    this.#filledMs = nowMs;
-    return this.#tokens < 1;
+  isScarce(): boolean {
+    this.#refill();
+    return this.#tokens < this.#rate.burst / 10;
   }
 
   take(): boolean {
-    if (this.isEmpty()) return false;
+    this.#refill();
+    if (this.#tokens < 1) return false;
     this.#tokens -= 1;
     return true;
+  }
+
+  #refill(): void {
+    const nowMs = this.#monotonicMs();
+    this.giveBack(((nowMs - this.#filledMs) / 1_000) * this.#rate.perSecond);
+    this.#filledMs = nowMs;
   }
 
   giveBack(tokens: number): void {

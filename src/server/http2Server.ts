@@ -16,7 +16,7 @@ import type { RequestListener } from "./nodeHttp.ts";
 /** Streams at once on one connection; Node's own default sets no limit. */
 const CONCURRENT_STREAMS_MAX = 100;
 /**
- * The same for a stranger whose address has used up its allowance. What goes beyond it is
+ * The same for a stranger whose address has almost used up its allowance. What goes beyond it is
  * refused before it costs anything; a client that keeps to the setting sends it later.
  */
 const SCARCE_STREAMS_MAX = 16;

@@ -26,8 +26,9 @@ const RESOURCE_EXHAUSTED = "8";
 const takeAll: Ingest = async (submissions, { receiveTime }) =>
   submissions.map(() => ({ kind: "valid", status: "received", receiveTime }));
 
-async function start(ingest: Ingest = takeAll): Promise<TestServer> {
-  const server = await startRouter(ingest);
+/** Starts a server on which nothing that was used up comes back, however slow this machine is. */
+async function start(): Promise<TestServer> {
+  const server = await startRouter(takeAll, undefined, undefined, () => 0);
   onTestFinished(() => server.close());
   return server;
 }
@@ -152,6 +153,41 @@ describe("an HTTP/2 session of a stranger", () => {
     other.socket.write(resets(9));
     other.socket.write(frames.headers(401, frames.post("/x"), frames.END_STREAM));
     await eventually("the last is answered", () => highestStream(other.received()) === 401);
+  });
+
+  test("has 16 streams at once then, until a producer proves itself on it", async () => {
+    const { port, url } = await start();
+    for (let round = 0; round < 12; round++) {
+      const { socket, isClosed } = await connect(port);
+      socket.write(resets(1_000));
+      await eventually("it ends", isClosed);
+    }
+    const client = session(url);
+    const streamsMax: (number | undefined)[] = [];
+    client.on("remoteSettings", (settings) => streamsMax.push(settings.maxConcurrentStreams));
+    await eventually("it is told", () => streamsMax.at(-1) === 16);
+    const statuses = await Promise.all(Array.from({ length: 100 }, () => ingest(client)));
+    expect(statuses).toEqual(Array(100).fill("0"));
+    await eventually("it is told again", () => streamsMax.at(-1) === 100);
+  });
+
+  test("ends for others when no more requests can be under way", async () => {
+    const { port } = await start();
+    const type = ["content-type", "application/grpc"] as const;
+    const open = (index: number) =>
+      frames.headers(2 * index + 1, [...frames.post(INGEST_PATH), type]);
+    const streams = Array.from({ length: 100 }, (_, index) => open(index));
+    const connections: RawConnection[] = [];
+    const isFirstClosed = () => connections[0]?.isClosed() === true;
+    for (let count = 0; count < 40 && !isFirstClosed(); count++) {
+      const connection = await connect(port, "127.0.0.66");
+      connection.socket.write(Buffer.concat([frames.opening(), ...streams]));
+      connections.push(connection);
+      await sleep(20);
+    }
+    await eventually("the first ends", isFirstClosed, 2_000);
+    expect(connections.length).toBeGreaterThan(20);
+    expect(connections.at(-1)?.isClosed()).toBe(false);
   });
 
   test("ends when it asks for more than 500 things at once", async () => {

@@ -35,6 +35,7 @@ async function expectHonestServed(name: AttackName, from: string): Promise<void>
   const report = await besiege(server, name, from);
   expect(server.child.exitCode).toBeNull();
   expect(report.lost).toBe(0);
+  expect(report.reconnects).toBe(0);
   expect(report.served).toBeGreaterThanOrEqual(3);
   expect(report.p99Ms).toBeLessThan(P99_MAX_MS);
   expect(report.peakRssMib).toBeLessThan(RSS_MAX_MIB);

@@ -31,6 +31,8 @@ export interface SiegeReport {
   readonly lost: number;
   /** Attempts that failed, most of which the next made good. */
   readonly failedAttempts: number;
+  /** How often the connection that is kept, and proven by its first signal, was lost. */
+  readonly reconnects: number;
   /** How long one took, its repetitions included. */
   readonly p50Ms: number;
   readonly p99Ms: number;
@@ -59,6 +61,7 @@ export async function besiege(
   os.setPriority(attack.pid as number, os.constants.priority.PRIORITY_LOW);
   const kept = grpcSender(server.url);
   try {
+    await kept.send();
     await once(attack.stdout, "data");
     await sleep(HEAD_START_MS);
     const durationsMs: number[] = [];
@@ -80,6 +83,7 @@ export async function besiege(
     const report: SiegeReport = {
       served: durationsMs.length,
       ...counts,
+      reconnects: kept.reconnects(),
       p50Ms: quantile(0.5),
       p99Ms: quantile(0.99),
       maxMs: quantile(1),
@@ -134,15 +138,23 @@ function restSender(port: number): Send {
 }
 
 /** Signals over gRPC, over one connection for as long as it lasts. */
-function grpcSender(url: string): { readonly send: Send; close(): void } {
+function grpcSender(url: string): {
+  readonly send: Send;
+  /** How often the connection was lost. */
+  reconnects(): number;
+  close(): void;
+} {
   let session: http2.ClientHttp2Session | undefined;
+  let connects = 0;
   function connected(): http2.ClientHttp2Session {
     if (session !== undefined && !session.closed && !session.destroyed) return session;
+    connects += 1;
     session = http2.connect(url);
     session.on("error", () => undefined);
     return session;
   }
   return {
+    reconnects: () => connects - 1,
     send: () =>
       new Promise((resolve, reject) => {
         const body = bodies().binary;

@@ -13,11 +13,16 @@ import { createRequestLog } from "../../../src/server/requestLog.ts";
 import { createRouter } from "../../../src/server/router.ts";
 import type { TestServer } from "../../support/server.ts";
 
-/** Serves on a free port. Requests need no signature. */
+/**
+ * Serves on a free port. Requests need no signature.
+ *
+ * @param allowanceClock by which strangers get back what they used up.
+ */
 export async function startRouter(
   ingest: Ingest,
   isReady: () => Promise<boolean> = async () => true,
   unaryCutAfterMs?: number,
+  allowanceClock: () => number = systemClock.monotonicMs,
 ): Promise<TestServer> {
   const logLines: Record<string, unknown>[] = [];
   const log = new Writable({
@@ -47,9 +52,8 @@ export async function startRouter(
     ...(unaryCutAfterMs !== undefined && { unaryCutAfterMs }),
     shutdownSignal: shutdown.signal,
   });
-  const { monotonicMs } = systemClock;
   const address = { host: "127.0.0.1", port: 0, tls: undefined };
-  const listener = await listen({ ...address, onRequest, monotonicMs });
+  const listener = await listen({ ...address, onRequest, monotonicMs: allowanceClock });
   const { port } = listener.address;
   return {
     url: `http://127.0.0.1:${port}`,
