@@ -184,7 +184,7 @@ class Printer {
     }
     if (this.#isJson) for (const report of reports) await writeJson(reportJson(report));
     else await this.#printTable(reports);
-    this.#progress.show(this.counts);
+    if (!this.#isSingle) this.#progress.show(this.counts);
   }
 
   async #printTable(reports: readonly Report[]): Promise<void> {
