@@ -96,14 +96,13 @@ describe("countersign serve", () => {
     });
   });
 
-  it("ends with 1 if the database would lose signals, and says how to mend it", async () => {
-    const unsafe = await createTestDatabase();
-    await runOnServer(unsafe.url, `ALTER DATABASE ${unsafe.name} SET synchronous_commit = off`);
-    const { code, message } = await refused(testServerEnv(unsafe.url));
+  it("ends with 1 if the database is another program's, and says what to do", async () => {
+    const foreign = await createTestDatabase("empty");
+    await runOnServer(foreign.url, "CREATE TABLE signals (id integer)");
+    const { code, message } = await refused(testServerEnv(foreign.url));
     expect(code).toBe(1);
-    expect(message).toContain("synchronous_commit is off");
-    expect(message).toContain("set it to on");
-    await unsafe.drop();
+    expect(message).toContain("table signals. Nothing was changed. Give Countersign a schema");
+    await foreign.drop();
   });
 
   it("ends with 3 if the database cannot be reached", async () => {

@@ -23,7 +23,8 @@ it("shows the secret in nothing that it makes", async () => {
       response.writeHead(500).end();
     },
   });
-  const options = { serverUrl: server.url, producerId: PRODUCER_ID, secret: SECRET };
+  const identity = { producerId: PRODUCER_ID, secret: SECRET };
+  const options = { serverUrl: server.url, ...identity };
   await using client = createSignalClient(options);
   const failed = await client
     .ingest(signalInput(), { retry: false })
@@ -43,8 +44,8 @@ it("shows the secret in nothing that it makes", async () => {
     invalid,
     resolved: resolveClientOptions(options),
     fromEnvironment: clientOptionsFromEnv(environment),
-    interceptor: createSigningInterceptor(options),
-    grpcInterceptor: createGrpcSigningInterceptor(options),
+    interceptor: createSigningInterceptor(identity),
+    grpcInterceptor: createGrpcSigningInterceptor(identity),
   };
 
   expect(failed).toBeInstanceOf(Error);
