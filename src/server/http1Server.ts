@@ -16,6 +16,8 @@ const REQUEST_ARRIVAL_TIMEOUT_MS = 40_000;
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 /** Requests at once on one connection (RFC 9112, section 9.3.2), as many as over HTTP/2. */
 const PIPELINED_MAX = 100;
+/** The same for a stranger whose address has used up its allowance, as over HTTP/2. */
+const SCARCE_PIPELINED_MAX = 16;
 /** How long a caller may take to hang up after it was told that its bytes are no request. */
 const HANG_UP_TIMEOUT_MS = 1_000;
 
@@ -80,10 +82,12 @@ function track(
   server.on("request", (request, response) => {
     const { socket } = request;
     const http1 = open.get(socket);
-    // What was read together with the last request that was allowed still comes here.
-    if (http1 === undefined || socket.destroyed) return;
+    if (http1 === undefined || socket.destroyed) {
+      stopParsing(socket);
+      return;
+    }
     const isAllowed = http1.connection.allowance.takeRequest();
-    if (!isAllowed || http1.underWay.size >= PIPELINED_MAX) {
+    if (!isAllowed || http1.underWay.size >= pipelinedMax(http1.connection)) {
       socket.destroy();
       return;
     }
@@ -110,6 +114,21 @@ function track(
       }
     },
   };
+}
+
+function pipelinedMax({ isProven, allowance }: Connection): number {
+  return !isProven && allowance.isScarce() ? SCARCE_PIPELINED_MAX : PIPELINED_MAX;
+}
+
+/**
+ * Lets Node.js make no more requests of what was read together with the last one allowed:
+ * three thousand fit into one piece of 64 KiB, and it does not ask whether the connection
+ * still is. The parser is not part of its interface; on a version without it, all come.
+ */
+function stopParsing(socket: net.Socket): void {
+  const { parser } = socket as { parser?: { onIncoming?: (() => number) | null } | null };
+  // As after a request that changes the protocol: what follows is not HTTP.
+  if (parser?.onIncoming) parser.onIncoming = () => 2;
 }
 
 /** Whether a request that came whole waits for its answer. */

