@@ -10,9 +10,9 @@ import { nanosBelowMicro, toTimestamptz } from "../../src/store/time.ts";
  */
 export async function insertSignal(
   sql: postgres.Sql,
-  { signal, ...candidate }: SignalCandidate,
+  { signal, payloadJson, ...candidate }: SignalCandidate,
 ): Promise<boolean> {
-  const { expireTime, payload } = signal;
+  const { expireTime } = signal;
   const rows = await sql`
     INSERT INTO signals (
       signal_id, producer_id, idempotency_key, content_sha256, status, receive_time,
@@ -30,7 +30,7 @@ export async function insertSignal(
       ${nanosBelowMicro(signal.signalTime)},
       ${expireTime === undefined ? null : toTimestamptz(expireTime)}::text::timestamptz,
       ${expireTime === undefined ? null : nanosBelowMicro(expireTime)},
-      ${payload === undefined ? null : JSON.stringify(payload)}::text::jsonb
+      ${payloadJson ?? null}::text::jsonb
     )
     ON CONFLICT (producer_id, idempotency_key) DO NOTHING
     RETURNING signal_id

@@ -96,6 +96,7 @@ function candidateOf({ signal, idempotencyKey }: IngestRequest, producerId: stri
     status: "received",
     receiveTime,
     signal: valid,
+    payloadJson: valid.payload && JSON.stringify(valid.payload),
   };
   return candidate;
 }

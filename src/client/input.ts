@@ -48,7 +48,7 @@ export interface SignalInput {
   readonly signalTime?: TimeInput | undefined;
   /** When the signal stops being worth executing. Defaults to never. */
   readonly expireTime?: TimeInput | undefined;
-  /** Whatever else to pass on: a JSON object, at most 32,768 bytes as JSON, 16 levels deep. */
+  /** Whatever else to pass on: a JSON object, at most 32,768 bytes as JSON, 16 levels deep, 8,000 values. */
   readonly payload?: JsonObject | undefined;
 }
 

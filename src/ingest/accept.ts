@@ -3,6 +3,7 @@
  * it. Pure: no clock, no database.
  */
 import {
+  canonicalPayload,
   contentSha256,
   IDEMPOTENCY_KEY_RULE,
   type Instant,
@@ -26,6 +27,9 @@ export interface Submission {
   /** Check everything, store nothing. */
   readonly validateOnly: boolean;
 }
+
+/** What an edge made of one item of a request: a submission, or a refusal if it is none. */
+export type Submitted = Submission | { readonly refusal: Refusal };
 
 /** Where a submission came from, and when. */
 export interface Origin {
@@ -77,7 +81,7 @@ export function accept(
   }
   if (keyFaults.length > 0) return refused(invalidSignal("INVALID_SIGNAL", keyFaults));
 
-  const { signal } = verdict;
+  const { payload, ...signal } = verdict.signal;
   if (producer.allowedInstruments?.has(signal.instrument) === false) {
     return refused(
       refuse("INSTRUMENT_NOT_ALLOWED", "This producer may not signal this instrument.", {
@@ -87,6 +91,7 @@ export function accept(
       }),
     );
   }
+  const payloadJson = payload && canonicalPayload(payload);
   const hasSignedKey = submission.isKeySigned && submission.idempotencyKey !== undefined;
   const candidate: SignalCandidate = {
     signalId: options.newSignalId(),
@@ -95,10 +100,11 @@ export function accept(
     // A signed key tells a replay by itself; anything else leaves only the signature.
     requestSignature: hasSignedKey ? undefined : origin.requestSignature,
     requestItem,
-    contentSha256: contentSha256(signal),
+    contentSha256: contentSha256(verdict.signal, payloadJson),
     status: producer.requireApproval ? "pending_approval" : "received",
     receiveTime,
     signal,
+    payloadJson,
   };
   return { accepted: true, candidate };
 }

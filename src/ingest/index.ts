@@ -1,4 +1,4 @@
-export type { Origin, Submission } from "./accept.ts";
+export type { Origin, Submission, Submitted } from "./accept.ts";
 export { type Batcher, createBatcher, type Timers } from "./batcher.ts";
 export type { Clock } from "./clock.ts";
 export { createIngest, type Ingest, type IngestResult } from "./ingest.ts";

@@ -3,7 +3,7 @@
  * one. What is answered as stored is on disk.
  */
 import type { Instant, SignalStatus } from "../signal/index.ts";
-import { type AcceptOptions, accept, type Origin, type Submission } from "./accept.ts";
+import { type AcceptOptions, accept, type Origin, type Submitted } from "./accept.ts";
 import type { Batcher } from "./batcher.ts";
 import type { BatchOutcome } from "./callQueue.ts";
 import type { Producer } from "./producer.ts";
@@ -37,12 +37,15 @@ export interface IngestDependencies extends AcceptOptions {
 /**
  * Takes the signals of one authenticated request.
  *
+ * @param submissions one after the other, so that an edge that decodes them on the way never
+ *   holds all of them as objects.
  * @param deadlineMs by the monotonic clock, when the caller stops waiting.
- * @returns one result for each submission, in order. A bad signal and an unavailable
- *   store are refusals, not errors.
+ * @returns one result for each submission, in order; or one alone, a refusal of the whole
+ *   request, if one of them is a refusal for which nothing may be stored. A bad signal and an
+ *   unavailable store are refusals, not errors.
  */
 export type Ingest = (
-  submissions: readonly Submission[],
+  submissions: Iterable<Submitted> | AsyncIterable<Submitted>,
   origin: Origin,
   deadlineMs: number,
 ) => Promise<IngestResult[]>;
@@ -52,7 +55,15 @@ export function createIngest(dependencies: IngestDependencies): Ingest {
   return async function ingest(submissions, origin, deadlineMs) {
     const results = new Map<number, IngestResult>();
     const candidates: SignalCandidate[] = [];
-    for (const [item, submission] of submissions.entries()) {
+    let item = -1;
+    for await (const submission of submissions) {
+      item += 1;
+      if ("refusal" in submission) {
+        const refusal = refused(submission.refusal, origin);
+        if (isOfWholeRequest(submission.refusal)) return [refusal];
+        results.set(item, refusal);
+        continue;
+      }
       const acceptance = accept(submission, item, origin, dependencies);
       if (!acceptance.accepted) results.set(item, refused(acceptance.refusal, origin));
       else if (submission.validateOnly) results.set(item, validated(acceptance.candidate));
@@ -64,12 +75,17 @@ export function createIngest(dependencies: IngestDependencies): Ingest {
         results.set(candidate.requestItem, resultOf(outcomes[index] as BatchOutcome, origin));
       }
     }
-    return submissions.map((_, item) => {
-      const result = results.get(item) as IngestResult;
+    return Array.from({ length: item + 1 }, (_, index) => {
+      const result = results.get(index) as IngestResult;
       dependencies.onResult?.(origin.producer, result);
       return result;
     });
   };
+}
+
+/** Of a request that is not understood, or not in time, nobody knows what it says. */
+function isOfWholeRequest({ reason }: Refusal): boolean {
+  return reason === "MALFORMED_BODY" || reason === "DEADLINE_EXCEEDED";
 }
 
 function resultOf(outcome: BatchOutcome, origin: Origin): IngestResult {

@@ -24,7 +24,12 @@ export interface SignalCandidate {
   readonly status: Extract<SignalStatus, "received" | "pending_approval">;
   /** When the server received it. */
   readonly receiveTime: Instant;
-  readonly signal: Signal;
+  readonly signal: Omit<Signal, "payload">;
+  /**
+   * The payload as JSON text, `undefined` if there is none: many signals may wait, and as
+   * text each takes no more than it did in its request.
+   */
+  readonly payloadJson: string | undefined;
 }
 
 /**

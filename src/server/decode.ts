@@ -13,8 +13,8 @@ import {
 } from "@bufbuild/protobuf";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { NullValue, ValueSchema } from "@bufbuild/protobuf/wkt";
-import { type Refusal, refuse } from "../ingest/index.ts";
-import { parseJsonStrictly } from "../signal/index.ts";
+import { invalidSignal, type Refusal, refuse } from "../ingest/index.ts";
+import { PAYLOAD_VALUES_MAX, PAYLOAD_VALUES_RULE, parseJsonStrictly } from "../signal/index.ts";
 import { type SignalOverrides, takeUnclearFields } from "./unclearFields.ts";
 
 /** How a message is serialised. */
@@ -25,8 +25,8 @@ export type Decoding<Desc extends DescMessage> =
   | {
       readonly decoded: true;
       readonly message: MessageShape<Desc>;
-      /** Fields of each signal that were read here, not by the library; empty in binary. */
-      readonly overrides: readonly SignalOverrides[];
+      /** Fields of the signal that were read here, not by the library; empty in binary. */
+      readonly overrides: SignalOverrides;
     }
   | { readonly decoded: false; readonly refusal: Refusal };
 
@@ -35,6 +35,8 @@ const EXPLANATION_MAX_LENGTH = 300;
 /** An entry of a map has its key as field 1 and its value as field 2. */
 const ENTRY_KEY = 1;
 const ENTRY_VALUE = 2;
+/** As many levels of messages as the library reads. */
+const DEPTH_MAX = 100;
 const NULL_VALUE = BigInt(NullValue.NULL_VALUE);
 
 /** Decodes a body. Never throws. */
@@ -54,11 +56,16 @@ export function decodeMessage<Desc extends DescMessage>(
 
 function decodeBinary<Desc extends DescMessage>(schema: Desc, body: Uint8Array): Decoding<Desc> {
   try {
-    const message = fromBinary(schema, body);
-    if (!isAsDefined(schema, new BinaryReader(body), body.length)) {
+    // First, since it makes no objects.
+    const walk: Walk = { reader: new BinaryReader(body), values: 0 };
+    if (!isAsDefined(walk, schema, body.length, 0)) {
       return malformed("The message has a field that is not defined, or not of its type.");
     }
-    return { decoded: true, message, overrides: [] };
+    if (walk.values > PAYLOAD_VALUES_MAX) {
+      const violation = { field: "signal.payload", description: PAYLOAD_VALUES_RULE };
+      return { decoded: false, refusal: invalidSignal("INVALID_SIGNAL", [violation]) };
+    }
+    return { decoded: true, message: fromBinary(schema, body), overrides: {} };
   } catch {
     return malformed("The body is not a valid protobuf message of this type.");
   }
@@ -87,6 +94,13 @@ interface FieldForm {
   readonly content: Composite | undefined;
 }
 
+/** A walk through the bytes of a message, in place. */
+interface Walk {
+  readonly reader: BinaryReader;
+  /** How many values of a payload were met. */
+  values: number;
+}
+
 /**
  * Whether the bytes up to `end` are exactly fields that the schema defines, each of its own
  * wire type and within the message that it is in, at any depth.
@@ -94,12 +108,16 @@ interface FieldForm {
  * The library is laxer: it keeps no unknown field that is in a Struct; it reads a field
  * by its type whatever the bytes say, so that a float and what stands behind it become a
  * price; it lets a field reach beyond its message; and it makes null of a Value that has no
- * kind, or a null of another number, and takes the last of several kinds. Bytes are read in place, since they
- * were already read once, which also bounds the depth.
+ * kind, or a null of another number, and takes the last of several kinds.
+ *
+ * @throws Error if the bytes end before they should.
  */
-function isAsDefined(desc: Composite, reader: BinaryReader, end: number): boolean {
+function isAsDefined(walk: Walk, desc: Composite, end: number, depth: number): boolean {
+  if (depth > DEPTH_MAX) return false;
+  const { reader } = walk;
   const forms = fieldForms(desc);
   const isValue = desc.kind === "message" && desc.typeName === ValueSchema.typeName;
+  if (isValue) walk.values += 1;
   /** What a Value, or an entry of a map, has exactly one of. */
   let kinds = 0;
   while (reader.pos < end) {
@@ -116,7 +134,7 @@ function isAsDefined(desc: Composite, reader: BinaryReader, end: number): boolea
       const contentEnd = reader.pos + length;
       if (contentEnd > end) return false;
       if (form.content === undefined) reader.pos = contentEnd;
-      else if (!isAsDefined(form.content, reader, contentEnd)) return false;
+      else if (!isAsDefined(walk, form.content, contentEnd, depth + 1)) return false;
     } else reader.skip(wireType, number);
   }
   if (reader.pos !== end) return false;

@@ -1,11 +1,10 @@
 /**
  * IngestService: between its messages and the domain.
  */
-import { create, type MessageShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import {
-  type IngestBatchRequest,
+  type IngestBatchResponse,
   IngestBatchResponseSchema,
-  type IngestRequest,
   type IngestResponse,
   IngestResponseSchema,
   type IngestService,
@@ -18,22 +17,17 @@ import {
   type IngestResult,
   type Refusal,
   refuse,
-  type Submission,
+  type Submitted,
 } from "../ingest/index.ts";
-import {
-  instantToProto,
-  type MessageFields,
-  signalFromProto,
-  statusToProto,
-  type WithoutOtherFields,
-} from "../signal/index.ts";
+import { instantToProto, type MessageFields, type Reason, statusToProto } from "../signal/index.ts";
+import { batchParts } from "./batchParts.ts";
 import type { BodyBudget } from "./bodyBudget.ts";
+import { outOfMemory, type PendingMemory, SIGNAL_BYTES } from "./pendingMemory.ts";
+import { INGEST_MAX_BYTES, readItems, readSubmission } from "./readSubmissions.ts";
 import { recordResults } from "./requestRecord.ts";
-import type { Answer, SignedMethods } from "./signedRpc.ts";
-import type { SignalOverrides } from "./unclearFields.ts";
+import type { Answer, SignedCall, SignedMethods } from "./signedRpc.ts";
+import type { Turns } from "./turns.ts";
 
-/** The greatest request to Ingest, in bytes. */
-export const INGEST_MAX_BYTES = 64 * 1024;
 /** The greatest request to IngestBatch, in bytes. */
 const INGEST_BATCH_MAX_BYTES = 4 * 1024 * 1024;
 /** The most signals in one batch. */
@@ -41,77 +35,90 @@ const INGEST_BATCH_MAX_REQUESTS = 1_000;
 
 type Methods = SignedMethods<typeof IngestService>;
 
-/**
- * All methods of the service.
- *
- * @param budget the memory for the bodies of single signals.
- * @param batchBudget the memory for the bodies of batches.
- */
-export function ingestMethods(
-  ingest: Ingest,
-  budget: BodyBudget,
-  batchBudget: BodyBudget,
-): Methods {
-  return {
-    ingest: ingestMethod(ingest, budget),
-    ingestBatch: ingestBatchMethod(ingest, batchBudget),
-  };
+/** What requests of one size share. */
+export interface Memory {
+  /** For bodies until their senders are known. */
+  readonly budget: BodyBudget;
+  /** For what was decoded, until it is answered. */
+  readonly pending: PendingMemory;
+}
+
+/** What {@link ingestMethods} is made of. */
+export interface IngestMethodsDependencies {
+  readonly ingest: Ingest;
+  readonly monotonicMs: () => number;
+  readonly turns: Turns;
+  readonly singles: Memory;
+  readonly batches: Memory;
+}
+
+/** All methods of the service. */
+export function ingestMethods(dependencies: IngestMethodsDependencies): Methods {
+  return { ingest: ingestMethod(dependencies), ingestBatch: ingestBatchMethod(dependencies) };
 }
 
 /** `Ingest`: one signal, answered or refused as a whole. */
-function ingestMethod(ingest: Ingest, budget: BodyBudget): Methods["ingest"] {
+function ingestMethod({ ingest, singles }: IngestMethodsDependencies): Methods["ingest"] {
   return {
     maxMessageBytes: INGEST_MAX_BYTES,
-    budget,
-    async handle(request, { origin, deadlineMs, overrides, record }) {
-      const submission = submissionOf(request, overrides[0]);
-      const results = await ingest([submission], origin, deadlineMs);
-      recordResults(record, results);
-      const result = results[0] as IngestResult;
-      return result.kind === "refused" ? refused(result.refusal) : answered(responseOf(result));
+    budget: singles.budget,
+    async handle({ codec, bytes }, call) {
+      using memory = singles.pending.take(bytes.length + SIGNAL_BYTES);
+      if (memory === undefined) return refused(outOfMemory());
+      return answerSignal(ingest, readSubmission(codec, bytes), call);
     },
   };
 }
 
 /** `IngestBatch`: each signal answered by itself, refused ones too. */
-function ingestBatchMethod(ingest: Ingest, budget: BodyBudget): Methods["ingestBatch"] {
+function ingestBatchMethod({
+  ingest,
+  batches,
+  turns,
+  monotonicMs,
+}: IngestMethodsDependencies): Methods["ingestBatch"] {
   return {
     maxMessageBytes: INGEST_BATCH_MAX_BYTES,
-    budget,
-    async handle(batch, { origin, deadlineMs, overrides, record }) {
-      const requests = requestsOf(batch);
-      if (requests.length < 1 || requests.length > INGEST_BATCH_MAX_REQUESTS) {
-        return refused(wrongCount(requests.length));
-      }
-      const submissions = requests.map((request, item) => submissionOf(request, overrides[item]));
-      const results = await ingest(submissions, origin, deadlineMs);
-      recordResults(record, results);
-      return (
-        wholeBatchRefusal(results) ??
-        answered(create(IngestBatchResponseSchema, { responses: results.map(itemResponseOf) }))
-      );
+    budget: batches.budget,
+    async handle({ codec, bytes }, call) {
+      const parts = batchParts(codec, bytes, INGEST_BATCH_MAX_REQUESTS);
+      if ("refusal" in parts) return refused(parts.refusal);
+      const { count, items } = parts;
+      if (count < 1 || count > INGEST_BATCH_MAX_REQUESTS) return refused(wrongCount(count));
+      using memory = batches.pending.take(bytes.length + count * SIGNAL_BYTES);
+      if (memory === undefined) return refused(outOfMemory());
+      const { deadlineMs } = call;
+      const submissions = readItems(items, { codec, turns, monotonicMs, deadlineMs });
+      return answerBatch(ingest, submissions, call);
     },
   };
 }
 
-function requestsOf({
-  requests,
-}: WithoutOtherFields<IngestBatchRequest, "requests">): readonly IngestRequest[] {
-  return requests;
+/** Has one signal stored, and tells what became of it. */
+export async function answerSignal(
+  ingest: Ingest,
+  submission: Submitted,
+  { origin, deadlineMs, record }: SignedCall,
+): Promise<Answer<IngestResponse>> {
+  const results = await ingest([submission], origin, deadlineMs);
+  recordResults(record, results);
+  const result = results[0] as IngestResult;
+  return result.kind === "refused" ? refused(result.refusal) : answered(responseOf(result));
 }
 
-function submissionOf(
-  request: WithoutOtherFields<IngestRequest, "signal" | "idempotencyKey" | "validateOnly">,
-  overrides: SignalOverrides | undefined,
-): Submission {
-  const { signal, idempotencyKey, validateOnly } = request;
-  return {
-    signal: signal && { ...signalFromProto(signal), ...overrides },
-    // In proto3 an absent string and an empty one are the same.
-    idempotencyKey: idempotencyKey === "" ? undefined : idempotencyKey,
-    isKeySigned: idempotencyKey !== "",
-    validateOnly,
-  };
+/** Has the signals of a batch stored, and tells what became of each. */
+export async function answerBatch(
+  ingest: Ingest,
+  submissions: Parameters<Ingest>[0],
+  { origin, deadlineMs, record }: SignedCall,
+): Promise<Answer<IngestBatchResponse>> {
+  const results = await ingest(submissions, origin, deadlineMs);
+  recordResults(record, results);
+  return wholeBatchRefusal(results) ?? answered(batchResponse(results.map(itemResponseOf)));
+}
+
+function batchResponse(responses: IngestResponse[]): IngestBatchResponse {
+  return create(IngestBatchResponseSchema, { responses });
 }
 
 function responseOf(result: Exclude<IngestResult, { kind: "refused" }>): IngestResponse {
@@ -163,34 +170,37 @@ function signalError(fields: MessageFields<SignalError>): SignalError {
 }
 
 /**
- * A batch that did not reach the store fails as a whole: nothing is wrong with its
- * items, so they must be retried, not given up as rejected.
+ * A batch that was not understood, or did not reach the store, fails as a whole. In the
+ * second case nothing is wrong with its items, so they must be retried, not given up as
+ * rejected.
  */
 function wholeBatchRefusal(results: readonly IngestResult[]): Answer<never> | undefined {
   for (const result of results) {
-    if (result.kind === "refused" && isServersFault(result.refusal)) return refused(result.refusal);
+    if (result.kind === "refused" && isOfBatch(result.refusal)) return refused(result.refusal);
   }
   return undefined;
 }
 
-function isServersFault({ reason }: Refusal): boolean {
-  return (
-    reason === "STORE_UNAVAILABLE" || reason === "DEADLINE_EXCEEDED" || reason === "OVERLOADED"
-  );
+const REASONS_OF_BATCH: ReadonlySet<Reason> = new Set([
+  "MALFORMED_BODY",
+  "STORE_UNAVAILABLE",
+  "DEADLINE_EXCEEDED",
+  "OVERLOADED",
+]);
+
+function isOfBatch({ reason }: Refusal): boolean {
+  return REASONS_OF_BATCH.has(reason);
 }
 
-function wrongCount(count: number): Refusal {
+/** Why a batch of so many signals is refused. */
+export function wrongCount(count: number): Refusal {
   const description = `must hold 1 to ${INGEST_BATCH_MAX_REQUESTS} requests`;
   return refuse("INVALID_SIGNAL", `A batch ${description}, not ${count}.`, {
     violations: [{ field: "requests", description }],
   });
 }
 
-function answered<
-  Message extends MessageShape<
-    (typeof IngestService.method)[keyof typeof IngestService.method]["output"]
-  >,
->(message: Message): Answer<Message> {
+function answered<Message>(message: Message): Answer<Message> {
   return { answered: true, message };
 }
 

@@ -14,12 +14,13 @@ import {
 import { parseJsonStrictly, type Violation } from "../signal/index.ts";
 import { formatTimestamp } from "../signing/index.ts";
 import type { Authenticate } from "./authenticate.ts";
-import type { BodyBudget } from "./bodyBudget.ts";
 import { REQUEST_TIMEOUT_MS } from "./deadline.ts";
 import type { Endpoint, RequestHandler } from "./endpoint.ts";
 import { type Problem, problemOf, restHttpStatus, retryAfterHeader } from "./errors.ts";
-import { INGEST_MAX_BYTES, storedMessage } from "./ingestMethods.ts";
+import { type Memory, storedMessage } from "./ingestMethods.ts";
 import type { NodeRequest, NodeResponse } from "./nodeHttp.ts";
+import { outOfMemory, SIGNAL_BYTES } from "./pendingMemory.ts";
+import { INGEST_MAX_BYTES } from "./readSubmissions.ts";
 import { receiveSigned } from "./receive.ts";
 import { type RequestRecord, recordResults } from "./requestRecord.ts";
 import { restSubmission } from "./restSignal.ts";
@@ -31,8 +32,8 @@ export type RestRoute = Omit<Endpoint, "isStream">;
 export interface RestDependencies {
   readonly authenticate: Authenticate;
   readonly ingest: Ingest;
-  /** The memory that the bodies of single signals share, whatever their protocol. */
-  readonly budget: BodyBudget;
+  /** What single signals share, whatever their protocol. */
+  readonly singles: Memory;
   readonly monotonicMs: () => number;
   /** Whether the server can do its work now. */
   readonly isReady: () => Promise<boolean>;
@@ -89,7 +90,7 @@ export function statusRoutes({
 
 function postSignal(
   path: string,
-  { authenticate, ingest, budget, monotonicMs }: RestDependencies,
+  { authenticate, ingest, singles, monotonicMs }: RestDependencies,
 ): RequestHandler {
   return async function handle(request, response, record) {
     record.protocol = "rest";
@@ -98,7 +99,7 @@ function postSignal(
     if (mediaFault !== undefined)
       return sendProblem(response, 415, `${mediaFault} ${NOT_STORED}`, record);
 
-    const endpoint = { path, maxMessageBytes: INGEST_MAX_BYTES, budget };
+    const endpoint = { path, maxMessageBytes: INGEST_MAX_BYTES, budget: singles.budget };
     const received = await receiveSigned(
       request,
       endpoint,
@@ -110,6 +111,8 @@ function postSignal(
     if (received.kind === "aborted" || received.kind === "compressed") return;
     if (received.kind === "refused") return sendRefusal(response, received.refusal, record);
 
+    using memory = singles.pending.take(received.message.length + SIGNAL_BYTES);
+    if (memory === undefined) return sendRefusal(response, outOfMemory(), record);
     const body = parseObject(received.message);
     if (!body.parsed) return sendRefusal(response, body.refusal, record);
     const { submission, faults, unknownNames } = restSubmission(body.object, request.headers);

@@ -16,12 +16,14 @@ import { internalRefusal } from "./errors.ts";
 import { healthService, WATCH_MAX_MS } from "./health.ts";
 import { ingestMethods } from "./ingestMethods.ts";
 import type { NodeRequest, NodeResponse, RequestListener } from "./nodeHttp.ts";
+import { createPendingMemory } from "./pendingMemory.ts";
 import { createPool, type Place } from "./pool.ts";
 import { type FormFault, settleForm } from "./requestForm.ts";
 import type { RequestLog } from "./requestLog.ts";
 import type { RequestRecord } from "./requestRecord.ts";
 import { restRoutes, sendProblem, sendRefusal } from "./rest.ts";
 import { openService, rpcEndpoints, signedService } from "./rpcEndpoints.ts";
+import { createTurns } from "./turns.ts";
 
 /** What every router is told. */
 export interface RoutingOptions {
@@ -64,16 +66,23 @@ const ALLOWED_METHODS: Readonly<Record<Endpoint["method"], readonly string[]>> =
 };
 /**
  * The memory for bodies whose senders are not known yet: a thousand single signals of the
- * greatest size, and 32 batches. Apart, so that batches cannot crowd out single signals.
+ * greatest size, and eight batches. Apart, so that batches cannot crowd out single signals.
  */
 const SINGLE_BODIES_MAX_BYTES = 64 * 1024 * 1024;
-const BATCH_BODIES_MAX_BYTES = 128 * 1024 * 1024;
+const BATCH_BODIES_MAX_BYTES = 32 * 1024 * 1024;
 /**
  * Requests under way of which nothing is proven, answers that nobody reads included. With
  * its headers, one takes up to 30 KB. Producers' own requests are among them only until
  * their signature is verified.
  */
 const UNPROVEN_REQUESTS_MAX = 2_048;
+/**
+ * The memory for requests whose senders are known, until they are answered: more single
+ * signals of an ordinary size than may be queued, and as many in batches of 1,000. On their
+ * way into the database, the greatest batches take eight times their bytes for a moment.
+ */
+const PENDING_SINGLES_MAX_BYTES = 24 * 1024 * 1024;
+const PENDING_BATCHES_MAX_BYTES = 12 * 1024 * 1024;
 /** A caller's own request id is taken over if it is harmless. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 /** A unary request is answered by its deadline; 5 s more, and it is stuck. */
@@ -180,12 +189,17 @@ export function publicEndpoints(options: RouterOptions): ReadonlyMap<string, End
   const endpoints = new Map<string, Endpoint>();
   const { monotonicMs } = options;
   const budget = createBodyBudget(SINGLE_BODIES_MAX_BYTES, monotonicMs);
-  const batchBudget = createBodyBudget(BATCH_BODIES_MAX_BYTES, monotonicMs);
-  for (const [path, { method, handle }] of restRoutes({ ...options, budget })) {
+  const singles = { budget, pending: createPendingMemory(PENDING_SINGLES_MAX_BYTES) };
+  const batches = {
+    budget: createBodyBudget(BATCH_BODIES_MAX_BYTES, monotonicMs),
+    pending: createPendingMemory(PENDING_BATCHES_MAX_BYTES),
+  };
+  const turns = createTurns(monotonicMs);
+  for (const [path, { method, handle }] of restRoutes({ ...options, singles })) {
     endpoints.set(path, { method, handle, isStream: false });
   }
   const services = [
-    signedService(IngestService, ingestMethods(options.ingest, budget, batchBudget)),
+    signedService(IngestService, ingestMethods({ ...options, singles, batches, turns })),
     openService(Health, healthService(options.isReady, monotonicMs)),
   ];
   for (const [path, endpoint] of rpcEndpoints(services, { ...options, budget })) {

@@ -5,7 +5,7 @@
 import type { DescMessage, DescMethodUnary, DescService, MessageShape } from "@bufbuild/protobuf";
 import type { Origin, Refusal } from "../ingest/index.ts";
 import type { Authenticate } from "./authenticate.ts";
-import { decodeMessage } from "./decode.ts";
+import type { Codec } from "./decode.ts";
 import { receiveSigned, type SignedEndpointLimits } from "./receive.ts";
 import type { RequestRecord } from "./requestRecord.ts";
 import {
@@ -16,7 +16,6 @@ import {
   serveRpc,
   unimplemented,
 } from "./rpc.ts";
-import type { SignalOverrides } from "./unclearFields.ts";
 import type { WireForm } from "./wireForm.ts";
 
 /** What a handler is told besides the message. */
@@ -24,8 +23,6 @@ export interface SignedCall {
   readonly origin: Origin;
   /** By the monotonic clock, in milliseconds, when the caller stops waiting. */
   readonly deadlineMs: number;
-  /** Fields of each signal that replace those of the message. */
-  readonly overrides: readonly SignalOverrides[];
   readonly record: RequestRecord;
 }
 
@@ -34,21 +31,26 @@ export type Answer<Message> =
   | { readonly answered: true; readonly message: Message }
   | { readonly answered: false; readonly refusal: Refusal };
 
+/** A message as it came. Its sender is proven; nobody has looked into it. */
+export interface EncodedMessage {
+  readonly codec: Codec;
+  readonly bytes: Uint8Array;
+}
+
 /** A unary method that takes signed requests only. */
-export interface SignedMethod<
-  Input extends DescMessage = DescMessage,
-  Output extends DescMessage = DescMessage,
-> extends Omit<SignedEndpointLimits, "path"> {
-  handle(message: MessageShape<Input>, call: SignedCall): Promise<Answer<MessageShape<Output>>>;
+export interface SignedMethod<Output extends DescMessage = DescMessage>
+  extends Omit<SignedEndpointLimits, "path"> {
+  /** Decodes the request as well, since one of many signals is better not decoded at once. */
+  handle(request: EncodedMessage, call: SignedCall): Promise<Answer<MessageShape<Output>>>;
 }
 
 /** An implementation for each method of a service that takes signed requests only. */
 export type SignedMethods<Service extends DescService> = {
   readonly [Name in keyof Service["method"]]: Service["method"][Name] extends DescMethodUnary<
-    infer Input,
+    DescMessage,
     infer Output
   >
-    ? SignedMethod<Input, Output>
+    ? SignedMethod<Output>
     : never;
 };
 
@@ -76,7 +78,7 @@ export function serveSignedRpc(
 }
 
 async function admit(
-  { request, handler, record }: RpcCall,
+  { request, record }: RpcCall,
   limits: SignedEndpointLimits,
   signed: SignedMethod | undefined,
   form: WireForm,
@@ -95,10 +97,7 @@ async function admit(
       return refused(received.refusal, record);
   }
   if (signed === undefined) return unimplemented("This method is not implemented.", record);
-  const decoding = decodeMessage(handler.method.input, form.codec, received.message);
-  if (!decoding.decoded) return refused(decoding.refusal, record);
-  const { origin } = received;
-  const { message, overrides } = decoding;
-  const answer = await signed.handle(message, { origin, deadlineMs, overrides, record });
+  const { message: bytes, origin } = received;
+  const answer = await signed.handle({ codec: form.codec, bytes }, { origin, deadlineMs, record });
   return answer.answered ? { answer: answer.message } : refused(answer.refusal, record);
 }

@@ -35,17 +35,12 @@ export type SignalOverrides = Pick<
 >;
 
 /**
- * Takes the fields out of the JSON of an IngestRequest (one signal) or an
- * IngestBatchRequest (one for each item), and changes that JSON.
+ * Takes the fields out of the JSON of an IngestRequest, and changes that JSON.
  *
- * @returns what was taken out, for each signal in order.
+ * @returns what was taken out.
  */
-export function takeUnclearFields(request: unknown): SignalOverrides[] {
-  if (!isObject(request)) return [];
-  const items = Array.isArray(request.requests) ? request.requests : [request];
-  return items.map((item) =>
-    isObject(item) && isObject(item.signal) ? takeFromSignal(item.signal) : {},
-  );
+export function takeUnclearFields(request: unknown): SignalOverrides {
+  return isObject(request) && isObject(request.signal) ? takeFromSignal(request.signal) : {};
 }
 
 function takeFromSignal(signal: Record<string, unknown>): SignalOverrides {

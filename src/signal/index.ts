@@ -1,7 +1,8 @@
-export { contentSha256 } from "./digest.ts";
+export { canonicalPayload, contentSha256 } from "./digest.ts";
 export { INEXACT_NUMBER, isKeptByDouble } from "./exactNumber.ts";
 export { parseJsonStrictly, parseJsonText } from "./jsonText.ts";
 export { didYouMean, nearestName } from "./nearestName.ts";
+export { PAYLOAD_VALUES_MAX, PAYLOAD_VALUES_RULE } from "./payload.ts";
 export {
   instantToProto,
   type MessageFields,

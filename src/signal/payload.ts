@@ -7,6 +7,16 @@ import type { Violation } from "./signal.ts";
 
 const DEPTH_MAX = 16;
 
+/**
+ * The most values in a payload: every object, list, text, number, truth value and null in it.
+ * Each costs time and memory of its own, however few bytes it takes. A payload of 32,768
+ * bytes has more of them only if they take four bytes each, names and commas included: rows of
+ * prices take six to ten.
+ */
+export const PAYLOAD_VALUES_MAX = 8_000;
+/** What a payload with more breaks. */
+export const PAYLOAD_VALUES_RULE = `must hold at most ${PAYLOAD_VALUES_MAX} values`;
+
 const OBJECT_RULE = "must be a JSON object";
 const DEPTH_RULE = `must be at most ${DEPTH_MAX} levels deep`;
 const NUMBER_RULE = "must hold finite numbers only";
@@ -34,7 +44,7 @@ export interface PayloadFaults {
 interface Findings {
   readonly faults: Set<string>;
   readonly maxBytes: number;
-  /** How many values were visited. */
+  /** How many values of it were visited. */
   values: number;
   /** A lower bound of the payload's size: what its values take without escapes. */
   leastBytes: number;
@@ -44,21 +54,23 @@ interface Findings {
 /**
  * Judges a payload; `undefined` is sound, since the field is optional.
  *
- * The work is bounded whatever the payload is, also for one that refers to itself: every
- * value takes a byte at least, so after `maxBytes` values it is too large, and what lies
- * beyond is not looked at.
+ * The work is bounded whatever the payload is, also for one that refers to itself: after
+ * {@link PAYLOAD_VALUES_MAX} values, what lies beyond is not looked at. Every value takes a
+ * byte at least, so after `maxBytes` of them it is too large.
  */
 export function payloadFaults(payload: unknown, maxBytes: number): PayloadFaults {
   if (payload === undefined) return { violations: [], isOnlyTooLarge: false };
   const findings: Findings = {
     faults: new Set(),
     maxBytes,
-    values: 0,
+    // The payload itself is none of the values in it.
+    values: -1,
     leastBytes: 0,
     hasInexactNumber: false,
   };
   if (isPlainObject(payload)) judge(payload, 1, findings);
   else findings.faults.add(OBJECT_RULE);
+  if (findings.values > PAYLOAD_VALUES_MAX) findings.faults.add(PAYLOAD_VALUES_RULE);
   const violations = [...findings.faults].map(ofPayload);
   if (findings.hasInexactNumber) violations.push(...inexactNumbers(payload));
   // A payload of unbounded depth or of foreign values could not be serialised safely.
@@ -93,7 +105,7 @@ function judge(value: unknown, depth: number, findings: Findings): void {
 
 function judgeArray(items: readonly unknown[], depth: number, findings: Findings): void {
   for (const item of items) {
-    if (findings.values > findings.maxBytes) return;
+    if (isSeenEnough(findings)) return;
     judge(item, depth + 1, findings);
   }
 }
@@ -104,10 +116,14 @@ function judgeObject(
   findings: Findings,
 ): void {
   for (const [key, item] of Object.entries(object)) {
-    if (findings.values > findings.maxBytes) return;
+    if (isSeenEnough(findings)) return;
     judgeText(key, findings);
     judge(item, depth + 1, findings);
   }
+}
+
+function isSeenEnough({ values, maxBytes }: Findings): boolean {
+  return values > maxBytes || values > PAYLOAD_VALUES_MAX;
 }
 
 /** PostgreSQL refuses NUL, and UTF-8 cannot carry an unpaired surrogate. */

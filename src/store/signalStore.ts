@@ -120,8 +120,9 @@ function ingestSignals(
   /** One field of every candidate. */
   const column = (field: (candidate: SignalCandidate) => string | number | boolean | undefined) =>
     toArray(candidates.map(field));
-  const signalColumn = (field: (signal: Signal) => string | number | undefined) =>
-    toArray(candidates.map(({ signal }) => field(signal)));
+  const signalColumn = (
+    field: (signal: SignalCandidate["signal"]) => string | number | undefined,
+  ) => toArray(candidates.map(({ signal }) => field(signal)));
 
   return database.query<OutcomeRow>(
     timeoutMs,
@@ -151,7 +152,7 @@ function ingestSignals(
         ${signalColumn((s) => nanosBelowMicro(s.signalTime))},
         ${signalColumn((s) => (s.expireTime === undefined ? undefined : toTimestamptz(s.expireTime)))},
         ${signalColumn((s) => (s.expireTime === undefined ? undefined : nanosBelowMicro(s.expireTime)))},
-        ${signalColumn((s) => s.payload && JSON.stringify(s.payload))}
+        ${column((c) => c.payloadJson)}
       ), ${durableCommit(sql)} AS synchronous_commit
       WHERE current_setting('fsync') = 'on'
         AND current_setting('full_page_writes') = 'on'

@@ -12,6 +12,7 @@ import type { Ingest } from "../../src/ingest/index.ts";
 import { eventually } from "../server/support/eventually.ts";
 import { startRouter } from "../server/support/routerServer.ts";
 import { bodies, framed, INGEST_PATH, REST_PATH } from "../server/support/wire.ts";
+import { allOf } from "../support/allOf.ts";
 import type { TestServer } from "../support/server.ts";
 import * as frames from "./support/http2Frames.ts";
 import { exchange, rawPost, rawRequest } from "./support/rawHttp1.ts";
@@ -24,7 +25,7 @@ const RESOURCE_EXHAUSTED = "8";
 
 /** Takes every signal. Nobody has to sign here, so that each signal proves its sender. */
 const takeAll: Ingest = async (submissions, { receiveTime }) =>
-  submissions.map(() => ({ kind: "valid", status: "received", receiveTime }));
+  (await allOf(submissions)).map(() => ({ kind: "valid", status: "received", receiveTime }));
 
 /** Starts a server on which nothing that was used up comes back, however slow this machine is. */
 async function start(): Promise<TestServer> {

@@ -26,7 +26,8 @@ function refusalOf(acceptance: Acceptance): Refusal {
 
 describe("what is accepted", () => {
   test("becomes a candidate with all that the store must know", () => {
-    expect(candidateOf(judge({}))).toEqual({
+    const { payload: _, ...signal } = validSignal();
+    expect(candidateOf(judge({}))).toStrictEqual({
       signalId: "019a1b2c-3d4e-7f60-8a9b-0c1d2e3f4a5b",
       producerId: "bot-1",
       idempotencyKey: "key-1",
@@ -35,7 +36,8 @@ describe("what is accepted", () => {
       contentSha256: contentSha256(validSignal()),
       status: "received",
       receiveTime: SIGNAL_TIME,
-      signal: validSignal(),
+      signal,
+      payloadJson: '{"indicators":{"rsi":61.5},"timeframe":"H1"}',
     });
   });
 

@@ -1,5 +1,5 @@
 import type { SignalCandidate } from "../../src/ingest/index.ts";
-import { contentSha256 } from "../../src/signal/index.ts";
+import { canonicalPayload, contentSha256 } from "../../src/signal/index.ts";
 import { SIGNAL_TIME, validSignal } from "../support/signals.ts";
 
 let candidateCount = 0;
@@ -25,6 +25,7 @@ export function aCandidate({ idempotencyKey, comment = "" }: CandidateParts = {}
     status: "received",
     receiveTime: SIGNAL_TIME,
     signal,
+    payloadJson: signal.payload && canonicalPayload(signal.payload),
   };
 }
 

@@ -6,13 +6,14 @@ import {
   type Ingest,
   type IngestResult,
   type Origin,
+  refuse,
   type SignalStore,
   StoreUnavailableError,
   type Submission,
 } from "../../src/ingest/index.ts";
 import { DEFAULT_PAYLOAD_MAX_BYTES } from "../../src/signal/index.ts";
 import { SIGNAL_TIME, uncheckedSignal } from "../support/signals.ts";
-import { ManualTimers } from "./manualTimers.ts";
+import { ManualTimers, settled } from "./manualTimers.ts";
 import { ManualClock, MemoryStore } from "./memoryStore.ts";
 import { anOrigin, aProducer, aSubmission } from "./submission.ts";
 
@@ -309,6 +310,7 @@ describe("a store that fails", () => {
     const deadlineMs = clock.monotonicMs() + patienceMs;
     const submissions = [aSubmission({ signal: invalid }), aSubmission()];
     const results = ingestInto(silent)(submissions, anOrigin(), deadlineMs);
+    await settled();
     await timers.advanceMs(Math.min(patienceMs, STORE_TIMEOUT_MS));
     expect(await results).toMatchObject([refusedFor("INVALID_SIGNAL"), refusedFor(reason)]);
   });
@@ -370,4 +372,37 @@ describe("a store that fails", () => {
     store.beforeStoring = (timeoutMs) => clock.advanceMs(2 * timeoutMs);
     expect(await ingest([{}], { patienceMs: 100 })).toMatchObject([{ kind: "stored" }]);
   });
+});
+
+describe("an item that an edge could not read", () => {
+  const tooLarge = { refusal: refuse("BODY_TOO_LARGE", "It is too large.") };
+
+  test("is refused by itself, in its place", async () => {
+    const items = [tooLarge, aSubmission(), tooLarge];
+    const results = await ingestInto(store)(items, anOrigin(), clock.monotonicMs() + 10_000);
+    expect(results).toMatchObject([
+      refusedFor("BODY_TOO_LARGE"),
+      { kind: "stored" },
+      refusedFor("BODY_TOO_LARGE"),
+    ]);
+    expect(store.stored).toMatchObject([{ requestItem: 1 }]);
+  });
+
+  test.each(["MALFORMED_BODY", "DEADLINE_EXCEEDED"] as const)(
+    "for %s refuses the whole request, and what is behind it is not asked for",
+    async (reason) => {
+      let asked = 0;
+      async function* items() {
+        asked += 1;
+        yield aSubmission();
+        asked += 1;
+        yield { refusal: refuse(reason, "It is of no use.") };
+        asked += 1;
+      }
+      const results = await ingestInto(store)(items(), anOrigin(), clock.monotonicMs() + 10_000);
+      expect(results).toMatchObject([refusedFor(reason)]);
+      expect(results).toHaveLength(1);
+      expect([asked, store.stored]).toEqual([2, []]);
+    },
+  );
 });

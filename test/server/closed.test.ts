@@ -32,12 +32,14 @@ import { systemClock } from "../../src/server/clock.ts";
 import { ingestMethods } from "../../src/server/ingestMethods.ts";
 import { listen } from "../../src/server/listener.ts";
 import { opsEndpoints } from "../../src/server/opsRouter.ts";
+import { createPendingMemory } from "../../src/server/pendingMemory.ts";
 import { createRateLimit } from "../../src/server/rateLimit.ts";
 import { createRequestLog } from "../../src/server/requestLog.ts";
 import { publicEndpoints, routeRequests } from "../../src/server/router.ts";
 import { admissionGate, admittedAnswer } from "../../src/server/rpc.ts";
 import { openService, rpcEndpoints, signedService } from "../../src/server/rpcEndpoints.ts";
 import type { SignedMethods } from "../../src/server/signedRpc.ts";
+import { createTurns } from "../../src/server/turns.ts";
 import { Secret } from "../../src/signing/index.ts";
 import { createTestDatabase, silentLog, type TestDatabase } from "../support/postgres.ts";
 import {
@@ -217,7 +219,13 @@ describe("a method that was added to a service's contract", () => {
     ) as never;
   const budget = createBodyBudget(1024 * 1024, systemClock.monotonicMs);
   const health = extendedHealth();
-  const table = ingestMethods(never, budget, budget);
+  const table = ingestMethods({
+    ingest: never,
+    monotonicMs: systemClock.monotonicMs,
+    turns: createTurns(systemClock.monotonicMs),
+    singles: { budget, pending: createPendingMemory(1024 * 1024) },
+    batches: { budget, pending: createPendingMemory(1024 * 1024) },
+  });
   const services = {
     "but not to the table of signed methods": [signedService(extended, table as never)],
     "and to the protocol library's router, with an answer for everybody": [

@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { Side } from "../../gen/signals/v1/signal_pb.ts";
 import { refuse } from "../../src/ingest/index.ts";
 import { REASONS, type Reason, signalToProto } from "../../src/signal/index.ts";
+import { allOf } from "../support/allOf.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { type FaultyProxy, startProxy } from "../support/proxy.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
@@ -396,8 +397,8 @@ test("over gRPC, the details are in the trailers, in base64 without padding", as
 });
 
 test("DEADLINE_EXCEEDED is 504 over REST, too, which has no timeout of its own", async () => {
-  const slow = await startRouter(async ([submission], { receiveTime }) => {
-    expect(submission).toBeDefined();
+  const slow = await startRouter(async (submissions, { receiveTime }) => {
+    expect(await allOf(submissions)).toHaveLength(1);
     return [
       {
         kind: "refused",

@@ -17,6 +17,7 @@ import { IngestResponseSchema } from "../../gen/signals/v1/ingest_service_pb.ts"
 import type { Ingest } from "../../src/ingest/index.ts";
 import { exchange, rawPost, rawRequest } from "../attacks/support/rawHttp1.ts";
 import { TEST_CERTIFICATE, TEST_CERTIFICATE_KEY } from "../client/support/certificate.ts";
+import { allOf } from "../support/allOf.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { startTestServer, type TestServer, testHeaders, testServerEnv } from "../support/server.ts";
 import { startRouter } from "./support/routerServer.ts";
@@ -172,9 +173,10 @@ function heldIngest() {
   const held = Promise.withResolvers<void>();
   let count = 0;
   const ingest: Ingest = async (submissions, { receiveTime }) => {
-    count += submissions.length;
+    const all = await allOf(submissions);
+    count += all.length;
     await held.promise;
-    return submissions.map(() => ({ kind: "valid", status: "received", receiveTime }));
+    return all.map(() => ({ kind: "valid", status: "received", receiveTime }));
   };
   return { ingest, release: held.resolve, arrived: () => count };
 }

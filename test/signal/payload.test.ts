@@ -8,6 +8,7 @@ const OBJECT_RULE = "must be a JSON object";
 const DEPTH_RULE = "must be at most 16 levels deep";
 const NUMBER_RULE = "must hold finite numbers only";
 const TEXT_RULE = "must hold no NUL character and no unpaired surrogate";
+const VALUES_RULE = "must hold at most 8000 values";
 const VALUE_RULE = "must hold JSON values only";
 
 /** Far below what a walk would take that branches at each level, far above any bounded one. */
@@ -123,6 +124,27 @@ describe("a payload", () => {
   });
 });
 
+describe("the number of values in a payload", () => {
+  test("may be 8,000, of every kind, the payload itself not counted", () => {
+    const values: unknown[] = [{}, [], [1], { a: 1 }, "text", 0, true, null];
+    // The list is a value as well, and so are two that are in others.
+    while (values.length < 8_000 - 3) values.push(values.length % 2 === 0 ? null : 1);
+    expect(violationsOf({ payload: { a: values } })).toEqual({});
+    expectRefused({ a: [...values, 1] }, VALUES_RULE);
+    expectRefused({ a: values, b: null }, VALUES_RULE);
+  });
+
+  test.each<readonly [string, unknown]>([
+    ["a million numbers", { a: new Array(1_000_000).fill(1) }],
+    ["a million empty objects", { a: Array.from({ length: 1_000_000 }, () => ({})) }],
+    ["100,000 keys", Object.fromEntries(Array.from({ length: 100_000 }, (_, key) => [key, 1]))],
+  ])("may not be that of %s, which is told promptly", (_, payload) => {
+    const start = performance.now();
+    expectRefused(payload, VALUES_RULE);
+    expect(performance.now() - start).toBeLessThan(PROMPT_MS);
+  });
+});
+
 describe("the depth of a payload", () => {
   test("may be 16, of objects and lists alike, around a value", () => {
     expect(violationsOf({ payload: nested(16, "value") })).toEqual({});
@@ -202,9 +224,7 @@ describe("the size of a payload", () => {
   test.each<readonly [string, unknown]>([
     ["a text of 4 MiB", { a: "x".repeat(4 << 20) }],
     ["a key of 4 MiB", { ["x".repeat(4 << 20)]: 1 }],
-    ["a million numbers", { a: new Array(1_000_000).fill(1) }],
-    ["a million empty objects", { a: Array.from({ length: 1_000_000 }, () => ({})) }],
-    ["100,000 keys", Object.fromEntries(Array.from({ length: 100_000 }, (_, key) => [key, 1]))],
+    ["1,000 long texts", { a: new Array(1_000).fill("x".repeat(1_000)) }],
   ])("of %s is refused promptly", (_, payload) => {
     const start = performance.now();
     expect(verdictOn({ payload })).toEqual(tooLarge(DEFAULT_PAYLOAD_MAX_BYTES));
@@ -218,7 +238,8 @@ describe("the size of a payload", () => {
     let value: unknown = {};
     for (let level = 0; level < 14; level++) value = tenfold(value);
     const start = performance.now();
-    expect(verdictOn({ payload: { value } })).toEqual(tooLarge(DEFAULT_PAYLOAD_MAX_BYTES));
+    expectRefused({ value }, VALUES_RULE);
+    expect(verdictOn({ payload: { value } }, 1_000)).toEqual(tooLarge(1_000));
     expect(performance.now() - start).toBeLessThan(PROMPT_MS);
   });
 
@@ -230,10 +251,12 @@ describe("the size of a payload", () => {
   });
 
   test("at its limit hides no fault in the last of its values", () => {
-    const frame = Buffer.byteLength('{"a":[]}');
-    const zeros = new Array<number>((DEFAULT_PAYLOAD_MAX_BYTES - frame) / 2 - 2).fill(0);
-    expect(violationsOf({ payload: { a: [...zeros, ""] } })).toEqual({});
-    expectRefused({ a: [...zeros, "\0"] }, TEXT_RULE);
+    const limit = 10_000;
+    const zeros = new Array<number>((limit - Buffer.byteLength('{"a":[]}')) / 2 - 2).fill(0);
+    expect(violationsOf({ payload: { a: [...zeros, ""] } }, limit)).toEqual({});
+    expect(violationsOf({ payload: { a: [...zeros, "\0"] } }, limit)).toEqual({
+      payload: TEXT_RULE,
+    });
   });
 
   test("beyond the limit is no excuse for another fault within", () => {

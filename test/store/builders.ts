@@ -46,6 +46,7 @@ export function aCandidate(
     status: "received",
     receiveTime: NOW,
     signal,
+    payloadJson: signal.payload && JSON.stringify(signal.payload),
     ...overrides,
   };
 }

@@ -223,7 +223,8 @@ export const IngestService: GenService<{
   /**
    * Stores up to 1,000 signals under one signature. Each item succeeds or
    * fails alone: an invalid one is answered with SIGNAL_STATUS_REJECTED, its
-   * neighbours are stored. The request may have at most 4 MiB.
+   * neighbours are stored. The request may have at most 4 MiB, and each item
+   * at most 64 KiB.
    *
    * @generated from rpc signals.v1.IngestService.IngestBatch
    */

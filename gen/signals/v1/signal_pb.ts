@@ -130,8 +130,9 @@ export type Signal = Message<"signals.v1.Signal"> & {
   /**
    * Whatever else the producer wants to pass on, as a JSON object.
    * Rule: at most 32,768 bytes as compact UTF-8 JSON (the server's
-   * SIGNALS_PAYLOAD_MAX_BYTES), at most 16 levels deep, finite numbers, no NUL
-   * character and no lone surrogate in any key or string.
+   * SIGNALS_PAYLOAD_MAX_BYTES), at most 16 levels deep, at most 8,000 values
+   * at any depth, finite numbers, no NUL character and no lone surrogate in
+   * any key or string.
    *
    * @generated from field: optional google.protobuf.Struct payload = 13;
    */

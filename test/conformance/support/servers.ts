@@ -7,30 +7,34 @@ import http from "node:http";
 import http2 from "node:http2";
 import type { AddressInfo, Server } from "node:net";
 import { Writable } from "node:stream";
-import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { Health } from "../../../gen/grpc/health/v1/health_pb.ts";
-import { IngestService } from "../../../gen/signals/v1/ingest_service_pb.ts";
+import {
+  type IngestBatchRequest,
+  type IngestRequest,
+  IngestService,
+} from "../../../gen/signals/v1/ingest_service_pb.ts";
 import {
   type Ingest,
   type IngestResult,
   type Refusal,
   refuse,
   type Submission,
+  type Submitted,
 } from "../../../src/ingest/index.ts";
 import type { Authenticate } from "../../../src/server/authenticate.ts";
-import { createBodyBudget } from "../../../src/server/bodyBudget.ts";
 import { systemClock } from "../../../src/server/clock.ts";
 import { REQUEST_TIMEOUT_MS } from "../../../src/server/deadline.ts";
 import { connectErrorOf } from "../../../src/server/errors.ts";
 import { healthService } from "../../../src/server/health.ts";
-import { INGEST_MAX_BYTES, ingestMethods } from "../../../src/server/ingestMethods.ts";
+import { answerBatch, answerSignal, wrongCount } from "../../../src/server/ingestMethods.ts";
 import { listen } from "../../../src/server/listener.ts";
 import { createLog } from "../../../src/server/log.ts";
+import { INGEST_MAX_BYTES, submissionOf } from "../../../src/server/readSubmissions.ts";
 import { createRequestLog } from "../../../src/server/requestLog.ts";
 import { createRouter } from "../../../src/server/router.ts";
-import type { SignedMethod } from "../../../src/server/signedRpc.ts";
+import type { Answer, SignedCall } from "../../../src/server/signedRpc.ts";
 import { type Instant, isReason } from "../../../src/signal/index.ts";
 import { anOrigin } from "../../ingest/submission.ts";
 import { SIGNAL_TIME } from "../../support/signals.ts";
@@ -72,11 +76,23 @@ const UNSPEAKABLE_TIMES: ReadonlyMap<string, Instant> = new Map([
 ]);
 
 /** Answers each signal as its comment asks. */
-const ingest: Ingest = async (submissions, _origin, deadlineMs) =>
-  Promise.all(submissions.map((submission) => resultOf(submission, deadlineMs)));
+const ingest: Ingest = async (submissions, _origin, deadlineMs) => {
+  const results: Promise<IngestResult>[] = [];
+  for await (const submission of submissions) {
+    const result = resultOf(submission, deadlineMs);
+    if ("refusal" in submission && submission.refusal.reason === "MALFORMED_BODY") {
+      return [await result];
+    }
+    results.push(result);
+  }
+  return Promise.all(results);
+};
 
-async function resultOf(submission: Submission, deadlineMs: number): Promise<IngestResult> {
+async function resultOf(submission: Submitted, deadlineMs: number): Promise<IngestResult> {
   const receiveTime = SIGNAL_TIME;
+  if ("refusal" in submission) {
+    return { kind: "refused", refusal: submission.refusal, receiveTime };
+  }
   const { signal, validateOnly } = submission;
   const comment = String(signal?.comment ?? "");
   const refused = (refusal: Refusal): IngestResult => ({ kind: "refused", refusal, receiveTime });
@@ -201,20 +217,28 @@ const CALLER = {
 };
 
 function plainRoutes(router: ConnectRouter): void {
-  const budget = createBodyBudget(Number.MAX_SAFE_INTEGER, systemClock.monotonicMs);
-  const methods = ingestMethods(ingest, budget, budget);
   router.service(IngestService, {
-    ingest: plainHandler(methods.ingest),
-    ingestBatch: plainHandler(methods.ingestBatch),
+    ingest: plainHandler((request: IngestRequest, call) =>
+      answerSignal(ingest, submissionOf(request, {}), call),
+    ),
+    ingestBatch: plainHandler(async ({ requests }: IngestBatchRequest, call) =>
+      requests.length === 0
+        ? { answered: false, refusal: wrongCount(0) }
+        : answerBatch(
+            ingest,
+            requests.map((request) => submissionOf(request, {})),
+            call,
+          ),
+    ),
   });
   router.service(Health, healthService(isReady, systemClock.monotonicMs));
 }
 
 /** The method as a handler that asks who calls, heeds its deadline, and throws its refusals. */
-function plainHandler<Input extends DescMessage, Output extends DescMessage>({
-  handle,
-}: SignedMethod<Input, Output>) {
-  return async (message: MessageShape<Input>, context: HandlerContext) => {
+function plainHandler<Input, Output>(
+  handle: (message: Input, call: SignedCall) => Promise<Answer<Output>>,
+) {
+  return async (message: Input, context: HandlerContext) => {
     if (context.signal.aborted) throw ConnectError.from(context.signal.reason);
     const headers = Object.fromEntries(context.requestHeader);
     const authentication = await authenticate({ headers, endpoint: "", body: Buffer.alloc(0) });
@@ -222,7 +246,6 @@ function plainHandler<Input extends DescMessage, Output extends DescMessage>({
     const answer = await handle(message, {
       origin: authentication.origin,
       deadlineMs: systemClock.monotonicMs() + (context.timeoutMs() ?? REQUEST_TIMEOUT_MS),
-      overrides: [],
       record: { requestId: "", protocol: "http", caller: CALLER },
     });
     if (!answer.answered) throw connectErrorOf(answer.refusal);

@@ -1,0 +1,77 @@
+/** Long work lets everything else go on, and takes turns with other long work. */
+import { expect, test } from "vitest";
+import { createTurns } from "../../src/server/turns.ts";
+
+/** A clock that moves only when work is done. */
+function workClock() {
+  let ms = 0;
+  const work = (durationMs: number) => {
+    ms += durationMs;
+  };
+  return { monotonicMs: () => ms, work };
+}
+
+test("the event loop turns between slices, and not within one", async () => {
+  const { monotonicMs, work } = workClock();
+  const turns = createTurns(monotonicMs);
+  let loops = 0;
+  let isOver = false;
+  const count = () => {
+    loops += 1;
+    if (!isOver) setImmediate(count);
+  };
+  setImmediate(count);
+
+  for (let piece = 0; piece < 1_000; piece++) {
+    await turns.next();
+    work(1);
+  }
+  isOver = true;
+
+  // 5 pieces of a millisecond fit into a slice of 5 ms.
+  expect(loops).toBeGreaterThanOrEqual(199);
+  expect(loops).toBeLessThan(450);
+});
+
+test("calls with long work take turns, first come, first served", async () => {
+  const { monotonicMs, work } = workClock();
+  const turns = createTurns(monotonicMs);
+  const order: string[] = [];
+  async function longWork(name: string) {
+    for (let piece = 0; piece < 3; piece++) {
+      await turns.next();
+      order.push(name);
+      work(100);
+    }
+  }
+
+  await Promise.all(["a", "b", "c"].map(longWork));
+
+  expect(order.join("")).toBe("abcabcabc");
+});
+
+test("only one call has a slice in a turn of the event loop", async () => {
+  const { monotonicMs, work } = workClock();
+  const turns = createTurns(monotonicMs);
+  let inThisLoop = 0;
+  let most = 0;
+  let isOver = false;
+  const reset = () => {
+    inThisLoop = 0;
+    if (!isOver) setImmediate(reset);
+  };
+  setImmediate(reset);
+  async function longWork() {
+    for (let piece = 0; piece < 20; piece++) {
+      await turns.next();
+      inThisLoop += 1;
+      most = Math.max(most, inThisLoop);
+      work(100);
+    }
+  }
+
+  await Promise.all(Array.from({ length: 10 }, longWork));
+  isOver = true;
+
+  expect(most).toBeLessThanOrEqual(2);
+});
