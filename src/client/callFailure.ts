@@ -13,6 +13,8 @@ import {
 import { isReason, REASON_DOMAIN, type Violation } from "../signal/index.ts";
 import { causesOf } from "./causes.ts";
 import type { SignalErrorReason } from "./errorReason.ts";
+import type { Exchange } from "./exchange.ts";
+import { foreignAnswer, foreignProtocol } from "./foreignAnswer.ts";
 import { fromGrpcError } from "./grpcError.ts";
 import { parseRetryAfter } from "./retryAfter.ts";
 import { oneLine } from "./text.ts";
@@ -29,15 +31,35 @@ export interface CallFailure {
   readonly requestId: string | undefined;
   readonly code: Code | undefined;
   readonly metadata: Readonly<Record<string, string>>;
+  /** Whether what answers is no Countersign server, which only a person can mend. */
+  readonly isForeign: boolean;
 }
 
-/** Describes anything thrown. */
-export function describeFailure(thrown: unknown): CallFailure {
+/**
+ * Describes anything thrown.
+ *
+ * @param exchange what was met on the wire, if that is known.
+ */
+export function describeFailure(thrown: unknown, exchange?: Exchange): CallFailure {
   const error = thrown instanceof ConnectError ? thrown : fromGrpcError(thrown);
-  if (error !== undefined) return describeConnectError(error);
-  const message = messageOf(thrown, thrown instanceof Error ? thrown.message : String(thrown));
+  const described =
+    error === undefined ? describeUnknownError(thrown) : describeConnectError(error);
+  if (described.isService) return described;
+  const foreign =
+    (exchange && foreignAnswer(exchange)) ??
+    foreignProtocol(causesOf(thrown), described.message, exchange?.url);
+  return foreign === undefined ? described : { ...described, ...foreign, isForeign: true };
+}
+
+/** What is described, and whether the service itself did so. */
+interface Described extends CallFailure {
+  readonly isService: boolean;
+}
+
+function describeUnknownError(thrown: unknown): Described {
+  const message = oneLine(thrown instanceof Error ? thrown.message : String(thrown));
   const reason = hasNodeError(thrown) ? "UNREACHABLE" : "UNKNOWN";
-  return { ...NOTHING_KNOWN, reason, message, code: undefined };
+  return { ...NOTHING_KNOWN, reason, message, code: undefined, isService: false };
 }
 
 const NOTHING_KNOWN = {
@@ -45,13 +67,13 @@ const NOTHING_KNOWN = {
   retryAfterMs: undefined,
   requestId: undefined,
   metadata: {},
+  isForeign: false,
 } as const;
 
-function describeConnectError(error: ConnectError): CallFailure {
+function describeConnectError(error: ConnectError): Described {
   // Others may attach an ErrorInfo too, for instance a gateway; its words are not ours.
-  const info = error
-    .findDetails(ErrorInfoSchema)
-    .find(({ domain, reason }) => domain === REASON_DOMAIN && isReason(reason));
+  const own = error.findDetails(ErrorInfoSchema).filter(({ domain }) => domain === REASON_DOMAIN);
+  const info = own.find(({ reason }) => isReason(reason));
   const violations = error
     .findDetails(BadRequestSchema)
     .flatMap(({ fieldViolations }) => fieldViolations)
@@ -59,7 +81,7 @@ function describeConnectError(error: ConnectError): CallFailure {
   const [retryInfo] = error.findDetails(RetryInfoSchema);
   return {
     reason: info !== undefined && isReason(info.reason) ? info.reason : reasonWithoutInfo(error),
-    message: messageOf(error, error.rawMessage),
+    message: oneLine(error.rawMessage),
     violations,
     retryAfterMs: retryInfo?.retryDelay
       ? delayMs(retryInfo.retryDelay)
@@ -67,22 +89,9 @@ function describeConnectError(error: ConnectError): CallFailure {
     requestId: error.metadata.get(HEADER_REQUEST_ID) ?? undefined,
     code: error.code,
     metadata: { ...info?.metadata },
+    isForeign: false,
+    isService: own.length > 0,
   };
-}
-
-function messageOf(thrown: unknown, message: string): string {
-  return isAnsweredWithoutTls(thrown) ? ANSWERED_WITHOUT_TLS : oneLine(message);
-}
-
-const ANSWERED_WITHOUT_TLS =
-  "The URL says https, but what answers there speaks no TLS, probably plain http: see that the " +
-  "scheme and the port of the URL are right.";
-
-/** OpenSSL's own words for it name the lines of its source, and nothing that a person can mend. */
-function isAnsweredWithoutTls(thrown: unknown): boolean {
-  return causesOf(thrown).some(
-    (error) => "code" in error && /SSL routines:.*:wrong version number/.test(error.message),
-  );
 }
 
 /** Rounded up, since earlier would be too early; a negative delay is none. */

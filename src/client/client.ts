@@ -189,9 +189,10 @@ class ConnectedClient implements SignalClient {
         const request = ingestRequest(item, this.clock.now());
         return this.#fitting(IngestRequestSchema, request, this.#options.maxBodyBytes);
       },
-      send: async (request, call) => [
-        ingestResult(request, await this.#service.ingest(request, call)),
-      ],
+      send: (request, call) =>
+        this.#connection.attempt("Ingest", call.signal, async () => [
+          ingestResult(request, await this.#service.ingest(request, call)),
+        ]),
     });
     return result as IngestResult;
   }
@@ -207,8 +208,10 @@ class ConnectedClient implements SignalClient {
         const request = ingestBatchRequest(keyed, this.clock.now());
         return this.#fitting(IngestBatchRequestSchema, request, BATCH_MAX_BODY_BYTES);
       },
-      send: async (request, call) =>
-        ingestBatchResults(request, await this.#service.ingestBatch(request, call)),
+      send: (request, call) =>
+        this.#connection.attempt("IngestBatch", call.signal, async () =>
+          ingestBatchResults(request, await this.#service.ingestBatch(request, call)),
+        ),
     });
     return [...results];
   }

@@ -66,6 +66,7 @@ const disabledVariables = variables.partial({
  * | `PRODUCER_ID` | the producer | the host's name |
  * | `OUTBOUND_SERVER_URL` | https, or http to this machine | required if enabled |
  * | `OUTBOUND_TIMEOUT_SECONDS` | how long each attempt may take, 5 to 300 | 30 |
+ * | `HTTPS_PROXY`, `NO_PROXY` | a proxy on the way to another machine, and hosts without it | none |
  * | `OUTBOUND_MAX_BODY_SIZE` | greatest request of one signal, 1024 to 10485760 bytes | 65536 |
  *
  * @throws ConfigError naming every wrong variable, but never the value of one.
@@ -92,7 +93,19 @@ export function clientOptionsFromEnv(
     secret: data.HMAC_PRODUCER_SECRET,
     timeoutMs: data.OUTBOUND_TIMEOUT_SECONDS * MS_PER_SECOND,
     maxBodyBytes: data.OUTBOUND_MAX_BODY_SIZE,
+    ...proxyIn(set),
   };
+}
+
+/** The variables of a proxy; curl and Node.js, too, read them in lower case first. */
+function proxyIn(
+  set: Readonly<Record<string, string | undefined>>,
+): Pick<SignalClientOptions, "proxyEnv"> {
+  const httpsProxy = set.https_proxy ?? set.HTTPS_PROXY;
+  const noProxy = set.no_proxy ?? set.NO_PROXY;
+  if (httpsProxy === undefined) return {};
+  const exceptions = noProxy === undefined ? {} : { NO_PROXY: noProxy };
+  return { proxyEnv: { HTTPS_PROXY: httpsProxy, ...exceptions } };
 }
 
 /** Tells of the host's name, which broke the rule in place of a variable that is not set. */

@@ -10,8 +10,13 @@ import {
   createGrpcWebTransport,
   Http2SessionManager,
 } from "@connectrpc/connect-node";
+import { currentExchange, type Exchange, observing, observingAgent } from "./exchange.ts";
 import type { EnabledClientOptions } from "./options.ts";
+import { isLoopback } from "./serverUrl.ts";
+import { SignalError } from "./signalError.ts";
+import { endpointOf, SIGNED_SERVICE } from "./signedService.ts";
 import { createSigningInterceptorOfFixed } from "./signingInterceptor.ts";
+import { speaksTls } from "./tlsProbe.ts";
 
 /**
  * The greatest answer that is read, in bytes: room for a batch of 1,000 refusals that name
@@ -30,6 +35,14 @@ const PING_TIMEOUT_MS = 5_000;
 /** Makes calls, until it is closed. */
 export interface Connection {
   readonly transport: Transport;
+  /**
+   * Makes an attempt.
+   *
+   * @param method of the service, which the URL in an error ends with.
+   * @param signal is aborted when the caller gives up.
+   * @throws SignalError that says what was met, if it was no answer of the service.
+   */
+  attempt<T>(method: string, signal: AbortSignal | undefined, send: () => Promise<T>): Promise<T>;
   /** Closes all sockets. Calls in flight fail. */
   close(): void;
 }
@@ -47,21 +60,54 @@ export function createConnection(options: EnabledClientOptions): Connection {
     acceptCompression: [],
     interceptors: [createSigningInterceptorOfFixed({ producerId, secret, clock })],
   };
+  const root = baseUrl.replace(/\/+$/, "");
+  const expectedType = MEDIA_TYPE[options.protocol][options.codec];
+  async function attempt<T>(
+    method: string,
+    signal: AbortSignal | undefined,
+    send: () => Promise<T>,
+  ): Promise<T> {
+    const exchange: Exchange = { url: root + endpointOf(SIGNED_SERVICE, method), expectedType };
+    try {
+      return await observing(exchange, send);
+    } catch (thrown) {
+      const error = SignalError.of(thrown, exchange);
+      const mayBeTls = exchange.status === undefined && HUNG_UP.has(error.reason);
+      if (
+        mayBeTls &&
+        !signal?.aborted &&
+        baseUrl.startsWith("http:") &&
+        (await speaksTls(baseUrl))
+      ) {
+        throw answeredByTls(exchange.url, thrown);
+      }
+      throw error;
+    }
+  }
   if (options.httpVersion === "2") {
     const pings = { pingIntervalMs: PING_INTERVAL_MS, pingTimeoutMs: PING_TIMEOUT_MS };
     const sessionManager = new SessionManager(baseUrl, pings, tls);
     const http2 = { ...common, httpVersion: "2", sessionManager } as const;
     return {
       transport: CREATE_TRANSPORT[options.protocol](http2),
+      attempt,
       close: () => sessionManager.abort(),
     };
   }
-  const agent = baseUrl.startsWith("https:")
-    ? new HttpsAgent({ keepAlive: true, ...tls })
-    : new HttpAgent({ keepAlive: true });
+  const agent = observingAgent(
+    baseUrl.startsWith("https:")
+      ? new HttpsAgent({ keepAlive: true, ...tls, ...proxyOf(options) })
+      : new HttpAgent({ keepAlive: true }),
+  );
   const http1 = { ...common, httpVersion: "1.1", nodeOptions: { agent } } as const;
   const create = options.protocol === "connect" ? createConnectTransport : createGrpcWebTransport;
-  return { transport: create(http1), close: () => agent.destroy() };
+  return { transport: create(http1), attempt, close: () => agent.destroy() };
+}
+
+/** Only where https goes to another machine: what goes to this one goes to no proxy. */
+function proxyOf({ baseUrl, proxyEnv }: EnabledClientOptions) {
+  const isElsewhere = !isLoopback(new URL(baseUrl).hostname);
+  return proxyEnv !== undefined && isElsewhere ? { proxyEnv: { ...proxyEnv } } : {};
 }
 
 /**
@@ -71,6 +117,13 @@ export function createConnection(options: EnabledClientOptions): Connection {
 class SessionManager extends Http2SessionManager {
   override async request(...parameters: Parameters<Http2SessionManager["request"]>) {
     const stream = await super.request(...parameters);
+    const exchange = currentExchange();
+    if (exchange !== undefined) {
+      stream.once("response", (headers) => {
+        exchange.status = headers[":status"];
+        exchange.headers = headers;
+      });
+    }
     const { session } = stream;
     if (session !== undefined && !session.listeners("error").includes(ignoreFailure)) {
       session.on("error", ignoreFailure);
@@ -81,6 +134,21 @@ class SessionManager extends Http2SessionManager {
 
 /** The call that it concerns fails by itself. */
 function ignoreFailure(): void {}
+
+/** How a transport tells that the other side ended the connection without a word. */
+const HUNG_UP: ReadonlySet<string> = new Set(["UNREACHABLE", "CANCELLED"]);
+
+function answeredByTls(url: string, cause: unknown): SignalError {
+  const message = `${url} says http, but what answers there speaks TLS: the URL must begin with https.`;
+  return new SignalError("REFUSED", message, { isForeign: true, cause });
+}
+
+/** What an answer of the service is, by protocol and codec. */
+const MEDIA_TYPE = {
+  connect: { binary: "application/proto", json: "application/json" },
+  grpc: { binary: "application/grpc", json: "application/grpc" },
+  "grpc-web": { binary: "application/grpc-web", json: "application/grpc-web" },
+} as const;
 
 const CREATE_TRANSPORT = {
   connect: createConnectTransport,

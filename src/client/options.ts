@@ -127,6 +127,14 @@ export interface SignalClientOptions {
   readonly tlsCa?: string | readonly string[] | undefined;
 
   /**
+   * The variables that name a proxy, as `process.env` has them: `HTTPS_PROXY` and `NO_PROXY`, in
+   * either case. Calls to another machine over HTTP/1.1 go through it; those to this machine, and
+   * those over HTTP/2 (and so gRPC), never do. Defaults to none; `clientOptionsFromEnv` gives
+   * those of the environment.
+   */
+  readonly proxyEnv?: Readonly<Record<string, string | undefined>> | undefined;
+
+  /**
    * The wall clock, for signatures and for signals without a time. Corrected by the server's
    * time once it says that this one is wrong. Defaults to the clock of this machine.
    */
@@ -152,6 +160,7 @@ export type ResolvedClientOptions =
       readonly timeoutMs: number;
       readonly maxBodyBytes: number;
       readonly tlsCa: readonly string[] | undefined;
+      readonly proxyEnv: SignalClientOptions["proxyEnv"];
       readonly clock: ClientClock;
       readonly retry: ResolvedRetryOptions | false;
       readonly circuitBreaker: ResolvedCircuitBreakerOptions | false;
@@ -180,6 +189,7 @@ const schema = z.strictObject({
     .union([z.string(), z.array(z.string()).readonly()], "must be certificates in PEM")
     .transform((ca) => [ca].flat())
     .optional(),
+  proxyEnv: objectWith<NonNullable<SignalClientOptions["proxyEnv"]>>().optional(),
   clock: objectWith<ClientClock>("now").default(() => systemClock),
   retry: retryOption,
   circuitBreaker: circuitBreakerOption,
@@ -212,8 +222,9 @@ export function resolveClientOptions(
   }
   const { serverUrl: baseUrl, ...others } = judged.data;
   const httpVersion = others.httpVersion ?? (others.protocol === "grpc" ? "2" : "1.1");
-  const { tlsCa, logger, registry, alerts } = others;
-  return { ...others, enabled: true, baseUrl, httpVersion, tlsCa, logger, registry, alerts };
+  const { tlsCa, proxyEnv, logger, registry, alerts } = others;
+  const optional = { tlsCa, proxyEnv, logger, registry, alerts };
+  return { ...others, enabled: true, baseUrl, httpVersion, ...optional };
 }
 
 /** What is wrong between two options. Judged although others are wrong, to name all at once. */

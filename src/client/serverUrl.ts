@@ -50,8 +50,12 @@ export function transportRule(text: string): string | undefined {
   return undefined;
 }
 
-/** @param hostname as `URL` gives it: IPv4 in four decimal parts, IPv6 in brackets. */
-function isLoopback(hostname: string): boolean {
+/**
+ * Whether a host is this machine.
+ *
+ * @param hostname as `URL` gives it: IPv4 in four decimal parts, IPv6 in brackets.
+ */
+export function isLoopback(hostname: string): boolean {
   return (
     hostname === "localhost" ||
     hostname === "[::1]" ||

@@ -3,6 +3,7 @@ import type { Retry, Violation } from "../signal/index.ts";
 import { describeFailure } from "./callFailure.ts";
 import { causesOf } from "./causes.ts";
 import { isRetryable, retryForError, type SignalErrorReason } from "./errorReason.ts";
+import type { Exchange } from "./exchange.ts";
 
 /** What is known about a failure besides its reason. All of it is optional. */
 export interface SignalErrorDetails {
@@ -11,6 +12,7 @@ export interface SignalErrorDetails {
   readonly requestId?: string | undefined;
   readonly code?: Code | undefined;
   readonly metadata?: Readonly<Record<string, string>> | undefined;
+  readonly isForeign?: boolean | undefined;
   readonly cause?: unknown;
 }
 
@@ -39,6 +41,11 @@ export class SignalError extends Error {
   readonly code: Code | undefined;
   /** Facts for programs, such as `server_time` and `skew_seconds` of a `CLOCK_SKEW`. */
   readonly metadata: Readonly<Record<string, string>>;
+  /**
+   * Whether what answered is no Countersign server: a proxy that refuses, another program, the
+   * wrong port. Only a person can mend that.
+   */
+  readonly isForeign: boolean;
 
   constructor(reason: SignalErrorReason, message: string, details: SignalErrorDetails = {}) {
     super(
@@ -53,6 +60,7 @@ export class SignalError extends Error {
     this.requestId = details.requestId;
     this.code = details.code;
     this.metadata = details.metadata ?? {};
+    this.isForeign = details.isForeign ?? false;
   }
 
   /**
@@ -61,9 +69,18 @@ export class SignalError extends Error {
    * also one that a transport has wrapped.
    */
   static from(thrown: unknown): SignalError {
+    return SignalError.of(thrown, undefined);
+  }
+
+  /**
+   * The same, with what was met on the wire.
+   *
+   * @internal
+   */
+  static of(thrown: unknown, exchange: Exchange | undefined): SignalError {
     const own = ownError(thrown);
     if (own !== undefined) return own;
-    const { reason, message, ...details } = describeFailure(thrown);
+    const { reason, message, ...details } = describeFailure(thrown, exchange);
     return new SignalError(reason, message, { ...details, cause: thrown });
   }
 }

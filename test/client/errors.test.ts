@@ -174,7 +174,7 @@ describe.each(WIRES)("a refusal over $protocol HTTP/$httpVersion", (wire) => {
 
     const error = await thrownBy(client.ingest(signalInput()));
 
-    expect(error.reason).toBe("UNREACHABLE");
+    expect(error).toMatchObject({ reason: "REFUSED", isForeign: true });
     expect(error.message).toMatch(/^.*says https, but .* speaks no TLS, probably plain http.*$/);
     expect(error.message).not.toContain("openssl");
   });

@@ -29,7 +29,7 @@ it("survives to be closed just after a server spoke another protocol", async () 
     protocol: "grpc",
     retry: false,
   });
-  await expect(client.ingest(signalInput())).rejects.toMatchObject({ reason: "UNREACHABLE" });
+  await expect(client.ingest(signalInput())).rejects.toMatchObject({ isForeign: true });
   await client.close();
   // Node.js tells of the failure only when the socket is closed. Unheard, it fails the test run.
   await sleep(200);

@@ -238,6 +238,9 @@ it.each(["1.1", "2"] as const)("trusts the certificates it is told to, HTTP/%s",
   await using other = clientOf(server, { httpVersion: http, retry: false });
 
   await expect(trusting.ingest(signalInput())).resolves.toMatchObject({ outcome: "stored" });
-  await expect(other.ingest(signalInput())).rejects.toMatchObject({ reason: "UNREACHABLE" });
+  await expect(other.ingest(signalInput())).rejects.toMatchObject({
+    reason: "REFUSED",
+    message: expect.stringMatching(/certificate of .* is not trusted: .*tlsCa/),
+  });
   expect(server.requests).toHaveLength(1);
 });

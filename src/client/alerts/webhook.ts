@@ -2,6 +2,7 @@
  * The channel to any program that takes JSON over HTTP.
  */
 import { z } from "zod";
+import { parseRetryAfter } from "../retryAfter.ts";
 import { checkedOptions, optionsObject } from "../settings.ts";
 import type { Alert, AlertSink } from "./alert.ts";
 import { AlertError } from "./alertError.ts";
@@ -82,13 +83,8 @@ class WebhookSink implements AlertSink {
 function describeStatus({ status, headers }: Response): AlertError {
   const told = `The webhook answered ${status}.`;
   if (status === 429) {
-    return new AlertError("RATE_LIMITED", told, retryAfterMs(headers.get("retry-after")));
+    return new AlertError("RATE_LIMITED", told, parseRetryAfter(headers));
   }
   if (status >= 500 || status === 408) return new AlertError("UNAVAILABLE", told);
   return new AlertError("REFUSED", told);
-}
-
-/** Of the two forms of the header, RFC 9110 10.2.3, the one in seconds. */
-function retryAfterMs(header: string | null): number | undefined {
-  return header !== null && /^[0-9]{1,9}$/.test(header) ? Number(header) * 1_000 : undefined;
 }

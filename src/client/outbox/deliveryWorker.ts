@@ -42,7 +42,7 @@ import type { OutboxClock } from "./outboxClock.ts";
 import { OutboxError } from "./outboxError.ts";
 import { type ItemOutcome, outcomeOf, outcomesOfFailure, UNSENT } from "./outcome.ts";
 import { type OutboxTimers, Pause } from "./pause.ts";
-import { dispositionOf } from "./policy.ts";
+import { dispositionAfter } from "./policy.ts";
 import type { Entry } from "./record.ts";
 import { SWEEP_MS, Sweep } from "./sweep.ts";
 import { type OutcomeObserver, type OutcomeQueue, UnwrittenOutcomes } from "./unwritten.ts";
@@ -438,7 +438,7 @@ export class DeliveryWorker {
   #delayAfter(errors: readonly SignalError[]): number {
     const { observer } = this.#options;
     this.#shortestWaitMs = Number.POSITIVE_INFINITY;
-    const holding = errors.find(({ reason }) => dispositionOf(reason) === "hold");
+    const holding = errors.find((error) => dispositionAfter(error) === "hold");
     if (holding !== undefined) {
       this.#lastError = holding;
       if (!this.#isHeld) observer.held(holding);
@@ -446,7 +446,8 @@ export class DeliveryWorker {
       return this.#options.holdDelayMs();
     }
     const [error] = errors as readonly [SignalError];
-    this.#lastError = error;
+    // That the client leaves the server alone hides why.
+    this.#lastError = error.cause instanceof SignalError ? error.cause : error;
     this.#backoff ??= this.#options.newBackoff();
     const scheduledMs = this.#backoff.next(error) ?? this.#options.holdDelayMs();
     this.#shortestWaitMs = askedDelayMs(error) ?? 0;
@@ -489,8 +490,8 @@ function toIngestItem({ entry, signal }: OutboxItem) {
   return { signal, idempotencyKey: entry.idempotencyKey };
 }
 
-function isFinal({ reason }: SignalError): boolean {
-  const disposition = dispositionOf(reason);
+function isFinal(error: SignalError): boolean {
+  const disposition = dispositionAfter(error);
   return disposition === "dead_letter" || disposition === "expired";
 }
 

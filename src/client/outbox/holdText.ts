@@ -12,21 +12,18 @@ const ADVICE_BY_REASON: Readonly<Partial<Record<SignalErrorReason, string>>> = {
     "that the server knows, and that the URL (OUTBOUND_SERVER_URL) is that of this server.",
   PRODUCER_DISABLED: "Have the operator of the server enable the producer.",
   SCOPE_MISSING: "Have the operator of the server allow the producer this call.",
-  REFUSED:
-    "The URL (OUTBOUND_SERVER_URL) is probably wrong, since this is no answer of a Countersign " +
-    "server; or something on the way refuses the calls.",
 };
 
 /** The cause in whole sentences, and what to do about it. */
 export function describeHold(
-  { reason, message }: SignalError,
+  { reason, message, isForeign }: SignalError,
   destination: Destination | undefined,
 ): string {
   // A cause that has no name is told by its words alone, such as that the client is switched off.
   const cause = reason === "UNKNOWN" ? message.replace("[UNKNOWN] ", "") : message;
   const sender =
     destination && `The producer ${destination.producerId} sends to ${destination.host}.`;
-  return [sentence(cause), sender, ADVICE_BY_REASON[reason]]
-    .filter((part) => part !== undefined)
-    .join(" ");
+  // An error of a foreign answer says itself what to do.
+  const advice = isForeign ? undefined : ADVICE_BY_REASON[reason];
+  return [sentence(cause), sender, advice].filter((part) => part !== undefined).join(" ");
 }

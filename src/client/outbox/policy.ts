@@ -3,6 +3,7 @@
  * them in one table. Pure.
  */
 import type { SignalErrorReason } from "../errorReason.ts";
+import type { SignalError } from "../signalError.ts";
 
 /**
  * What to do after a failure.
@@ -57,4 +58,10 @@ const DISPOSITION_BY_REASON: Readonly<Record<SignalErrorReason, Disposition>> = 
 /** What to do after a failure for this reason. */
 export function dispositionOf(reason: SignalErrorReason): Disposition {
   return DISPOSITION_BY_REASON[reason];
+}
+
+/** The same after this failure: what answers in place of the server will not stop by itself. */
+export function dispositionAfter({ reason, isForeign }: SignalError): Disposition {
+  const disposition = dispositionOf(reason);
+  return isForeign && disposition === "wait" ? "hold" : disposition;
 }

@@ -10,7 +10,8 @@
  * What is proven, and what is not:
  * - The server does not work: {@link UNAVAILABLE}.
  * - It works: every answer of the service, also a refusal.
- * - Nothing: the caller gave up, or nobody knows what happened. That counts neither way,
+ * - Nothing: the caller gave up, nobody knows what happened, or something else answered. That
+ *   counts neither way,
  *   but a probe that proves nothing leaves the circuit open.
  */
 import {
@@ -81,6 +82,7 @@ class BreakingCircuit implements Circuit {
   readonly #options: ResolvedCircuitBreakerOptions;
   readonly #breaker;
   #probeAtMs = 0;
+  #cause: SignalError | undefined;
 
   constructor(options: ResolvedCircuitBreakerOptions, observer: CircuitObserver) {
     this.#options = options;
@@ -107,10 +109,10 @@ class BreakingCircuit implements Circuit {
   #requireLetThrough(): void {
     const { state } = this.#breaker;
     if (state === CockatielState.HalfOpen) {
-      throw circuitOpen(Math.min(this.#options.halfOpenAfterMs, PROBE_RETRY_AFTER_MS));
+      throw circuitOpen(Math.min(this.#options.halfOpenAfterMs, PROBE_RETRY_AFTER_MS), this.#cause);
     }
     const waitMs = Math.ceil(this.#probeAtMs - monotonicMs());
-    if (state === CockatielState.Open && waitMs > 0) throw circuitOpen(waitMs);
+    if (state === CockatielState.Open && waitMs > 0) throw circuitOpen(waitMs, this.#cause);
   }
 
   #observe(observer: CircuitObserver): void {
@@ -122,7 +124,8 @@ class BreakingCircuit implements Circuit {
     };
     this.#breaker.onBreak((broken) => {
       this.#probeAtMs = monotonicMs() + this.#options.halfOpenAfterMs;
-      change("open", "value" in broken ? causeOf(broken.value) : undefined);
+      this.#cause = "value" in broken ? causeOf(broken.value) : undefined;
+      change("open", this.#cause);
     });
     this.#breaker.onHalfOpen(() => change("half_open"));
     this.#breaker.onReset(() => change("closed"));
@@ -135,7 +138,7 @@ async function endingOf<T>(attempt: () => Promise<T>, isProbe: boolean): Promise
     return { kind: "answered", value: await attempt() };
   } catch (thrown) {
     const error = SignalError.from(thrown);
-    const isUnproven = UNPROVEN.has(error.reason);
+    const isUnproven = UNPROVEN.has(error.reason) || error.isForeign;
     if (isUnproven && !isProbe) throw error;
     return { kind: "failed", error, isOutage: isUnproven || UNAVAILABLE.has(error.reason) };
   }
@@ -151,10 +154,11 @@ function causeOf(ending: unknown): SignalError {
   return (ending as { readonly error: SignalError }).error;
 }
 
-function circuitOpen(retryAfterMs: number): SignalError {
+function circuitOpen(retryAfterMs: number, cause: SignalError | undefined): SignalError {
+  const last = cause === undefined ? "" : ` The last failure: ${cause.message}`;
   return new SignalError(
     "CIRCUIT_OPEN",
-    "Nothing was sent, because the server failed too often just before.",
-    { retryAfterMs },
+    `Nothing was sent, because the server failed too often just before.${last}`,
+    { retryAfterMs, cause },
   );
 }

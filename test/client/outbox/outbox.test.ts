@@ -24,6 +24,7 @@ import { create, fromBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Counter, Gauge, Registry } from "prom-client";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
 import {
   IngestBatchRequestSchema,
   IngestBatchResponseSchema,
@@ -231,7 +232,9 @@ it("tells people what to mend: who they are for the server, or where it is", asy
   await using server = await startTestServer({
     service: {
       ingest: () => {
-        throw new ConnectError("No such producer.", Code.Unauthenticated);
+        const value = { reason: "UNAUTHENTICATED", domain: "signals.v1" };
+        const details = [{ desc: ErrorInfoSchema, value }];
+        throw new ConnectError("No such producer.", Code.Unauthenticated, undefined, details);
       },
     },
   });
@@ -245,10 +248,10 @@ it("tells people what to mend: who they are for the server, or where it is", asy
     texts.push(alerts.sent[0]?.text ?? "");
   }
   const [wrongUrl, wrongSecret, switchedOff] = texts;
-  expect(wrongUrl).toContain("[REFUSED] HTTP 404. The producer ");
   expect(wrongUrl).toContain(
-    ` sends to ${new URL(page.url).host}. The URL (OUTBOUND_SERVER_URL) is`,
+    `[REFUSED] HTTP 404 from ${page.url}/signals.v1.IngestService/Ingest is no answer of`,
   );
+  expect(wrongUrl).toContain(`The producer test-bot sends to ${new URL(page.url).host}.`);
   expect(wrongSecret).toMatch(
     /\[UNAUTHENTICATED\] No such producer\. The producer test-bot sends to .*PRODUCER_ID.*HMAC_PRODUCER_SECRET/,
   );
