@@ -25,10 +25,18 @@ let observer: postgres.Sql;
 beforeAll(async () => {
   cluster = await createTestCluster();
   // The background process that writes what nobody waits for rests meanwhile.
-  await cluster.start({ wal_writer_delay: "10s", checkpoint_timeout: "1h", autovacuum: "off" });
+  // So does all else that writes by itself.
+  await cluster.start({
+    wal_writer_delay: "10s",
+    checkpoint_timeout: "1h",
+    autovacuum: "off",
+    wal_level: "minimal",
+    max_wal_senders: "0",
+  });
   observer = postgres(cluster.url, { max: 1, fetch_types: false });
   const database = openDatabase({ url: cluster.url, poolSize: 1, log: silentLog });
   await migrateUp(database, silentLog);
+  await createProducerStore(database).ensureProducer(aProducer("bot-1"), TIMEOUT_MS);
   await database.close();
 });
 
@@ -45,32 +53,31 @@ async function unflushedBytes(): Promise<number> {
   return row?.bytes ?? Number.NaN;
 }
 
-const PRODUCER = {
-  producerId: "bot-1",
+const aProducer = (producerId: string = randomUUID()) => ({
+  producerId,
   requireApproval: false,
   allowedInstruments: undefined,
   rateLimitPerSecond: undefined,
-};
+});
 
 type Change = (database: Database) => Promise<unknown>;
 
 /** Every way in which the stores change something, by the name of its method. */
 const CHANGES: Readonly<Record<string, readonly Change[]>> = {
   ensureProducer: [
-    (database) => createProducerStore(database).ensureProducer(PRODUCER, TIMEOUT_MS),
+    (database) => createProducerStore(database).ensureProducer(aProducer(), TIMEOUT_MS),
   ],
   addProducerSecret: [
     (database) =>
       createProducerStore(database).addProducerSecret(
-        PRODUCER.producerId,
+        "bot-1",
         { secretId: randomUUID(), sealed: new Uint8Array(60) },
         undefined,
         TIMEOUT_MS,
       ),
   ],
   setProducerEnabled: [
-    (database) =>
-      createProducerStore(database).setProducerEnabled(PRODUCER.producerId, false, TIMEOUT_MS),
+    (database) => createProducerStore(database).setProducerEnabled("bot-1", false, TIMEOUT_MS),
   ],
   ingest: [
     (database) => createSignalStore(database).ingest([aCandidate()], TIMEOUT_MS),

@@ -3,6 +3,7 @@
  * that the store does under values of it that nobody would choose.
  */
 import { randomBytes, randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import postgres from "postgres";
 import {
@@ -146,7 +147,10 @@ const SIGNAL = aSignal({
 export async function findBroken(url: string, prepare = true): Promise<string | undefined> {
   const database = openDatabase({ url, poolSize: 1, log: silentLog, prepare });
   try {
-    return (await findBrokenProducers(database)) ?? (await findBrokenSignals(database));
+    const broken = await findBrokenProducers(database);
+    // A session that may not be idle is ended meanwhile.
+    await sleep(20);
+    return broken ?? (await findBrokenSignals(database));
   } catch (error) {
     return String(error);
   } finally {
