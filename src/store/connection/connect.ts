@@ -34,14 +34,16 @@ export function connectTo(host: DatabaseHost, options: ConnectOptions): Connect 
     // It may fail at a moment when nobody waits for it.
     socket.on("error", () => undefined);
     onSocket(socket);
-    const timer = setTimeout(
-      () => socket.destroy(new Error(`no connection within ${options.timeoutMs} ms`)),
-      options.timeoutMs,
-    );
+    let timeout: Error | undefined;
+    const timer = setTimeout(() => {
+      timeout = new Error(`no connection within ${options.timeoutMs} ms`);
+      socket.destroy();
+    }, options.timeoutMs);
     try {
       return await open(socket, host, options);
-    } catch (cause) {
+    } catch (failure) {
       socket.destroy();
+      const cause = timeout ?? failure;
       const error = new Error(failureText(host, cause), { cause });
       throw Object.assign(error, { code: (cause as NodeJS.ErrnoException).code });
     } finally {

@@ -284,6 +284,17 @@ describe("it does not connect, and says why without the password", () => {
   });
 });
 
+test("a server that says yes to TLS and then nothing, within connect_timeout", async () => {
+  await using server = await startFakeServer((socket) => socket.write("S"));
+  const url = `${server.url}?sslmode=require&connect_timeout=1`;
+  const database = openDatabase({ url, poolSize: 1, log: silentLog });
+  const error = await ask(database).catch((failure: unknown) => failure);
+  // And not by the deadline of the statement, which is longer.
+  expect(String(error)).toContain("no connection within 1000 ms");
+  await database.close();
+  expect(database.usage.connections).toBe(0);
+});
+
 test("the environment of libpq says nothing", async () => {
   const environment = { PGHOST: "nowhere", PGPASSWORD: "x", PGSSL: "require", PGDATABASE: "y" };
   const before = { ...process.env };
