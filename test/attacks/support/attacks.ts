@@ -1,6 +1,6 @@
 /**
- * What strangers do to a server that they want to keep others from: each attack goes on
- * until its process is ended. None of them needs a secret, and none much bandwidth.
+ * What strangers do to a server that they want to keep others from. Each attack resolves
+ * when it is at its full size, and goes on until its process is ended. None of them needs a secret, and none much bandwidth.
  */
 import net from "node:net";
 import * as frames from "./http2Frames.ts";
@@ -20,14 +20,19 @@ const GRPC = ["content-type", "application/grpc"] as const;
 /** SETTINGS_INITIAL_WINDOW_SIZE of 0: no answer may have a body (RFC 9113, section 6.5.2). */
 const NO_WINDOW = Buffer.from("000400000000", "hex");
 
+/** More connections than the server takes, those that it is about to close included. */
+const MORE_THAN_ALL = 5_600;
+
 /** All attacks by their names. */
 export const ATTACKS = {
   /** Connections that say nothing. */
-  silence: (target) => keep(4_300, target, () => undefined),
+  silence: (target) => keep(MORE_THAN_ALL, target, () => undefined),
   /** HTTP/2 connections on which nothing is asked. */
-  prefaces: (target) => keep(4_300, target, (socket) => void socket.write(frames.opening())),
+  prefaces: (target) =>
+    keep(MORE_THAN_ALL, target, (socket) => void socket.write(frames.opening())),
   /** HTTP/1.1 connections on which one request was answered, and no other comes. */
-  idle: (target) => keep(4_300, target, (socket) => void socket.write(get("/api/v1/health"))),
+  idle: (target) =>
+    keep(MORE_THAN_ALL, target, (socket) => void socket.write(get("/api/v1/health"))),
   /** Single signals that stop one byte short of their end. */
   stoppedBodies: (target) => keep(1_100, target, (socket) => postBody(socket, 64 * 1024)),
   /** The same with batches, over HTTP/2, many on a connection. */
@@ -112,10 +117,10 @@ export const ATTACKS = {
       });
     }),
   /** Frames that carry nothing and that the server has to answer or to look at. */
-  emptyFrames: (target) => {
-    for (const bytes of EMPTY_FRAMES) flood(target, bytes);
+  emptyFrames: async (target) => {
+    await Promise.all(EMPTY_FRAMES.map((bytes) => flood(target, bytes)));
   },
-} as const satisfies Record<string, (target: Target) => void>;
+} as const satisfies Record<string, (target: Target) => Promise<void>>;
 
 /** The name of an attack. */
 export type AttackName = keyof typeof ATTACKS;
@@ -134,10 +139,20 @@ const EMPTY_FRAMES = [
 const OPENING_MAX = 200;
 const PAUSE_MS = 10;
 
-/** Keeps so many connections open: one that is closed is replaced. */
-function keep(count: number, { port, from }: Target, begin: (socket: net.Socket) => void): void {
+/**
+ * Keeps so many connections open: one that is closed is replaced.
+ *
+ * @returns when so many have been opened.
+ */
+function keep(
+  count: number,
+  { port, from }: Target,
+  begin: (socket: net.Socket) => void,
+): Promise<void> {
+  const all = Promise.withResolvers<void>();
   let open = 0;
   let opening = 0;
+  let opened = 0;
   function fill(): void {
     while (open < count && opening < OPENING_MAX) connect();
   }
@@ -145,25 +160,28 @@ function keep(count: number, { port, from }: Target, begin: (socket: net.Socket)
     open += 1;
     opening += 1;
     let isOpening = true;
-    const opened = () => {
+    const endOpening = () => {
       if (isOpening) opening -= 1;
       isOpening = false;
     };
     const socket = net.connect({ port, host: "127.0.0.1", localAddress: from });
     socket.on("error", () => undefined);
     socket.once("connect", () => {
-      opened();
+      endOpening();
       begin(socket);
+      opened += 1;
+      if (opened === count) all.resolve();
       fill();
     });
     socket.once("close", () => {
-      opened();
+      endOpening();
       open -= 1;
       setTimeout(fill, PAUSE_MS);
     });
     socket.resume();
   }
   fill();
+  return all.promise;
 }
 
 /** Writes all and hangs up, so that the next connection can do the same. */
@@ -172,9 +190,9 @@ function writeOnce(socket: net.Socket, bytes: Buffer): void {
 }
 
 /** Two connections that send one frame as fast as it is taken. */
-function flood(target: Target, bytes: Buffer): void {
+function flood(target: Target, bytes: Buffer): Promise<void> {
   const many = Buffer.concat(Array.from({ length: 1_000 }, () => bytes));
-  keep(2, target, (socket) => {
+  return keep(2, target, (socket) => {
     const first = frames.headers(1, [...frames.post(BATCH_PATH), GRPC]);
     socket.write(Buffer.concat([frames.opening(), first]));
     const more = () => {

@@ -16,8 +16,8 @@ import type { AttackName } from "./attacks.ts";
 
 const ATTACK_PROCESS = fileURLToPath(new URL("attackProcess.ts", import.meta.url));
 const ATTACK_MS = Number(process.env.ATTACK_SECONDS ?? 2) * 1_000;
-/** An attack gets so long to fill what it wants to fill before anything is measured. */
-const HEAD_START_MS = 1_000;
+/** An attack that is at its full size gets so long before anything is measured. */
+const HEAD_START_MS = 500;
 const PAUSE_MS = 20;
 /** One that was not answered by then is as good as lost. */
 const PATIENCE_MS = 15_000;
