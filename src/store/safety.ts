@@ -57,7 +57,8 @@ const SETTINGS = [
  * Looks whether a commit is on disk when the database says so, whether it takes writes, can
  * hold every text that a signal may have, is recent enough, and means what we mean.
  *
- * `synchronous_commit` is not looked at: each statement sets it for itself.
+ * `synchronous_commit` is not looked at: each statement sets it for itself, so that it takes
+ * nothing away from a server that runs when it is turned off.
  *
  * @returns all that is wrong; empty if nothing is.
  * @throws StoreUnavailableError
@@ -80,16 +81,25 @@ export async function findFaults(
 }
 
 /**
- * Refuses a database that has any fault.
+ * Refuses a database that has any fault, at a start. `synchronous_commit` may then not be off,
+ * either: whoever turned it off means to lose commits, and should know that none will be.
  *
  * @throws UnsafeDatabaseError naming all that is wrong at once.
  * @throws StoreUnavailableError
  */
 export async function assertSafe(database: Database, timeoutMs = 10_000): Promise<void> {
   const faults = await findFaults(database, timeoutMs);
-  if (faults.length > 0) {
-    throw new UnsafeDatabaseError(faults.map(({ message }) => message));
+  const problems = faults.map(({ message }) => message);
+  const [found] = await database.query<{ readonly is_off: boolean }>(
+    timeoutMs,
+    (sql) => sql`SELECT current_setting('synchronous_commit') = 'off' AS is_off`,
+  );
+  if (found?.is_off) {
+    problems.push(
+      "synchronous_commit is off, so a crash can lose what was committed: set it to on where it was turned off (ALTER SYSTEM, ALTER DATABASE, ALTER ROLE or the connection URL).",
+    );
   }
+  if (problems.length > 0) throw new UnsafeDatabaseError(problems);
 }
 
 function findServerFaults(

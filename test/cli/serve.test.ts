@@ -105,6 +105,16 @@ describe("countersign serve", () => {
     await foreign.drop();
   });
 
+  it("ends with 1 if the database would lose signals, and says how to fix it", async () => {
+    const unsafe = await createTestDatabase();
+    await runOnServer(unsafe.url, `ALTER DATABASE ${unsafe.name} SET synchronous_commit = off`);
+    const { code, message } = await refused(testServerEnv(unsafe.url));
+    expect(code).toBe(1);
+    expect(message).toContain("synchronous_commit is off");
+    expect(message).toContain("set it to on");
+    await unsafe.drop();
+  });
+
   it("ends with 3 if the database cannot be reached", async () => {
     const { code, message } = await refused(testServerEnv("postgres://someone:hush@127.0.0.1:1/x"));
     expect(code).toBe(3);

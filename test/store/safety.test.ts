@@ -70,6 +70,17 @@ describe("a database on the test server", () => {
     },
   );
 
+  test("is refused at a start with synchronous_commit off", async () => {
+    testDatabase = await createTestDatabase("empty");
+    await runOnServer(
+      testDatabase.url,
+      `ALTER DATABASE ${testDatabase.name} SET synchronous_commit = off`,
+    );
+    expect(await check(testDatabase.url)).toMatchObject({
+      problems: [expect.stringMatching(/^synchronous_commit is off, .* set it to on where/)],
+    });
+  });
+
   test("is refused while it is read-only", async () => {
     testDatabase = await createTestDatabase("empty");
     await runOnServer(
