@@ -44,6 +44,16 @@ import { type ItemOutcome, outcomeOf, outcomesOfFailure, UNSENT } from "./outcom
 import { type OutboxTimers, Pause } from "./pause.ts";
 import { dispositionAfter } from "./policy.ts";
 import type { Entry } from "./record.ts";
+import {
+  expired,
+  isClockSkew,
+  isFinal,
+  isOneError,
+  isPerhapsTooBig,
+  isRefused,
+  type SettledItem,
+  toIngestItem,
+} from "./settled.ts";
 import { SWEEP_MS, Sweep } from "./sweep.ts";
 import { type OutcomeObserver, type OutcomeQueue, UnwrittenOutcomes } from "./unwritten.ts";
 
@@ -105,9 +115,6 @@ const LINGER_MS = 25;
  * then would be too late.
  */
 const UNHURRIED_MS = 10_000;
-
-/** An item and how its attempt ended. */
-type SettledItem = { readonly item: OutboxItem; readonly outcome: ItemOutcome };
 
 export class DeliveryWorker {
   readonly #options: DeliveryOptions;
@@ -484,39 +491,4 @@ export class DeliveryWorker {
       { cause: this.#lastError },
     );
   }
-}
-
-function toIngestItem({ entry, signal }: OutboxItem) {
-  return { signal, idempotencyKey: entry.idempotencyKey };
-}
-
-function isFinal(error: SignalError): boolean {
-  const disposition = dispositionAfter(error);
-  return disposition === "dead_letter" || disposition === "expired";
-}
-
-function isRefused({ outcome }: SettledItem): boolean {
-  return outcome.kind === "failed" && isFinal(outcome.error);
-}
-
-/** Whether a smaller request might have had an answer. */
-function isPerhapsTooBig({ reason }: SignalError): boolean {
-  return ["UNREACHABLE", "INVALID_RESPONSE", "DEADLINE_EXCEEDED", "INTERNAL"].includes(reason);
-}
-
-function isClockSkew(outcome: ItemOutcome): boolean {
-  return outcome.kind === "failed" && outcome.error.reason === "CLOCK_SKEW";
-}
-
-/** Whether the request failed as a whole, rather than each signal by itself. */
-function isOneError(settled: readonly SettledItem[]): boolean {
-  const errors = new Set(settled.map(({ outcome }) => outcome.kind === "failed" && outcome.error));
-  return errors.size === 1;
-}
-
-function expired(): SignalError {
-  return new SignalError(
-    "SIGNAL_EXPIRED",
-    "The signal passed its expire_time before it was known to be delivered, so it is not sent any more.",
-  );
 }
