@@ -4,10 +4,10 @@
  */
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { parseJsonStrictly } from "../../src/signal/index.ts";
+import { type JsonObject, parseJsonStrictly, signalToProto } from "../../src/signal/index.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { startTestServer, type TestServer, testHeaders } from "../support/server.ts";
-import { restBody } from "../support/signals.ts";
+import { restBody, validSignal } from "../support/signals.ts";
 import {
   bodies,
   connectError,
@@ -299,6 +299,45 @@ test("two ids that are one double are not two signals of one content", async () 
     );
   expect((await postJson(REST_PATH, body("9007199254740992"))).httpStatus).toBe(201);
   expect((await postJson(REST_PATH, body("9007199254740993"))).httpStatus).toBe(422);
+});
+
+test.each(["gRPC", "gRPC-Web", "Connect JSON", "Connect binary", "REST"] as const)(
+  "a payload of too many values is a violation over %s",
+  async (protocol) => {
+    const payloadOf = (count: number) => ({ a: Array.from({ length: count - 1 }, () => ({})) });
+    const sent = async (payload: JsonObject) => {
+      const signal = signalToProto(validSignal({ payload }));
+      return (await send(server.url, protocol, bodies({ signal }, { payload }))).error;
+    };
+    expect(await sent(payloadOf(8_000))).toBeUndefined();
+    const error = await sent(payloadOf(8_001));
+    expect(error?.reason).toBe("INVALID_SIGNAL");
+    expect(error?.violations).toMatchObject([
+      { field: expect.stringMatching(/payload$/), description: "must hold at most 8000 values" },
+    ]);
+  },
+);
+
+test("an item of a batch is as large as a single signal at most", async () => {
+  const items = [1_000, 70_000].map((length) => `{"signal":${signalJson()}${" ".repeat(length)}}`);
+  const { json } = await postJson(INGEST_BATCH_PATH, `{"requests":[${items.join(",")}]}`);
+  expect(json.responses).toMatchObject([
+    { status: "SIGNAL_STATUS_RECEIVED" },
+    { status: "SIGNAL_STATUS_REJECTED", errors: [{ reason: "BODY_TOO_LARGE" }] },
+  ]);
+});
+
+test("one item of a batch that is malformed makes the batch malformed, and nothing is stored", async () => {
+  const count = async () => Number((await sql`SELECT count(*) FROM signals`)[0]?.count);
+  const before = await count();
+  const items = [`{"signal":${signalJson()}}`, `{"signal":${signalJson({ stopLos: "1" })}}`];
+  const { httpStatus, body } = await postJson(
+    INGEST_BATCH_PATH,
+    `{"requests":[${items.join(",")}]}`,
+  );
+  expect(httpStatus).toBe(400);
+  expect(connectError(body).reason).toBe("MALFORMED_BODY");
+  expect(await count()).toBe(before);
 });
 
 describe("REST", () => {
