@@ -1,9 +1,23 @@
 import { defineConfig } from "vitest/config";
 
+/**
+ * Tests that take long because they kill processes, stop databases, flood servers or try
+ * hundreds of settings. They run by `npm run test:drills`, and before each change lands.
+ */
+const DRILLS = [
+  "test/faults/**/*.test.ts",
+  "test/attacks/{heavyBatches,siege}.test.ts",
+  "test/cli/hangUp.test.ts",
+  "test/server/{logOutput,roles,workers}.test.ts",
+  "test/store/{embedded,embeddedPlace,sweep}.test.ts",
+];
+
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
-    exclude: ["dist/**", "node_modules/**"],
+    projects: [
+      { extends: true, test: { name: "suite", include: ["test/**/*.test.ts"], exclude: DRILLS } },
+      { extends: true, test: { name: "drills", include: DRILLS } },
+    ],
     globalSetup: ["test/support/globalSetup.ts"],
     // Tests wait a lot, for deadlines above all, so two at a time are done sooner on any
     // machine; more would starve those that race a clock.
