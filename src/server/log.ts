@@ -1,7 +1,7 @@
 /**
- * The server's log: one JSON object a line, or on a terminal one readable line. What it tells of an error is enough to act
- * on, but never a stack, which would show file names and, from some libraries, the
- * values that they were called with.
+ * The server's log: one JSON object a line, or on a terminal one readable line. What it tells
+ * of an error is enough to act on, but never a stack, which would show file names and, from
+ * some libraries, the values that they were called with.
  */
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from "pino";
 import type { ServerConfig } from "./config.ts";
@@ -85,7 +85,27 @@ export function createLog(
     timestamp: stdTimeFunctions.isoTime,
     serializers: { err: (error: unknown) => errorFacts(error, CAUSES_MAX) },
   };
-  return pino(options, destination);
+  return pino(options, { write: (line) => destination.write(inert(line)) });
+}
+
+/**
+ * JSON that cannot steer a terminal on which somebody reads it, nor show one text as another:
+ * JSON itself escapes only the control characters of ASCII.
+ *
+ * @param json a line with its end.
+ */
+function inert(json: string): string {
+  // Nearly all lines are plain ASCII, and this is much faster.
+  if (!/[^\n\x20-\x7e]/.test(json)) return json;
+  return json.replace(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
+    Array.from({ length: character.length }, (_, index) =>
+      unitEscape(character.charCodeAt(index)),
+    ).join(""),
+  );
+}
+
+function unitEscape(unit: number): string {
+  return `\\u${unit.toString(16).padStart(4, "0")}`;
 }
 
 /** What the log tells of an error. */
@@ -112,7 +132,7 @@ function errorFacts(error: unknown, causesMax: number): ErrorFacts {
 function cut(value: unknown, maxBytes: number): string {
   const text = String(value);
   let end = Math.min(text.length, maxBytes);
-  while (Buffer.byteLength(JSON.stringify(text.slice(0, end))) - 2 > maxBytes) {
+  while (Buffer.byteLength(inert(JSON.stringify(text.slice(0, end)))) - 2 > maxBytes) {
     end = Math.floor(end * 0.9);
   }
   return end < text.length ? `${text.slice(0, end)}…` : text;

@@ -244,7 +244,7 @@ test("no error makes a line that is longer than what a pipe takes at once", () =
   const log = createLog({ logLevel: "info", hostname: "h" }, { write: (line) => lines.push(line) });
   let error: unknown;
   for (let depth = 0; depth < 20; depth += 1) {
-    const message = "\u0001\u{1f600}".repeat(10_000);
+    const message = "\u0001\u{1f600}\u009b".repeat(10_000);
     error = Object.assign(new Error(message, { cause: error }), { code: message, name: message });
   }
   log.error({ err: error }, "x");

@@ -230,6 +230,18 @@ describe("what comes from outside", () => {
     expect(line?.path).toBe(path.slice(0, 200));
   });
 
+  test("cannot steer the terminal on which somebody reads the JSON", async () => {
+    const path = "/\u009b2J\u202e\u{e0041}é";
+    const lines: string[] = [];
+    const log = createLog(
+      { logLevel: "info", hostname: "h" },
+      { write: (text) => lines.push(text) },
+    );
+    log.info({ path }, path);
+    expect(lines[0]).not.toMatch(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+    expect(JSON.parse(lines[0] as string)).toMatchObject({ path, msg: path });
+  });
+
   test("is cut also where it is the method, which HTTP/2 lets be of any length", async () => {
     const fields = [[":method", "M".repeat(12_000)], ...post("/nothing").slice(1)] as const;
     const bytes = Buffer.concat([opening(), headers(1, fields, END_STREAM)]);
