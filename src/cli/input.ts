@@ -16,18 +16,34 @@ export const STANDARD_INPUT = "-";
  * @throws CliError if it cannot be read.
  */
 export async function readInput(option: string, path: string): Promise<Buffer> {
-  if (path === STANDARD_INPUT) noteTerminalInput(option);
+  const input = path === STANDARD_INPUT ? openStandardInput(option) : undefined;
   try {
-    return path === STANDARD_INPUT ? await buffer(process.stdin) : await readFile(path);
+    return input === undefined ? await readFile(path) : await buffer(input);
   } catch (error) {
     throw usageError(`${option} ${path} cannot be read: ${fileFault(error)}.`);
   }
 }
 
-/** Tells a person at a terminal that the command waits for what is typed. */
-export function noteTerminalInput(what: string): void {
-  if (!process.stdin.isTTY) return;
-  note(`waiting for ${what} from this terminal; Ctrl-D on a line of its own ends it`);
+/** What standard input was given to. */
+let reader: string | undefined;
+
+/**
+ * Standard input. A person at a terminal is told that the command waits for what is typed.
+ *
+ * @param name what it is given to, and `what` is expected from it, for the messages.
+ * @throws CliError if it was given to something else before, which leaves nothing of it.
+ */
+export function openStandardInput(name: string, what = name): NodeJS.ReadStream {
+  if (reader !== undefined) {
+    throw usageError(
+      `Standard input is given to ${reader} and to ${name}, but can be read only once. Give one of them by a file.`,
+    );
+  }
+  reader = name;
+  if (process.stdin.isTTY) {
+    note(`waiting for ${what} from this terminal; Ctrl-D on a line of its own ends it`);
+  }
+  return process.stdin;
 }
 
 /**

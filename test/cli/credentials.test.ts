@@ -46,6 +46,26 @@ describe("the secret", () => {
     expect(other.stdout).not.toBe(fromEnvironment.stdout);
   });
 
+  it("does not share standard input with something else, which would then be empty", async () => {
+    for (const rest of [
+      ["sign", "--body", "-"],
+      ["send", "-"],
+    ]) {
+      const options = [
+        "--secret-file",
+        "-",
+        "--producer-id",
+        "bot-1",
+        "--url",
+        "http://127.0.0.1:1",
+      ];
+      const args = [...rest, ...(rest[0] === "send" ? options : options.slice(0, 4))];
+      const { code, stderr } = await run(args, { input: SECRET, cwd: workspace.path });
+      expect(code).toBe(2);
+      expect(stderr).toMatch(/^countersign: Standard input is given to --\S+ and to .* only once/);
+    }
+  });
+
   it("is that of the local server's producer if there is no other, and that is told", async () => {
     const file = path.join(".countersign", "producer.env");
     await mkdir(path.join(workspace.path, ".countersign"));

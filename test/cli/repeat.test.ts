@@ -2,9 +2,14 @@
  * What `send` says when it does not know, and the command that it gives: run as a person
  * would, against a real server whose answers got lost.
  */
+import { execFile } from "node:child_process";
+import { writeFile } from "node:fs/promises";
+import path from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { programWords, shellWord } from "../../src/cli/invocation.ts";
 import { SignalTime } from "../../src/cli/send/signalTime.ts";
+import { isKeptFile } from "../../src/cli/send/source.ts";
 import { systemClock } from "../../src/client/clock.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { type FaultyProxy, startProxy } from "../support/proxy.ts";
@@ -104,6 +109,34 @@ describe("an attempt whose answer got lost", () => {
     expect(command).toContain(" --json --file '");
     expect((await repeat(command)).stdout).toContain('"outcome":"duplicate"');
     expect(await rowsOf("file")).toHaveLength(2);
+  });
+
+  it("of a file that cannot be read once more, such as <(…), is repeated without it", async () => {
+    const pipe = path.join(workspace.path, "pipe.json");
+    await promisify(execFile)("mkfifo", [pipe]);
+    const content = signalJson({ comment: "gone", idempotency_key: "gone-1" });
+    const [{ command }] = await Promise.all([
+      sendWithoutAnswer(["--file", pipe], "gone"),
+      writeFile(pipe, content),
+    ]);
+    expect(command).not.toContain("--file");
+    expect((await repeat(command)).stdout).toContain("duplicate");
+    // Of the next command, this may be a terminal.
+    const file = await workspace.write("kept.json", content);
+    expect([file, "/dev/stdin", "/dev/../dev/fd/0", workspace.path].map(isKeptFile)).toEqual([
+      true,
+      false,
+      false,
+      false,
+    ]);
+  });
+
+  it("is not said to be stored nowhere, if a run that repeats it is refused", async () => {
+    const { command } = await sendWithoutAnswer([...GOLD, "--comment", "refused"], "refused");
+    const env = { HMAC_PRODUCER_SECRET: "not the secret of this one" };
+    const { code, stderr } = await runShell(command, { env, cwd: workspace.path });
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^countersign: refused, not stored by this run: UNAUTHENTICATED: /);
   });
 });
 

@@ -149,7 +149,7 @@ describe("one signal", () => {
     expect(code).toBe(1);
     expect(stdout).toContain("refused      INVALID_SIGNAL");
     expect(stderr).toBe(
-      "countersign: refused, not stored: INVALID_SIGNAL: confidence must be a number from 0 to 1; " +
+      "countersign: refused, not stored by this run: INVALID_SIGNAL: confidence must be a number from 0 to 1; " +
         "stop_loss must be below entry_price for a buy\n",
     );
   });
@@ -256,9 +256,9 @@ describe("many signals", () => {
       [6, "refused"],
     ]);
     expect(stderr.split("\n")).toEqual([
-      "countersign: item 4 refused, not stored: INVALID_SIGNAL: stop_lose is not a field of a signal (did you mean stopLoss?)",
-      "countersign: item 5 refused, not stored: MALFORMED_BODY: entryPrice is given twice, with different values",
-      "countersign: item 6 refused, not stored: MALFORMED_BODY: must be a JSON object",
+      "countersign: item 4 refused, not stored by this run: INVALID_SIGNAL: stop_lose is not a field of a signal (did you mean stopLoss?)",
+      "countersign: item 5 refused, not stored by this run: MALFORMED_BODY: entryPrice is given twice, with different values",
+      "countersign: item 6 refused, not stored by this run: MALFORMED_BODY: must be a JSON object",
       "countersign: 6 signals: 3 stored, 3 refused",
       "",
     ]);
@@ -295,9 +295,13 @@ describe("many signals", () => {
         [9, "stored"],
       ],
     );
-    expect(stderr).toContain("line 3 refused, not stored: MALFORMED_BODY: is not JSON");
-    expect(stderr).toContain("line 4 refused, not stored: INVALID_SIGNAL: entry_price must be");
-    expect(stderr).toContain("line 7 refused, not stored: MALFORMED_BODY: is longer than");
+    expect(stderr).toContain("line 3 refused, not stored by this run: MALFORMED_BODY: is not JSON");
+    expect(stderr).toContain(
+      "line 4 refused, not stored by this run: INVALID_SIGNAL: entry_price must be",
+    );
+    expect(stderr).toContain(
+      "line 7 refused, not stored by this run: MALFORMED_BODY: is longer than",
+    );
     expect(stderr).toContain("8 signals: 2 stored, 5 refused, 1 valid\n");
     expect((await storedUnder("line-")).map((row) => row.idempotency_key)).toEqual([
       "line-1",
@@ -356,9 +360,7 @@ describe("many signals", () => {
     await once(child.stdout as NodeJS.ReadableStream, "data");
     child.kill("SIGINT");
     expect((await once(child, "exit"))[0]).toBe(3);
-    expect(await stderr).toBe(
-      "countersign: 1 signal: 1 stored; what comes after number 1 was not sent\n",
-    );
+    expect(await stderr).toBe("countersign: 1 signal: 1 stored; nothing after number 1 was sent\n");
   });
 
   it("end early when all of them would be refused", async () => {
@@ -368,7 +370,7 @@ describe("many signals", () => {
     });
     expect(code).toBe(1);
     expect(jsonLines(stdout)).toHaveLength(100);
-    expect(stderr).toContain("100 signals: 100 refused; what comes after number 100 was not sent");
+    expect(stderr).toContain("100 signals: 100 refused; nothing after number 100 was sent");
   });
 });
 

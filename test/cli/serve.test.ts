@@ -7,6 +7,7 @@ import { parseEnv } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { clientOptionsFromEnv, createSignalClient } from "../../src/client/index.ts";
 import { makeTemporaryDir } from "../store/temporaryDir.ts";
+import { createTestCluster } from "../support/cluster.ts";
 import { createTestDatabase, runOnServer, type TestDatabase } from "../support/postgres.ts";
 import { spawnServer, testServerEnv } from "../support/server.ts";
 import { MAIN, run, runShell, Workspace } from "./support/run.ts";
@@ -113,6 +114,14 @@ describe("countersign serve", () => {
     expect(message).toContain("synchronous_commit is off");
     expect(message).toContain("set it to on");
     await unsafe.drop();
+  });
+
+  it("ends with 1 if the database does not write to disk, and says how to turn that on", async () => {
+    await using cluster = await createTestCluster();
+    await cluster.start({ fsync: "off" });
+    const { code, message } = await refused(testServerEnv(cluster.url));
+    expect(code).toBe(1);
+    expect(message).toMatch(/fsync is off, .* run ALTER SYSTEM SET fsync = on/);
   });
 
   it("ends with 3 if the database cannot be reached", async () => {

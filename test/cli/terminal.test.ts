@@ -35,7 +35,9 @@ describe("send on a terminal", () => {
     expect(stdout).toContain("countersign: waiting for signals (one JSON object a line) from this");
     expect(stdout).toMatch(/line 1 refused, .*; give one object per line, as "jq -c" writes it\n/);
     expect(stdout.split("one object per line")).toHaveLength(2);
-    expect(stdout).toContain("line 4 refused, not stored: MALFORMED_BODY: must be a JSON object\n");
+    expect(stdout).toContain(
+      "line 4 refused, not stored by this run: MALFORMED_BODY: must be a JSON object\n",
+    );
   });
 
   it("shows a row for each signal, or on a narrow one its values below each other", async () => {

@@ -265,6 +265,20 @@ describe("deliver", () => {
     expect(fates).toEqual(items.map(() => fate));
   });
 
+  it("says of each item that it may be stored, if one of their refusals leaves that open", async () => {
+    const reasons = ["OVERLOADED", "STORE_UNAVAILABLE", "OVERLOADED", "RATE_LIMITED"] as const;
+    const client = clientOf((batch) =>
+      batch.map((item, index): IngestItemResult => {
+        const refusal = { retry: "same_key", retryable: true, violations: [] } as const;
+        const answer = { ...stored(item), outcome: "refused", signalId: undefined } as const;
+        return { ...answer, status: "rejected", ...refusal, reason: reasons[index] ?? "INTERNAL" };
+      }),
+    );
+    const options = { client, retries: 0, signal: never, onWait() {} };
+    const { reports } = await deliver(items, options);
+    expect(reports.map(({ mayBeStored }) => mayBeStored)).toEqual([true, true, true, true]);
+  });
+
   it("fixes the times of its items after the first attempt only", async () => {
     const events: string[] = [];
     const timed = items.map((item) => ({ ...item, fixTime: () => events.push("fixed") }));

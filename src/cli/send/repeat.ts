@@ -12,6 +12,8 @@ import { type PlacedItem, resendJson } from "./report.ts";
 export interface Sent {
   readonly options: SendOptions;
   readonly source: SignalSource;
+  /** Whether the source is a file that can be read once more, as a pipe cannot. */
+  readonly isSourceKept: boolean;
   /** As whom and where to, however that was found out. */
   readonly producerId: string;
   readonly url: string;
@@ -24,7 +26,7 @@ export interface Sent {
  * @param items what is to be sent again, at least one.
  */
 export function repeatCommand(sent: Sent, items: readonly PlacedItem[]): string {
-  const { source, options } = sent;
+  const { source, isSourceKept, options } = sent;
   const common = [...programWords(sent.invocation), "send", ...commonWords(sent)];
   const [first] = items;
   if (source.kind === "options" && first !== undefined) {
@@ -32,8 +34,7 @@ export function repeatCommand(sent: Sent, items: readonly PlacedItem[]): string 
     // Characters that nobody sees do not survive being copied from a terminal.
     if (printable(command) === command) return command;
   }
-  const isFile = source.kind !== "options" && source.path !== STANDARD_INPUT;
-  if (isFile && items.every((item) => item.isNamedBySource)) {
+  if (source.kind !== "options" && isSourceKept && items.every((item) => item.isNamedBySource)) {
     const validateOnly = options.validateOnly === true ? ["--validate-only"] : [];
     return shellCommand([...common, ...validateOnly, "--file", source.path]);
   }

@@ -24,8 +24,8 @@ export interface PlacedItem {
 }
 
 /**
- * What became of a signal. `refused`: it is not stored, and the same again would fare no
- * better. `unconfirmed`: nothing proves that it is stored, and a repeat is harmless.
+ * What became of a signal. `refused`: this run did not store it, and the same again would fare
+ * no better; only an earlier run under the same key may have stored it. `unconfirmed`: nothing proves that it is stored, and a repeat is harmless.
  */
 export type Outcome = "stored" | "duplicate" | "valid" | "refused" | "unconfirmed";
 
@@ -191,7 +191,7 @@ export function reportProblem(report: Report): string | undefined {
   const where = place === undefined ? "" : `${place.name} ${place.number} `;
   const faults = violations.map(({ field, description }) => `${field} ${description}`.trim());
   const why = faults.length > 0 ? faults.join("; ") : message.replace(SAYS_NOT_STORED, "");
-  if (outcome === "refused") return `${where}refused, not stored: ${reason}: ${why}`;
+  if (outcome === "refused") return `${where}refused, not stored by this run: ${reason}: ${why}`;
   const fate = report.mayBeStored ? "not known to be stored" : "not stored yet";
   return `${where}${fate} (key ${item?.idempotencyKey}): ${reason}: ${why}`;
 }

@@ -27,7 +27,7 @@ import {
 } from "./report.ts";
 import { deliver } from "./sender.ts";
 import { offsetSeconds } from "./signalTime.ts";
-import { readSource } from "./source.ts";
+import { isKeptFile, readSource } from "./source.ts";
 
 /** Few enough that a lost answer leaves few signals in doubt. */
 const BATCH_MAX_ITEMS = 100;
@@ -43,6 +43,7 @@ export async function send(options: SendOptions): Promise<void> {
   const sent: Sent = {
     options,
     source,
+    isSourceKept: source.kind !== "options" && isKeptFile(source.path),
     producerId: client.destination?.producerId ?? "",
     url: options.url ?? environment.OUTBOUND_SERVER_URL ?? "",
     invocation: { execPath: process.execPath, script: process.argv[1] ?? "", environment },
@@ -201,7 +202,7 @@ class Printer {
   sumUp(isIncomplete: boolean): void {
     this.#progress.clear();
     if (this.#isSingle) return;
-    const rest = isIncomplete ? `; what comes after number ${this.#lastPlace} was not sent` : "";
+    const rest = isIncomplete ? `; nothing after number ${this.#lastPlace} was sent` : "";
     note(`${describeCounts(this.counts)}${rest}`);
   }
 }

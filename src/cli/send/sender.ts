@@ -142,7 +142,10 @@ async function call(
     if (result === undefined) throw new Error("The client gave too few results.");
     if (result.outcome === "refused" && result.retryable) {
       waiting.push(item);
-      failure = new SignalError(result.reason, result.message);
+      // One that leaves its item in doubt is told before one that does not.
+      if (failure === undefined || !mayHaveStored(failure)) {
+        failure = new SignalError(result.reason, result.message);
+      }
     } else {
       const isProven = result.outcome === "refused" && result.reason === PROVES_NOT_STORED;
       reports.push(answeredReport(item, result, mayBeStored && !isProven));

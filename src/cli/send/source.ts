@@ -1,12 +1,13 @@
 /**
  * Reads signals from where they are, one by one, each with its place.
  */
-import { createReadStream } from "node:fs";
+import { createReadStream, statSync } from "node:fs";
+import { resolve } from "node:path";
 import { addAbortSignal, type Readable } from "node:stream";
 import type { Violation } from "../../client/index.ts";
 import { parseJsonText } from "../../signal/index.ts";
 import { fileFault, usageError } from "../cliError.ts";
-import { noteTerminalInput, readTextInput, STANDARD_INPUT } from "../input.ts";
+import { openStandardInput, readTextInput, STANDARD_INPUT } from "../input.ts";
 import { readLines } from "./lines.ts";
 import type { SignalSource } from "./options.ts";
 import type { Place } from "./report.ts";
@@ -36,6 +37,15 @@ export async function* readSource(
   }
 }
 
+/**
+ * Whether a path names a file that is there for the next command, too. What a shell gives a
+ * path to, as for `<(…)`, is gone with this one; and standard input by its path is another then.
+ */
+export function isKeptFile(path: string): boolean {
+  const isOfProcess = /^\/(dev|proc)\//.test(resolve(path));
+  return !isOfProcess && statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+}
+
 async function readDocument(path: string): Promise<unknown> {
   const text = await readTextInput("--file", path);
   try {
@@ -59,8 +69,10 @@ function* itemsOfDocument(document: unknown): Generator<SourceItem> {
 }
 
 async function* itemsOfLines(path: string, signal: AbortSignal): AsyncGenerator<SourceItem> {
-  const stream: Readable = path === STANDARD_INPUT ? process.stdin : createReadStream(path);
-  if (stream === process.stdin) noteTerminalInput("signals (one JSON object a line)");
+  const stream: Readable =
+    path === STANDARD_INPUT
+      ? openStandardInput("the signals", "signals (one JSON object a line)")
+      : createReadStream(path);
   let hasHinted = false;
   addAbortSignal(signal, stream);
   try {
