@@ -36,7 +36,10 @@ export interface BodyLimits {
 /** How long a caller should wait before it sends again what found no memory. */
 const OVERLOADED_RETRY_AFTER_MS = 1_000;
 
-/** Reads to the end of the stream. Never rejects. */
+/**
+ * Reads to the end of the stream. Never rejects. When it is done, the stream keeps nothing of
+ * the body alive: it lasts until its answer is read, which is up to the caller.
+ */
 export function readBody(stream: Readable, limits: BodyLimits): Promise<BodyReading> {
   const { contentLength, maxBytes, timeoutMs, reservation } = limits;
   if (Number(contentLength) > maxBytes) return Promise.resolve(tooLarge(maxBytes));
@@ -52,6 +55,8 @@ export function readBody(stream: Readable, limits: BodyLimits): Promise<BodyRead
       clearTimeout(timer);
       clearInterval(progressTimer);
       stream.off("data", onData).off("end", onEnd).off("aborted", onClose).off("close", onClose);
+      // The last, since a late error without a listener would end the process.
+      stream.on("error", ignore).off("error", onClose);
       stream.pause();
       resolve(reading);
     }
@@ -70,8 +75,6 @@ export function readBody(stream: Readable, limits: BodyLimits): Promise<BodyRead
     // A stream of HTTP/2 that is reset half-way says "aborted", and then "end" as if the
     // body were whole.
     stream.on("data", onData).on("end", onEnd).on("aborted", onClose).on("close", onClose);
-    // The listener stays, since a late error without one would end the process. What it
-    // would tell is known from "close".
     stream.on("error", onClose);
     // A caller that left before the listeners were there emits nothing any more.
     if (stream.destroyed && !stream.readableEnded) onClose();
@@ -133,6 +136,8 @@ class GrowingBytes {
     return true;
   }
 }
+
+function ignore(): void {}
 
 function tooLarge(maxBytes: number): BodyReading {
   const message = `The body is larger than the ${maxBytes} bytes that this endpoint takes.`;

@@ -2,6 +2,8 @@
  * What strangers do to a server that they want to keep others from. Each attack resolves
  * when it is at its full size, and goes on until its process is ended. None of them needs a secret, and none much bandwidth.
  */
+import { once } from "node:events";
+import http2 from "node:http2";
 import net from "node:net";
 import * as frames from "./http2Frames.ts";
 import { rawRequest } from "./rawHttp1.ts";
@@ -15,6 +17,7 @@ export interface Target {
 
 const REST_PATH = "/api/v1/signals/ingest";
 const BATCH_PATH = "/signals.v1.IngestService/IngestBatch";
+const BATCH_MAX_BYTES = 4 * 1024 * 1024;
 const WATCH_PATH = "/grpc.health.v1.Health/Watch";
 const GRPC = ["content-type", "application/grpc"] as const;
 /** SETTINGS_INITIAL_WINDOW_SIZE of 0: no answer may have a body (RFC 9113, section 6.5.2). */
@@ -52,6 +55,10 @@ export const ATTACKS = {
         frames.headers(2 * index + 1, [...frames.post("/x")], frames.END_STREAM);
       socket.write(opening(NO_WINDOW, 100, ask));
     }),
+  /** Batches of the greatest size that are refused, for want of a proof, and nobody reads it. */
+  unreadRefusals: async (target) => {
+    await Promise.all(Array.from({ length: 4 }, () => postUnsigned(target, 25)));
+  },
   /** Watches of the health service, four on a connection. */
   watches: (target) =>
     keep(100, target, (socket) => {
@@ -227,6 +234,25 @@ function resetStreams(code: number): Buffer {
       frames.reset(2 * index + 1, code),
     ]),
   );
+}
+
+/** Posts batches one after the other, on one connection, and lets no answer have a body. */
+async function postUnsigned({ port, from }: Target, count: number): Promise<void> {
+  const session = http2.connect(`http://127.0.0.1:${port}`, {
+    createConnection: () => net.connect({ port, host: "127.0.0.1", localAddress: from }),
+    settings: { initialWindowSize: 0 },
+  });
+  session.on("error", () => undefined);
+  const batch = Buffer.alloc(BATCH_MAX_BYTES, "{");
+  for (let posted = 0; posted < count; posted++) {
+    const stream = session.request({
+      ":method": "POST",
+      ":path": BATCH_PATH,
+      "content-type": "application/json",
+    });
+    stream.end(batch);
+    await once(stream, "response");
+  }
 }
 
 function get(path: string): Buffer {
