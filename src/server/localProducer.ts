@@ -9,15 +9,17 @@ import https from "node:https";
 import { join } from "node:path";
 import { json } from "node:stream/consumers";
 import { parseEnv } from "node:util";
-import { generateSecret } from "../signing/index.ts";
+import type { Clock } from "../ingest/index.ts";
+import { formatTimestamp, generateSecret, Secret, signatureHeaders } from "../signing/index.ts";
 import type { ProducerCredentials } from "./ensureProducer.ts";
 import { SecretText } from "./secretBox.ts";
 
 const LOCAL_PRODUCER_ID = "local-bot";
 /** A server on this machine answers within milliseconds, if it lives. */
 const PROBE_TIMEOUT_MS = 1_000;
-/** The answer that is looked for has 60 bytes. */
-const PROBE_MAX_BYTES = 1_024;
+const PROBE_PATH = "/api/v1/signals";
+/** A refusal that names each missing field has less than half of that. */
+const PROBE_MAX_BYTES = 4_096;
 
 /** Where the first producer's credentials are, in a form that shells and Node can read. */
 export function localProducerFile(dataDir: string): string {
@@ -48,21 +50,26 @@ export async function localProducer(dataDir: string): Promise<ProducerCredential
  * person added to the file stays.
  *
  * @param serverUrl a URL that clients take; `undefined` if this server cannot know one.
- * @returns the URL of another server that the file names, if that one lives: then the file was
- *   left as it is.
+ * @param clock for a signature, by which the server that the file names is asked who it is.
+ * @returns the URL of another server of this data directory that the file names, if that one
+ *   lives: then the file was left as it is.
  */
 export async function writeLocalProducer(
   dataDir: string,
-  { producerId, secret }: ProducerCredentials,
+  credentials: ProducerCredentials,
   serverUrl: string | undefined,
+  clock: Pick<Clock, "now">,
 ): Promise<string | undefined> {
+  const { producerId, secret } = credentials;
   const path = localProducerFile(dataDir);
   const known = await readIfThere(path);
   const { PRODUCER_ID, HMAC_PRODUCER_SECRET, OUTBOUND_SERVER_URL } = parseEnv(known);
   const isKnown = PRODUCER_ID === producerId && HMAC_PRODUCER_SECRET === secret.reveal();
   if (isKnown && OUTBOUND_SERVER_URL !== undefined) {
     if (OUTBOUND_SERVER_URL === serverUrl) return undefined;
-    if (await isServerAt(OUTBOUND_SERVER_URL)) return OUTBOUND_SERVER_URL;
+    const timestamp = formatTimestamp(clock.now());
+    const isServed = await isServedAt(OUTBOUND_SERVER_URL, credentials, timestamp);
+    if (isServed) return OUTBOUND_SERVER_URL;
   }
   const fresh = [
     "# The first producer of this server. Its secret signs trading signals: keep it private.",
@@ -101,28 +108,61 @@ async function readIfThere(path: string): Promise<string> {
   }
 }
 
-/** Whether a server like this one answers there, and not another program on a port it had. */
-async function isServerAt(url: string): Promise<boolean> {
-  const { get } = url.startsWith("https:") ? https : http;
+/**
+ * Whether a server that knows this producer takes signals there, and not one of another data
+ * directory, or another program, on a port that this directory's server had. It is asked by a
+ * signed request that holds no signal, and so stores nothing wherever it arrives.
+ */
+async function isServedAt(
+  url: string,
+  { producerId, secret }: ProducerCredentials,
+  timestamp: string,
+): Promise<boolean> {
+  const { request: open } = url.startsWith("https:") ? https : http;
+  const body = Buffer.from("{}");
+  const headers = {
+    ...signatureHeaders({
+      endpoint: PROBE_PATH,
+      timestamp,
+      producerId,
+      secret: Secret.fromString(secret.reveal()),
+      body,
+    }),
+    "content-type": "application/json",
+    "content-length": body.length,
+  };
   const { promise, resolve } = Promise.withResolvers<boolean>();
   try {
-    const request = get(
-      `${url}/api/v1/version`,
-      // Whoever it is, it is told nothing, so its certificate does not matter.
-      { signal: AbortSignal.timeout(PROBE_TIMEOUT_MS), rejectUnauthorized: false, agent: false },
+    const request = open(
+      `${url}${PROBE_PATH}`,
+      {
+        method: "POST",
+        headers,
+        signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
+        // Whoever it is, it is told nothing, so its certificate does not matter.
+        rejectUnauthorized: false,
+        agent: false,
+      },
       (response) => {
         const isShort = Number(response.headers["content-length"]) <= PROBE_MAX_BYTES;
         if (!isShort) request.destroy();
         json(response).then(
-          (body) => resolve((body as { readonly name?: unknown } | null)?.name === "countersign"),
+          (answer) => resolve(isOfKnownProducer(answer)),
           () => resolve(false),
         );
       },
     );
     request.on("error", () => resolve(false));
+    request.end(body);
   } catch {
     // It is no URL.
     return false;
   }
   return promise;
+}
+
+/** Whether the refusal of a request says that its signature was taken. */
+function isOfKnownProducer(answer: unknown): boolean {
+  const reason = (answer as { readonly reason?: unknown } | null)?.reason;
+  return typeof reason === "string" && reason !== "UNAUTHENTICATED";
 }

@@ -169,12 +169,12 @@ async function start(
   parts.defer(() => purger.close());
   if (ownProducer !== undefined) {
     const clientUrl = urlForClients(started.address, tls?.cert);
-    const otherUrl = await writeLocalProducer(config.dataDir, ownProducer, clientUrl);
+    const otherUrl = await writeLocalProducer(config.dataDir, ownProducer, clientUrl, systemClock);
     if (otherUrl !== undefined) {
       const file = localProducerFile(config.dataDir);
       log.info(
         { file, other_url: otherUrl },
-        "the file names another server that runs: left as it is",
+        "the file names another server of this directory that runs: left as it is",
       );
     }
   }

@@ -158,7 +158,11 @@ it("gives a producer a URL that its client takes, and leaves that of another ser
   expect(await first.stop()).toBe(0);
   expect(await second.stop()).toBe(0);
 
+  // A server of another directory has its port now, and would refuse this producer.
+  await using otherFolder = await makeTemporaryDir("countersign-serve");
+  const stranger = await spawnServer({ ...env, DATA_DIR: otherFolder.path, PORT: `${first.port}` });
   const third = await spawnServer(env);
+  expect(await stranger.stop()).toBe(0);
   expect(parseEnv(await readFile(file, "utf8")).OUTBOUND_SERVER_URL).toBe(third.url);
   expect(await third.stop()).toBe(0);
 });

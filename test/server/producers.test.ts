@@ -8,6 +8,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { systemClock } from "../../src/server/clock.ts";
 import { ensureProducer } from "../../src/server/ensureProducer.ts";
 import {
   localProducer,
@@ -286,7 +287,7 @@ describe("the first producer of a data directory", () => {
     const directory = await temporaryDirectory();
     const first = await localProducer(directory);
     expect(first.producerId).toBe("local-bot");
-    await writeLocalProducer(directory, first, "http://127.0.0.1:1");
+    await writeLocalProducer(directory, first, "http://127.0.0.1:1", systemClock);
     const again = await localProducer(directory);
     expect(again.producerId).toBe(first.producerId);
     expect(again.secret.reveal()).toBe(first.secret.reveal());
@@ -297,7 +298,7 @@ describe("the first producer of a data directory", () => {
     const path = localProducerFile(directory);
     await writeFile(path, "OLD", { mode: 0o644 });
     const credentials = { producerId: "bot", secret: new SecretText(TEST_SECRET) };
-    await writeLocalProducer(directory, credentials, "http://127.0.0.1:1");
+    await writeLocalProducer(directory, credentials, "http://127.0.0.1:1", systemClock);
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     const lines = (await readFile(path, "utf8")).split("\n").slice(1);
     expect(lines).toEqual([
@@ -313,18 +314,18 @@ describe("the first producer of a data directory", () => {
     const first = await localProducer(directory);
     const urlLine = async () =>
       (await readFile(localProducerFile(directory), "utf8")).split("\n")[3];
-    await writeLocalProducer(directory, first, undefined);
+    await writeLocalProducer(directory, first, undefined, systemClock);
     expect(await urlLine()).toMatch(/^# OUTBOUND_SERVER_URL= the https URL under which/);
-    await writeLocalProducer(directory, first, "http://127.0.0.1:2");
+    await writeLocalProducer(directory, first, "http://127.0.0.1:2", systemClock);
     expect(await urlLine()).toBe("OUTBOUND_SERVER_URL=http://127.0.0.1:2");
   });
 
   test("keeps what a person added to its file", async () => {
     const directory = await temporaryDirectory();
     const first = await localProducer(directory);
-    await writeLocalProducer(directory, first, "http://127.0.0.1:1");
+    await writeLocalProducer(directory, first, "http://127.0.0.1:1", systemClock);
     await appendFile(localProducerFile(directory), "OUTBOUND_TIMEOUT_SECONDS=7\n");
-    await writeLocalProducer(directory, first, "http://127.0.0.1:2");
+    await writeLocalProducer(directory, first, "http://127.0.0.1:2", systemClock);
     const lines = (await readFile(localProducerFile(directory), "utf8")).split("\n");
     expect(lines.slice(3)).toEqual([
       "OUTBOUND_SERVER_URL=http://127.0.0.1:2",
@@ -333,13 +334,15 @@ describe("the first producer of a data directory", () => {
     ]);
   });
 
-  test("keeps the URL of another server while that one runs", async () => {
+  test("keeps the URL of another server that knows it while that one runs", async () => {
     const directory = await temporaryDirectory();
-    const first = await localProducer(directory);
+    const first = { producerId: TEST_PRODUCER_ID, secret: new SecretText(TEST_SECRET) };
     const other = await startTestServer(testDatabase.url);
     onTestFinished(() => other.close());
-    await writeLocalProducer(directory, first, other.url);
-    expect(await writeLocalProducer(directory, first, "http://127.0.0.1:2")).toBe(other.url);
+    await writeLocalProducer(directory, first, other.url, systemClock);
+    expect(await writeLocalProducer(directory, first, "http://127.0.0.1:2", systemClock)).toBe(
+      other.url,
+    );
     expect(await readFile(localProducerFile(directory), "utf8")).toContain(other.url);
   });
 
@@ -351,9 +354,18 @@ describe("the first producer of a data directory", () => {
     await once(stranger, "listening");
     onTestFinished(() => void stranger.close());
     const { port } = stranger.address() as AddressInfo;
-    for (const gone of [`http://127.0.0.1:${port}`, "http://127.0.0.1:1", "no URL"]) {
-      await writeLocalProducer(directory, first, gone);
-      expect(await writeLocalProducer(directory, first, "http://127.0.0.1:2")).toBeUndefined();
+    const ofAnother = await startTestServer(testDatabase.url);
+    onTestFinished(() => ofAnother.close());
+    for (const gone of [
+      ofAnother.url,
+      `http://127.0.0.1:${port}`,
+      "http://127.0.0.1:1",
+      "no URL",
+    ]) {
+      await writeLocalProducer(directory, first, gone, systemClock);
+      expect(
+        await writeLocalProducer(directory, first, "http://127.0.0.1:2", systemClock),
+      ).toBeUndefined();
       expect(await readFile(localProducerFile(directory), "utf8")).toContain("127.0.0.1:2");
     }
   });
