@@ -79,7 +79,9 @@ function decodeJson<Desc extends DescMessage>(schema: Desc, body: Uint8Array): D
     return { decoded: true, message, overrides };
   } catch (error) {
     // Only the producer that signed these bytes sees what is wrong with them.
-    const explanation = (error as Error).message.slice(0, EXPLANATION_MAX_LENGTH);
+    const { message } = error as Error;
+    // A number that a double would change is a symbol by now.
+    const explanation = message.replace(/\bsymbol$/, "number").slice(0, EXPLANATION_MAX_LENGTH);
     return malformed(`The body is not valid JSON of this message: ${explanation}`);
   }
 }

@@ -37,22 +37,47 @@ const MEANT_BY_OTHER_NAME: ReadonlyMap<string, RestName> = new Map<string, RestN
   ["stop", "stop_loss"],
   ["stopprice", "stop_loss"],
   ["stoplossprice", "stop_loss"],
+  ["stoplosslevel", "stop_loss"],
+  ["stoplosspct", "stop_loss"],
+  ["stoplosspercent", "stop_loss"],
+  ["stoplevel", "stop_loss"],
+  ["hardstop", "stop_loss"],
+  ["initialstop", "stop_loss"],
+  ["slprice", "stop_loss"],
   ["tp", "take_profit"],
   ["tp1", "take_profit"],
   ["target", "take_profit"],
+  ["target1", "take_profit"],
   ["targetprice", "take_profit"],
+  ["pricetarget", "take_profit"],
   ["profittarget", "take_profit"],
   ["takeprofitprice", "take_profit"],
+  ["takeprofitlevel", "take_profit"],
+  ["takeprofitpct", "take_profit"],
+  ["takeprofitpercent", "take_profit"],
+  ["tpprice", "take_profit"],
   ["risk", "risk_percent"],
   ["riskpct", "risk_percent"],
   ["riskpercentage", "risk_percent"],
+  ["riskpertrade", "risk_percent"],
+  ["risk%", "risk_percent"],
+  ["expire", "expire_time"],
+  ["expireat", "expire_time"],
   ["expires", "expire_time"],
   ["expiresat", "expire_time"],
+  ["expiresin", "expire_time"],
   ["expiry", "expire_time"],
   ["expiration", "expire_time"],
+  ["expirationdate", "expire_time"],
   ["expirationtime", "expire_time"],
+  ["validtill", "expire_time"],
   ["validuntil", "expire_time"],
+  ["goodtill", "expire_time"],
+  ["idempotency", "idempotency_key"],
+  ["idempotencyid", "idempotency_key"],
   ["dryrun", "validate_only"],
+  ["testonly", "validate_only"],
+  ["validate", "validate_only"],
 ]);
 
 /** Terms of traders that only look like a name. */
@@ -63,7 +88,10 @@ const KNOWN = Object.entries(EDITS_BY_NAME).map(([name, edits]) => ({
   bareName: bare(name),
   edits,
 }));
-const LENGTH_MAX = Math.max(...KNOWN.map(({ bareName, edits }) => bareName.length + edits));
+const LENGTH_MAX = Math.max(
+  ...KNOWN.map(({ bareName, edits }) => bareName.length + edits),
+  ...[...MEANT_BY_OTHER_NAME.keys()].map(({ length }) => length),
+);
 
 /** Whether it is the name of a field. */
 export function isRestName(name: string): name is RestName {
@@ -82,7 +110,7 @@ export function nameMeantBy(name: string): RestName | undefined {
 function isNear(name: string, { bareName, edits }: (typeof KNOWN)[number]): boolean {
   // Most names differ too much in their lengths already.
   if (Math.abs(name.length - bareName.length) > edits) return false;
-  return editsBetween(name, bareName) <= edits;
+  return editsBetween(name, bareName, edits) <= edits;
 }
 
 /** A name without what differs between habits of writing: case, "_", "-", "." and blanks. */
@@ -90,15 +118,22 @@ function bare(name: string): string {
   return name.toLowerCase().replaceAll(/[_\-. ]/g, "");
 }
 
+/** From a text without letters, every letter is added. No name in {@link KNOWN} is longer. */
+const FIRST_ROW: readonly number[] = Array.from({ length: LENGTH_MAX + 1 }, (_, index) => index);
+
 /**
  * The edits that make one text of another: letters added, left out, replaced, or swapped with
  * their neighbour (the optimal string alignment distance).
+ *
+ * @param max once it is clear that there are more, how many is left open: a body may have
+ *   thousands of names.
  */
-function editsBetween(one: string, other: string): number {
+function editsBetween(one: string, other: string, max: number): number {
   let beforeLast: number[] = [];
-  let last = Array.from({ length: other.length + 1 }, (_, index) => index);
+  let last = FIRST_ROW.slice(0, other.length + 1);
   for (let i = 1; i <= one.length; i++) {
     const row = [i];
+    let fewest = i;
     for (let j = 1; j <= other.length; j++) {
       const isSame = one[i - 1] === other[j - 1];
       let edits = Math.min(at(last, j) + 1, at(row, j - 1) + 1, at(last, j - 1) + (isSame ? 0 : 1));
@@ -106,7 +141,9 @@ function editsBetween(one: string, other: string): number {
         edits = Math.min(edits, at(beforeLast, j - 2) + 1);
       }
       row.push(edits);
+      fewest = Math.min(fewest, edits);
     }
+    if (fewest > max) return fewest;
     beforeLast = last;
     last = row;
   }

@@ -14,8 +14,13 @@ export const INEXACT_NUMBER = Symbol("inexact number");
 const DIGITS_MAX = 17;
 /** A double that lies half-way between two decimals of 17 digits is written exactly by so many. */
 const TIE_DIGITS = 40;
-/** So few characters without an exponent hold at most 15 digits, and those every double keeps. */
+/**
+ * So few characters without an exponent hold at most 15 digits, and those every double keeps
+ * that is none of the smallest.
+ */
 export const SURELY_KEPT_LENGTH = 15;
+/** The least double that has all its digits (IEEE 754, "normal"). */
+const NORMAL_MIN = 2 ** -1022;
 
 const ZERO = 0x30;
 
@@ -35,8 +40,13 @@ export function isKeptByDouble(text: string): boolean {
   if (text.length <= SURELY_KEPT_LENGTH && !/e/i.test(text)) return true;
   const double = Number(text);
   if (!Number.isFinite(double) || String(double) === text) return true;
+  // Else thousands of numbers such as 1e5 would take longer than all the rest of a request.
+  const mantissaLength = text.search(/e/i);
+  const isShort = mantissaLength > 0 && mantissaLength <= SURELY_KEPT_LENGTH;
+  if (isShort && Math.abs(double) >= NORMAL_MIN) return true;
   const written = decimalOf(text);
   if (written.digits === "") return true;
+  if (double === 0) return false;
   if (/^-?\d+$/.test(text)) return isSame(written, decimalOf(String(double)));
   if (written.digits.length > DIGITS_MAX) return false;
   return isRounded(written, double);

@@ -289,6 +289,12 @@ describe("a number that a double would change", () => {
       expect(await fieldsOf(signalJson({ side }))).toEqual(["malformed"]);
     }
   });
+
+  test("is called a number where the contract wants a text", async () => {
+    const body = `{"idempotencyKey":9007199254740993,"signal":${signalJson()}}`;
+    const { json } = await postJson(INGEST_PATH, body);
+    expect(json.message).toContain("idempotency_key from JSON: expected string, got number");
+  });
 });
 
 test("two ids that are one double are not two signals of one content", async () => {

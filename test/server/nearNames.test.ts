@@ -5,12 +5,14 @@ import { isRestName, nameMeantBy } from "../../src/server/nearNames.ts";
 describe("is meant by", () => {
   test.each([
     ["stop_loss", "stopLoss stop_los StopLoss stoploss STOP-LOSS sotp_loss stop_losss stp_lss"],
-    ["stop_loss", "sl SL stop stop_price stopLossPrice"],
+    ["stop_loss", "sl SL stop stop_price stopLossPrice slPrice stop_level stop_loss_pct hard_stop"],
     ["take_profit", "takeProfit tp TP1 target targetPrice take_profits takeprofit2 tkae_proft"],
-    ["risk_percent", "riskPercent risk risk_pct riskPercentage"],
+    ["take_profit", "tp_price target_1 priceTarget takeProfitPercent"],
+    ["risk_percent", "riskPercent risk risk_pct riskPercentage riskPerTrade"],
     ["expire_time", "expireTime expires expires_at expiry valid_until expiretme"],
-    ["validate_only", "validateOnly dry_run dryRun validate_onyl"],
-    ["idempotency_key", "idempotencyKey Idempotency-Key idempotentcy_key"],
+    ["expire_time", "expire expireAt expiresIn validTill expiration_date good_till"],
+    ["validate_only", "validateOnly dry_run dryRun validate_onyl validate test_only"],
+    ["idempotency_key", "idempotencyKey Idempotency-Key idempotentcy_key idempotency"],
     ["confidence", "Confidence confidenc confidnece"],
     ["strategy_name", "strategyName stratgy_name"],
     ["reason", "Reason reasn raeson"],
