@@ -16,6 +16,11 @@ export interface ClientClock {
    * clock is slow. Not given, or 0, if nothing is known to be wrong.
    */
   readonly correctionMs?: number | undefined;
+  /**
+   * Whether the server has accepted or corrected what it shows. Not given if nobody asks the
+   * server.
+   */
+  readonly isConfirmed?: boolean | undefined;
 }
 
 /** The clock of this machine, to the millisecond. */

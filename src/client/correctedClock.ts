@@ -1,9 +1,12 @@
 /**
  * A wall clock that can be set by the server's, for a machine whose own is wrong.
+ *
+ * Once the server has confirmed it, by a correction or by accepting what was signed, a jump of
+ * the machine's clock is not believed: it goes on by the uptime until the server says otherwise.
  */
 import type { Instant } from "../signal/index.ts";
 import { parseTimestamp } from "../signing/index.ts";
-import type { ClientClock } from "./clock.ts";
+import { type ClientClock, uptimeMs } from "./clock.ts";
 import type { SignalError } from "./signalError.ts";
 
 const NANOS_PER_SECOND = 1_000_000_000n;
@@ -16,21 +19,63 @@ const NANOS_PER_MILLISECOND = 1_000_000n;
 const EARLIEST = parseTimestamp("2025-01-01T00:00:00Z") as Instant;
 const LATEST = parseTimestamp("2099-12-31T23:59:59Z") as Instant;
 
+/**
+ * How far a clock may be off for the server to accept what it signs, in milliseconds. Whatever is
+ * further off was refused, and a smaller jump is one that the server would not see either.
+ */
+export const CLOCK_TOLERANCE_MS = 300_000;
+
+/** What a clock showed, and when. */
+export interface ClockReading {
+  readonly time: Instant;
+  /** How long the machine had been up, in milliseconds. */
+  readonly uptimeMs: number;
+}
+
 /** A clock, and by how much it is wrong as far as is known. */
 export class CorrectedClock implements ClientClock {
   readonly #clock: ClientClock;
+  readonly #uptimeMs: () => number;
   #offset = 0n;
+  /** The last reading that can be relied on; `undefined` until the server has confirmed one. */
+  #confirmed: ClockReading | undefined;
 
-  constructor(clock: ClientClock) {
+  /** @param uptime counts milliseconds whatever is done to the clock, also while it sleeps. */
+  constructor(clock: ClientClock, uptime = uptimeMs) {
     this.#clock = clock;
+    this.#uptimeMs = uptime;
   }
 
   now(): Instant {
-    return this.#clock.now() + this.#offset;
+    return this.read().time;
   }
 
   get correctionMs(): number {
+    this.read();
     return Number(this.#offset / NANOS_PER_MILLISECOND);
+  }
+
+  get isConfirmed(): boolean {
+    return this.#confirmed !== undefined;
+  }
+
+  /** What it shows now, to be confirmed later. */
+  read(): ClockReading {
+    const machine = this.#clock.now();
+    const uptimeMs = this.#uptimeMs();
+    if (this.#confirmed !== undefined) {
+      const passedMs = Math.round(uptimeMs - this.#confirmed.uptimeMs);
+      const expected = this.#confirmed.time + BigInt(passedMs) * NANOS_PER_MILLISECOND;
+      const jumpMs = Number((machine + this.#offset - expected) / NANOS_PER_MILLISECOND);
+      if (Math.abs(jumpMs) > CLOCK_TOLERANCE_MS) this.#offset = expected - machine;
+      this.#confirmed = { time: machine + this.#offset, uptimeMs };
+    }
+    return { time: machine + this.#offset, uptimeMs };
+  }
+
+  /** Notes that the server accepted what was signed then. */
+  confirm(reading: ClockReading): void {
+    this.#confirmed ??= reading;
   }
 
   /**
@@ -45,6 +90,7 @@ export class CorrectedClock implements ClientClock {
     const serverTime = text === undefined ? undefined : parseTimestamp(text);
     if (serverTime === undefined || serverTime < EARLIEST || serverTime > LATEST) return undefined;
     this.#offset = serverTime - this.#clock.now();
+    this.#confirmed = { time: serverTime, uptimeMs: this.#uptimeMs() };
     return Number(this.#offset / NANOS_PER_SECOND);
   }
 }

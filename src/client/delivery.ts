@@ -3,6 +3,7 @@
  */
 import type { CallOptions } from "@connectrpc/connect";
 import type { CorrectedClock } from "./correctedClock.ts";
+import type { SignalErrorReason } from "./errorReason.ts";
 import type { Circuit } from "./retry/circuit.ts";
 import type { ResolvedRetryOptions } from "./retry/retryOptions.ts";
 import {
@@ -62,8 +63,16 @@ export async function deliver<Message, Result>(
   let message = delivery.make();
   let mayCorrectClock = true;
 
-  function attempt(remainingMs: number): Promise<Result> {
-    return circuit.run(() => sendOnce(delivery, message, remainingMs, options));
+  async function attempt(remainingMs: number): Promise<Result> {
+    const reading = clock.read();
+    try {
+      const result = await circuit.run(() => sendOnce(delivery, message, remainingMs, options));
+      clock.confirm(reading);
+      return result;
+    } catch (thrown) {
+      if (hasProvenTime(SignalError.from(thrown))) clock.confirm(reading);
+      throw thrown;
+    }
   }
 
   async function attemptInTime({ attempt: number, remainingMs }: RetryAttempt): Promise<Result> {
@@ -88,6 +97,19 @@ export async function deliver<Message, Result>(
   } catch (thrown) {
     throw failure(thrown, signal);
   }
+}
+
+/** The reasons that the server names only after it has accepted the time of a request. */
+const AFTER_PROOF: ReadonlySet<SignalErrorReason> = new Set([
+  "INVALID_SIGNAL",
+  "PAYLOAD_TOO_LARGE",
+  "INSTRUMENT_NOT_ALLOWED",
+  "IDEMPOTENCY_KEY_REUSED",
+  "SIGNAL_EXPIRED",
+]);
+
+function hasProvenTime({ reason, requestId, isForeign }: SignalError): boolean {
+  return AFTER_PROOF.has(reason) && requestId !== undefined && !isForeign;
 }
 
 async function sendOnce<Message, Result>(

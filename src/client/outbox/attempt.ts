@@ -28,6 +28,8 @@ export interface Attempt {
   readonly expired: readonly OutboxItem[];
   /** They became too old: not to be sent any more. */
   readonly tooOld: readonly OutboxItem[];
+  /** They seem to come too late, by a clock that the server may still correct. */
+  readonly doubtful: readonly OutboxItem[];
   /** To be sent together, in this order. */
   readonly sent: readonly OutboxItem[];
   /** How long the attempt may take, in whole milliseconds: never beyond an expiry in it. */
@@ -48,6 +50,7 @@ export function planAttempt(
 ): Attempt {
   const expired: OutboxItem[] = [];
   const tooOld: OutboxItem[] = [];
+  const doubtful: OutboxItem[] = [];
   const sent: OutboxItem[] = [];
   let boundMs = timeoutMs;
   let isComplete = false;
@@ -55,6 +58,7 @@ export function planAttempt(
     const late = lateness(item, clock, giveUpAfterMs);
     if (late === "expired") expired.push(item);
     else if (late === "too_old") tooOld.push(item);
+    else if (late === "doubtful") doubtful.push(item);
     else if (!isComplete) {
       const remainingMs = remainingMsOf(item, clock.nowFor(item.entry));
       const isUrgent = remainingMs < URGENT_MS;
@@ -64,17 +68,23 @@ export function planAttempt(
       boundMs = Math.min(boundMs, remainingMs);
     }
   }
-  return { expired, tooOld, sent, timeoutMs: boundMs };
+  return { expired, tooOld, doubtful, sent, timeoutMs: boundMs };
 }
 
-/** Why an item is not to be sent any more; `undefined` if it is. */
+/** Why an item is not to be sent any more, or not yet; `undefined` if it is. */
 export function lateness(
   item: OutboxItem,
   clock: OutboxClock,
   giveUpAfterMs: number,
-): "expired" | "too_old" | undefined {
-  if (remainingMsOf(item, clock.nowFor(item.entry)) < 1) return "expired";
-  return clock.ageMs(item.entry) > giveUpAfterMs ? "too_old" : undefined;
+): "expired" | "too_old" | "doubtful" | undefined {
+  const { entry, expireTime } = item;
+  const isTooOld = clock.ageMs(entry) > giveUpAfterMs;
+  if (expireTime !== undefined && remainingMsOf(item, clock.nowFor(entry)) < 1) {
+    if (!clock.isExpiryDoubtful(entry, expireTime)) return "expired";
+    if (!isTooOld) return "doubtful";
+  }
+  if (!isTooOld) return undefined;
+  return clock.isAgeDoubtful(entry) ? "doubtful" : "too_old";
 }
 
 /**

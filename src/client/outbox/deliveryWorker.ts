@@ -275,7 +275,7 @@ export class DeliveryWorker {
     for (const item of attempt.expired) this.#unwritten.bury(item, expired());
     for (const item of attempt.tooOld) this.#unwritten.bury(item, this.#givenUp());
     if (this.#unwritten.deadCount > 0) this.#unwritten.write();
-    if (attempt.sent.length === 0) return 0;
+    if (attempt.sent.length === 0) return this.#confirmClock(attempt.doubtful[0]);
     const isHurried = attempt.timeoutMs < UNHURRIED_MS;
     if (isHurried && this.#isWorthWriting) this.#unwritten.write();
     const { correctionMs } = clock;
@@ -295,6 +295,26 @@ export class DeliveryWorker {
       return { item, outcome: outcomes[index] ?? UNSENT };
     });
     return this.#conclude(settled);
+  }
+
+  /**
+   * Finds out whether a signal that seems to come too late does, without any risk that it is
+   * stored: by a clock by which all do, none would ever be sent, and so it would stay wrong.
+   */
+  async #confirmClock(item: OutboxItem | undefined): Promise<number> {
+    if (item === undefined) return 0;
+    const { client, clock, timeoutMs } = this.#options;
+    const { idempotencyKey } = item.entry;
+    const call = { ...this.#callOptions(timeoutMs), idempotencyKey, validateOnly: true };
+    try {
+      await client.ingest(item.signal, call);
+    } catch (thrown) {
+      const error = SignalError.from(thrown);
+      if (this.#state === "closed") return 0;
+      if (!clock.isConfirmed && !isFinal(error)) return this.#delayAfter([error]);
+    }
+    if (!clock.isConfirmed) clock.trust();
+    return 0;
   }
 
   get #isWorthWriting(): boolean {
@@ -381,12 +401,16 @@ export class DeliveryWorker {
     return isIdle;
   }
 
+  #callOptions(timeoutMs: number) {
+    const { signal } = this.#abort;
+    // Once the clock is corrected, other signals may be too late, and some have a wrong time.
+    return { timeoutMs, retry: false, retryClockSkew: false, signal } as const;
+  }
+
   /** Makes one attempt. @returns an outcome for each item, in order. */
   async #send(items: readonly OutboxItem[], timeoutMs: number): Promise<ItemOutcome[]> {
     const { client } = this.#options;
-    const { signal } = this.#abort;
-    // Once the clock is corrected, other signals may be too late, and some have a wrong time.
-    const options = { timeoutMs, retry: false, retryClockSkew: false, signal } as const;
+    const options = this.#callOptions(timeoutMs);
     const [first] = items;
     try {
       if (items.length > 1 || first === undefined) {
@@ -454,7 +478,8 @@ export class DeliveryWorker {
     }
     const [error] = errors as readonly [SignalError];
     // That the client leaves the server alone hides why.
-    this.#lastError = error.cause instanceof SignalError ? error.cause : error;
+    const isLeftAlone = error.reason === "CIRCUIT_OPEN" && error.cause instanceof SignalError;
+    this.#lastError = isLeftAlone ? (error.cause as SignalError) : error;
     this.#backoff ??= this.#options.newBackoff();
     const scheduledMs = this.#backoff.next(error) ?? this.#options.holdDelayMs();
     this.#shortestWaitMs = askedDelayMs(error) ?? 0;

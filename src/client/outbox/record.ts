@@ -42,6 +42,8 @@ export interface Taken {
   readonly uptimeMs: number;
   /** How far the machine's clock was known to be behind, in milliseconds; 0 if nothing was known. */
   readonly correctionMs: number;
+  /** Whether the server had confirmed the clock. Not given by an earlier version. */
+  readonly isConfirmed?: boolean | undefined;
   /** Whether the signal's time is the outbox's own and may still be set right. */
   readonly isTimed: boolean;
 }

@@ -37,7 +37,7 @@ export class Sweep {
     this.#sweptTo = entries.length < SWEEP_COUNT ? 0 : (entries.at(-1)?.sequence ?? 0);
     for (const item of entries.map(itemOf)) {
       const why = lateness(item, clock, giveUpAfterMs);
-      if (why !== undefined) bury(item, why);
+      if (why === "expired" || why === "too_old") bury(item, why);
     }
   }
 }

@@ -387,6 +387,17 @@ describe("a failure that passes", () => {
     expect(bench.worker.lastError).toBeUndefined();
   });
 
+  it("is told as what it was, and by its cause if nothing was sent for it", async () => {
+    const bench = new Bench();
+    const cause = new SignalError("CANCELLED", "The stream was reset.");
+    bench.answer = failWith("UNREACHABLE", { cause });
+    await bench.deliver(["a"]);
+    expect(bench.worker.lastError?.reason).toBe("UNREACHABLE");
+    bench.answer = failWith("CIRCUIT_OPEN", { cause });
+    await bench.time.advance(60_000);
+    expect(bench.worker.lastError).toBe(cause);
+  });
+
   it.each([
     ["of one signal", "k5"],
     ["of all signals", ""],

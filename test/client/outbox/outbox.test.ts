@@ -200,10 +200,12 @@ describe("an outbox", () => {
       signalTime: new Date(Date.now() - 9_000),
       expireTime: new Date(Date.now() - 1),
     };
+    await outbox.enqueue(SIGNAL, { idempotencyKey: "first" });
+    expect(await outbox.flush(10_000)).toBe(true);
     await outbox.enqueue({ ...SIGNAL, ...times }, { idempotencyKey: "late" });
     await outbox.enqueue(SIGNAL, { idempotencyKey: "fresh" });
     expect(await outbox.flush(10_000)).toBe(true);
-    expect(sentKeys(server.requests)).toEqual(["fresh"]);
+    expect(sentKeys(server.requests)).toEqual(["first", "fresh"]);
     expect(alerts.kinds).toEqual(["signal_expired"]);
     expect(alerts.sent[0]?.text).toMatch(/^GOLD buy, entry 4000\nIdempotency key: late$/m);
     expect(outbox.status()).toMatchObject({ pending: 0, deadLetters: 1 });

@@ -5,7 +5,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
-import { createSignalClient, type Instant, type SignalInput } from "../../../src/client/index.ts";
+import {
+  createSignalClient,
+  type Instant,
+  type Outbox,
+  type SignalInput,
+} from "../../../src/client/index.ts";
 import { OutboxClock } from "../../../src/client/outbox/outboxClock.ts";
 import type { Entry } from "../../../src/client/outbox/record.ts";
 import { createTestDatabase, type TestDatabase } from "../../support/postgres.ts";
@@ -124,6 +129,77 @@ describe.each([
   }, 60_000);
 });
 
+/** With an end that the author knows from elsewhere, and a time of the outbox's own. */
+function endingSoon(): SignalInput {
+  return { ...SIGNAL, expireTime: new Date(Date.now() + 120_000) };
+}
+
+/** Delivers a signal under such a key, and expects it to be stored with the time of now. */
+async function expectStoredNow(
+  outbox: Outbox,
+  idempotencyKey: string,
+  others: Partial<SignalInput> = {},
+): Promise<void> {
+  const startMs = Date.now();
+  await outbox.enqueue({ ...endingSoon(), ...others }, { idempotencyKey });
+  expect(await outbox.flush(30_000)).toBe(true);
+  expect(outbox.status().deadLetters).toBe(0);
+  const ms = (await storedUnder(idempotencyKey)).get(idempotencyKey);
+  expect(Math.abs((ms ?? 0) - startMs)).toBeLessThan(60_000);
+}
+
+describe("signals with an end that is right", () => {
+  it("are delivered by a clock that is fast from the first moment on", async () => {
+    const client = clientWith(wrongClock(2 * DAY_MS));
+    const outbox = openOutbox({ path: outboxPath(), client });
+    await expectStoredNow(outbox, "fast-at-first", { signalTime: new Date() });
+  }, 60_000);
+
+  it.each([
+    ["slow", -2 * DAY_MS, 0],
+    ["fast", 2 * DAY_MS, 0],
+    ["right", 0, 2 * DAY_MS],
+    ["right", 0, -2 * DAY_MS],
+  ])(
+    "are delivered though a clock that was %s (%d ms) is set (%d ms)",
+    async (_, wasMs, isMs) => {
+      const clock = wrongClock(wasMs);
+      const outbox = openOutbox({ path: outboxPath(), client: clientWith(clock) });
+      await outbox.enqueue(SIGNAL, { idempotencyKey: `before-${wasMs}-${isMs}` });
+      expect(await outbox.flush(30_000)).toBe(true);
+      clock.offMs = isMs;
+      await expectStoredNow(outbox, `after-${wasMs}-${isMs}`);
+    },
+    60_000,
+  );
+
+  it("are told as expired, and never stored, if they are past it by the server's clock", async () => {
+    const alerts = new RecordingAlerts();
+    const outbox = openOutbox({ path: outboxPath(), client: clientWith(wrongClock(0)), alerts });
+    const signalTime = new Date(Date.now() - 60_000);
+    const late = { ...SIGNAL, signalTime, expireTime: new Date(Date.now() - 1_000) };
+    await outbox.enqueue(late, { idempotencyKey: "past-at-first" });
+    expect(await outbox.flush(30_000)).toBe(true);
+    expect(alerts.kinds).toEqual(["signal_expired"]);
+    expect((await storedUnder("past-at-first")).size).toBe(0);
+  }, 60_000);
+});
+
+it("keeps the time of a signal that a clock gave which the server had confirmed", async () => {
+  const path = outboxPath();
+  const client = clientWith(wrongClock(0));
+  await client.ingest(SIGNAL, { idempotencyKey: "confirms" });
+  const before = openOutbox({ path, client: { ...unreachable, clock: client.clock } });
+  await before.enqueue(SIGNAL, { idempotencyKey: "kept-time" });
+  const takenMs = Date.now();
+  await before.close();
+  const after = openOutbox({ path, client: clientWith(wrongClock(2 * DAY_MS)) });
+  expect(await after.flush(30_000)).toBe(true);
+  expect(after.status().deadLetters).toBe(0);
+  const ms = (await storedUnder("kept-time")).get("kept-time");
+  expect(Math.abs((ms ?? 0) - takenMs)).toBeLessThan(60_000);
+}, 60_000);
+
 describe("the age of a signal", () => {
   const START_MS = Date.UTC(2026, 0, 1);
   const taken = { run: "of before", uptimeMs: 5, correctionMs: 0, isTimed: false };
@@ -171,6 +247,12 @@ describe("the age of a signal", () => {
     uptimeMs += 3_600_000;
     clock.nowMs += 2 * DAY_MS;
     expect(outboxClock.ageMs(entry)).toBe(3_600_000);
+  });
+
+  it("judges expiry by the clock that is confirmed now, whatever an earlier run knew", () => {
+    const now = () => BigInt(START_MS) * MS;
+    const clock = new OutboxClock({ now, correctionMs: 0, isConfirmed: true }, () => 1_000);
+    expect(clock.nowFor(entryOf(START_MS + 2 * DAY_MS, -2 * DAY_MS))).toBe(now());
   });
 
   it("judges expiry by what an earlier run knew of a fast clock", () => {
