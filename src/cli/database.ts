@@ -28,13 +28,23 @@ export function configFailure(error: unknown): unknown {
 /** SQLSTATE classes that pass by themselves: connection, resources, operator intervention. */
 const PASSING_SQLSTATE = /^(08|53|57)/;
 
+/** What to do after a refusal by the server, by its SQLSTATE. */
+const ADVICE: readonly (readonly [RegExp, string])[] = [
+  [
+    /^28/,
+    "Correct the user or the password in DATABASE_URL, or let that role log in (pg_hba.conf).",
+  ],
+  [/^3D000$/, "Create the database, or correct its name in DATABASE_URL."],
+];
+
 /** Makes an error of the store one for the terminal; any other error stays what it is. */
 export function storeFailure(error: unknown): unknown {
   if (error instanceof DatabaseUrlError) return usageError(`${error.message}.`);
   if (!(error instanceof StoreUnavailableError)) return error;
   const { cause } = error;
   if (cause instanceof DatabaseError && !PASSING_SQLSTATE.test(cause.code)) {
-    return failedError(sentence(error.message));
+    const [, advice] = ADVICE.find(([sqlstate]) => sqlstate.test(cause.code)) ?? [];
+    return failedError([sentence(error.message), advice].filter(Boolean).join(" "));
   }
   return unavailableError(
     `${sentence(error.message)} See that PostgreSQL runs and that DATABASE_URL is right, then try again.`,

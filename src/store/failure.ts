@@ -3,6 +3,7 @@
  */
 import postgres from "postgres";
 import { StoreUnavailableError } from "../ingest/store.ts";
+import { OLDEST_VERSION } from "./session.ts";
 
 /**
  * What PostgreSQL answered, without the statement and without the row that it was about:
@@ -16,12 +17,22 @@ export class DatabaseError extends Error {
   readonly constraint: string | undefined;
 
   constructor(error: postgres.PostgresError) {
-    const isPooler = error.message.startsWith("unsupported startup parameter");
-    const advice = isPooler ? " (behind PgBouncer, add pgbouncer=true to DATABASE_URL)" : "";
-    super(`${error.code}: ${error.message}${advice}`);
+    super(`${error.code}: ${error.message}${startAdvice(error.message)}`);
     this.code = error.code;
     this.constraint = error.constraint_name;
   }
+}
+
+/** What to do if a session was refused for a setting that it asked for. */
+function startAdvice(message: string): string {
+  if (message.startsWith("unsupported startup parameter")) {
+    return " (behind PgBouncer, add pgbouncer=true to DATABASE_URL)";
+  }
+  // It is too old for one of session.ts, and so for what follows, too.
+  if (message.startsWith("unrecognized configuration parameter")) {
+    return ` (use PostgreSQL ${OLDEST_VERSION} or newer)`;
+  }
+  return "";
 }
 
 /**

@@ -3,7 +3,7 @@
  * again and again while the server runs, since settings and roles of servers change.
  */
 import type { Database } from "./database.ts";
-import { MEANINGS } from "./session.ts";
+import { MEANINGS, OLDEST_VERSION } from "./session.ts";
 
 /**
  * What may be wrong with a database.
@@ -33,9 +33,6 @@ export class UnsafeDatabaseError extends Error {
     this.problems = problems;
   }
 }
-
-/** The oldest PostgreSQL that the migrations are tested with. */
-const OLDEST_VERSION = 15;
 
 /** Whether a value of a setting is as good as the one that sessions ask for. */
 const IS_RIGHT: Readonly<Partial<Record<keyof typeof MEANINGS, (value: string) => boolean>>> = {
@@ -68,10 +65,11 @@ export async function findFaults(
   timeoutMs = 10_000,
 ): Promise<readonly DatabaseFault[]> {
   const names = `{${[...SETTINGS, ...Object.keys(MEANINGS)].join(",")}}`;
-  const rows = await database.query<{ readonly name: string; readonly value: string }>(
+  // An older server has not all of them, which its version explains.
+  const rows = await database.query<{ readonly name: string; readonly value: string | null }>(
     timeoutMs,
     (sql) => sql`
-      SELECT name, current_setting(name) AS value FROM unnest(${names}::text[]) AS names (name)
+      SELECT name, current_setting(name, true) AS value FROM unnest(${names}::text[]) AS names (name)
     `,
   );
   const values = new Map(rows.map(({ name, value }) => [name, value]));

@@ -15,6 +15,9 @@
  */
 import type { Sql } from "./pool.ts";
 
+/** The oldest PostgreSQL that the migrations are tested with. */
+export const OLDEST_VERSION = 15;
+
 /** What only the server can tell, and the settings of a session depend on. */
 export interface ServerFacts {
   /** Such as 18; `undefined` if it is not known. */

@@ -66,7 +66,7 @@ export function createSignalStore(database: Database): PostgresSignalStore {
       });
       if (rows.length === 0) {
         throw new StoreUnavailableError(
-          "The database would not keep what it stores now, so nothing was stored: see its settings fsync, full_page_writes and default_transaction_isolation",
+          "The database would not keep what it stores now, so nothing was stored: see its settings fsync, full_page_writes, default_transaction_isolation and array_nulls",
         );
       }
       if (rows.length !== candidates.length) {
@@ -108,8 +108,9 @@ interface OutcomeRow {
 }
 
 /**
- * Nothing is stored while a crash could lose it, nor in an isolation that would not see
- * what was committed while the lock was waited for. The condition names no column, so it is
+ * Nothing is stored while a crash could lose it, in an isolation that would not see what was
+ * committed while the lock was waited for, or where a missing field would be the text "NULL",
+ * so that signals without a key would share one. The condition names no column, so it is
  * looked at before the function is called, and costs no message of its own.
  */
 function ingestSignals(
@@ -157,6 +158,7 @@ function ingestSignals(
       WHERE current_setting('fsync') = 'on'
         AND current_setting('full_page_writes') = 'on'
         AND current_setting('transaction_isolation') = 'read committed'
+        AND current_setting('array_nulls') = 'on'
       ORDER BY item
     `,
   );

@@ -131,6 +131,25 @@ describe("countersign serve", () => {
     expect(message).not.toContain("hush");
   });
 
+  it("ends with 1 if the database lets nobody of that name or password in, and says what to correct", async () => {
+    const wrong = (change: (url: URL) => void) => {
+      const url = new URL(database.url);
+      change(url);
+      return refused(testServerEnv(url.href));
+    };
+    const password = await wrong((url) => {
+      url.password = "hush";
+    });
+    expect(password.code).toBe(1);
+    expect(password.message).toMatch(/authentication failed .*Correct the user or the password in/);
+    expect(password.message).not.toContain("hush");
+    const name = await wrong((url) => {
+      url.pathname = "/nosuch";
+    });
+    expect(name.code).toBe(1);
+    expect(name.message).toMatch(/"nosuch" does not exist\. Create the database, or correct its/);
+  });
+
   it("ends with 2 if a TLS file is wrong, before anything is touched", async () => {
     const missing = join(workspace.path, "missing.pem");
     const { code, message } = await refused(

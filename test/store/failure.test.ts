@@ -1,7 +1,10 @@
 import net from "node:net";
 import postgres from "postgres";
-import { expect, test } from "vitest";
-import { endOfConnections } from "../../src/store/failure.ts";
+import { expect, inject, test } from "vitest";
+import { resolveServer } from "../../src/store/connection/server.ts";
+import { endOfConnections, toStoreUnavailableError } from "../../src/store/failure.ts";
+import { createPool } from "../../src/store/pool.ts";
+import { silentLog } from "../support/postgres.ts";
 
 function answer(code: string): postgres.PostgresError {
   return Object.assign(new postgres.PostgresError("made for a test"), { code });
@@ -52,4 +55,15 @@ test.each([
 test("an error of the network ends the connections", async () => {
   const error = await new Promise((resolve) => net.connect(1, "127.0.0.1").once("error", resolve));
   expect(endOfConnections(error)).toBe("broken");
+});
+
+test("a server that is too old for a setting of the session is told to be", async () => {
+  const server = resolveServer(inject("postgresUrl"), async () => true);
+  const sessionSettings = { setting_of_a_later_version: "on" };
+  const pool = createPool({ server, size: 1, prepare: true, sessionSettings, log: silentLog });
+  const error = await pool.sql`SELECT`.catch(toStoreUnavailableError);
+  pool.destroy();
+  expect(error).toMatchObject({
+    message: expect.stringMatching(/"setting_of_a_later_version" \(use PostgreSQL 15 or newer\)$/),
+  });
 });

@@ -111,6 +111,36 @@ describe("a database on the test server", () => {
     await direct.close();
   });
 
+  test("is never written to where a missing field would be a text", async () => {
+    testDatabase = await createTestDatabase();
+    await runOnServer(
+      testDatabase.url,
+      `ALTER DATABASE ${testDatabase.name} SET array_nulls = off`,
+    );
+    const { url } = testDatabase;
+    const pooled = openDatabase({ url, poolSize: 1, log: silentLog, prepare: false });
+    // Without a key, and of the other fields only those are missing that are texts.
+    const { signal, ...rest } = aCandidate({ idempotencyKey: undefined });
+    const expireTime = signal.signalTime + 3_600_000_000_000n;
+    const candidate = {
+      ...rest,
+      requestSignature: new Uint8Array(32),
+      payloadJson: "{}",
+      signal: {
+        ...signal,
+        stopLoss: 1,
+        takeProfit: 2e6,
+        confidence: 1,
+        riskPercent: 1,
+        expireTime,
+      },
+    };
+    await expect(createSignalStore(pooled).ingest([candidate], 5_000)).rejects.toThrow(
+      /would not keep/,
+    );
+    await pooled.close();
+  });
+
   test("is refused with an encoding that cannot hold every text", async () => {
     testDatabase = await createTestDatabase("empty");
     const name = `${testDatabase.name}_ascii`;

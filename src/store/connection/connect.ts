@@ -44,8 +44,9 @@ export function connectTo(host: DatabaseHost, options: ConnectOptions): Connect 
     } catch (failure) {
       socket.destroy();
       const cause = timeout ?? failure;
+      const { code } = cause as NodeJS.ErrnoException;
       const error = new Error(failureText(host, cause), { cause });
-      throw Object.assign(error, { code: (cause as NodeJS.ErrnoException).code });
+      throw code === undefined ? error : Object.assign(error, { code });
     } finally {
       clearTimeout(timer);
     }
