@@ -23,8 +23,8 @@ const NOTES = `Environment:
   LOG_LEVEL                  fatal, error, warn, info, debug, trace or silent (info)
 
 The log is written to standard output, one JSON object a line, or on a terminal one readable
-line. SIGINT or SIGTERM ends the
-server when the requests under way are finished; a second one ends it at once.`;
+line. SIGINT or SIGTERM ends the server when the requests under way are finished; a second one
+ends it at once.`;
 
 /** `countersign serve`: runs the server until it is told to stop. */
 export function serveCommand(): Command {

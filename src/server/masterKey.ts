@@ -46,8 +46,7 @@ export async function masterKeyOf(
   ]);
 }
 
-const WITHOUT_KEY =
-  "If it is lost, delete their rows of producer_secrets and give each of them a new secret";
+const WITHOUT_KEY = 'If it is lost, see "A lost master key" in docs/operations.md';
 
 function named(producerIds: readonly string[]): string {
   const shown = producerIds.slice(0, NAMED_PRODUCERS_MAX).join(", ");
