@@ -12,6 +12,7 @@ import {
 
 import { silentLogger } from "./clientLogger.ts";
 import { type ClientClock, systemClock } from "./clock.ts";
+import { ConfigError, type ConfigProblem } from "./configError.ts";
 import { type Connection, createConnection } from "./connection.ts";
 import { CorrectedClock } from "./correctedClock.ts";
 import { type Delivery, type DeliveryOptions, deliver } from "./delivery.ts";
@@ -236,6 +237,7 @@ class ConnectedClient implements SignalClient {
   ): Promise<readonly Result[]> {
     const { timeoutMs = this.#options.timeoutMs, retryClockSkew = true, signal } = options;
     requireTimeout(timeoutMs);
+    requireKinds(retryClockSkew, signal);
     const retry = retryOfCall(options.retry, this.#options.retry);
     const report = new CallReport(this.#report, { keys: call.keys, isSingleAttempt: !retry });
     const delivery = this.#deliver(call, {
@@ -293,6 +295,17 @@ function requireTimeout(timeoutMs: number): void {
   if (Number.isInteger(timeoutMs) && timeoutMs >= 1 && timeoutMs <= TIMEOUT_MS_MAX) return;
   const notText = typeof timeoutMs === "string" ? ", and not text" : "";
   throw new RangeError(`timeoutMs must be a whole number from 1 to ${TIMEOUT_MS_MAX}${notText}.`);
+}
+
+function requireKinds(retryClockSkew: unknown, signal: AbortSignal | undefined): void {
+  const problems: ConfigProblem[] = [];
+  if (typeof retryClockSkew !== "boolean") {
+    problems.push({ name: "retryClockSkew", rule: "must be true or false" });
+  }
+  if (signal !== undefined && typeof signal?.throwIfAborted !== "function") {
+    problems.push({ name: "signal", rule: "must be an AbortSignal" });
+  }
+  if (problems.length > 0) throw new ConfigError(problems, "The call's");
 }
 
 /** A client that is switched off: it answers at once and sends nothing. */

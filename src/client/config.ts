@@ -105,7 +105,9 @@ function proxyIn(
   const noProxy = set.no_proxy ?? set.NO_PROXY;
   if (httpsProxy === undefined) return {};
   const exceptions = noProxy === undefined ? {} : { NO_PROXY: noProxy };
-  return { proxyEnv: { HTTPS_PROXY: httpsProxy, ...exceptions } };
+  // It may hold a password, which nobody should see who logs the options.
+  const hidden = { value: httpsProxy, enumerable: false };
+  return { proxyEnv: Object.defineProperty({ ...exceptions }, "HTTPS_PROXY", hidden) };
 }
 
 /** Tells of the host's name, which broke the rule in place of a variable that is not set. */

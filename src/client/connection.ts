@@ -107,7 +107,10 @@ export function createConnection(options: EnabledClientOptions): Connection {
 /** Only where https goes to another machine: what goes to this one goes to no proxy. */
 function proxyOf({ baseUrl, proxyEnv }: EnabledClientOptions) {
   const isElsewhere = !isLoopback(new URL(baseUrl).hostname);
-  return proxyEnv !== undefined && isElsewhere ? { proxyEnv: { ...proxyEnv } } : {};
+  if (proxyEnv === undefined || !isElsewhere) return {};
+  // By their names, since a copy leaves out what is hidden.
+  const { https_proxy, HTTPS_PROXY, no_proxy, NO_PROXY } = proxyEnv;
+  return { proxyEnv: { https_proxy, HTTPS_PROXY, no_proxy, NO_PROXY } };
 }
 
 /**

@@ -84,9 +84,11 @@ export function unknownFields(input: SignalInput): UnknownField[] {
 
 /** Takes an input apart. Judges nothing: `validateSignal` does. */
 export function signalFromInput(input: SignalInput, now: Instant): UncheckedSignal {
-  const { signalTime, expireTime, ...others } = input;
+  const { signalTime, expireTime } = input;
+  // Each by its name: those of an instance of a class may be accessors, which a copy leaves out.
+  const fields = Object.keys(FIELDS).map((name) => [name, input[name as keyof SignalInput]]);
   return {
-    ...others,
+    ...(Object.fromEntries(fields) as UncheckedSignal),
     signalTime: signalTime === undefined ? now : instantFromInput(signalTime),
     expireTime: expireTime === undefined ? undefined : instantFromInput(expireTime),
   };

@@ -50,7 +50,13 @@ export interface KeyedItem extends IngestItem {
 /** Names each item that has no key. What is no list is none, which is refused later. */
 export function withKeys(items: readonly IngestItem[]): readonly KeyedItem[] {
   if (!Array.isArray(items)) return [];
-  return items.map((item) => ({ ...item, idempotencyKey: item?.idempotencyKey ?? randomUUIDv7() }));
+  return items.map((item) => ({
+    ...item,
+    // By their names, since a copy leaves out what is an accessor of a class.
+    signal: item?.signal,
+    validateOnly: item?.validateOnly,
+    idempotencyKey: item?.idempotencyKey ?? randomUUIDv7(),
+  }));
 }
 
 /**

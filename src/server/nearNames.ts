@@ -2,6 +2,7 @@
  * What a name that REST does not know was meant to be. Unknown fields are ignored, but a
  * misspelt stop loss must not vanish.
  */
+import { bareName, editsBetween } from "../signal/index.ts";
 
 /**
  * How many edits a name may be away to be taken for this one. Two, but fewer where ordinary
@@ -31,7 +32,7 @@ const EDITS_BY_NAME = {
 /** The name of a field of REST. */
 type RestName = keyof typeof EDITS_BY_NAME;
 
-/** What others call these fields, in the form of {@link bare}. */
+/** What others call these fields, in the form of {@link bareName}. */
 const MEANT_BY_OTHER_NAME: ReadonlyMap<string, RestName> = new Map<string, RestName>([
   ["sl", "stop_loss"],
   ["stop", "stop_loss"],
@@ -85,7 +86,7 @@ const ORDINARY_NAMES: ReadonlySet<string> = new Set(["confluence"]);
 
 const KNOWN = Object.entries(EDITS_BY_NAME).map(([name, edits]) => ({
   name: name as RestName,
-  bareName: bare(name),
+  bareName: bareName(name),
   edits,
 }));
 const LENGTH_MAX = Math.max(
@@ -100,56 +101,13 @@ export function isRestName(name: string): name is RestName {
 
 /** The field that was meant by a name that is none; `undefined` if it looks like no other. */
 export function nameMeantBy(name: string): RestName | undefined {
-  const bareName = bare(name);
-  if (bareName.length > LENGTH_MAX || ORDINARY_NAMES.has(bareName)) return undefined;
-  const other = MEANT_BY_OTHER_NAME.get(bareName);
+  const bare = bareName(name);
+  if (bare.length > LENGTH_MAX || ORDINARY_NAMES.has(bare)) return undefined;
+  const other = MEANT_BY_OTHER_NAME.get(bare);
   if (other !== undefined) return other;
-  return KNOWN.find((known) => isNear(bareName, known))?.name;
+  return KNOWN.find((known) => isNear(bare, known))?.name;
 }
 
 function isNear(name: string, { bareName, edits }: (typeof KNOWN)[number]): boolean {
-  // Most names differ too much in their lengths already.
-  if (Math.abs(name.length - bareName.length) > edits) return false;
   return editsBetween(name, bareName, edits) <= edits;
-}
-
-/** A name without what differs between habits of writing: case, "_", "-", "." and blanks. */
-function bare(name: string): string {
-  return name.toLowerCase().replaceAll(/[_\-. ]/g, "");
-}
-
-/** From a text without letters, every letter is added. No name in {@link KNOWN} is longer. */
-const FIRST_ROW: readonly number[] = Array.from({ length: LENGTH_MAX + 1 }, (_, index) => index);
-
-/**
- * The edits that make one text of another: letters added, left out, replaced, or swapped with
- * their neighbour (the optimal string alignment distance).
- *
- * @param max once it is clear that there are more, how many is left open: a body may have
- *   thousands of names.
- */
-function editsBetween(one: string, other: string, max: number): number {
-  let beforeLast: number[] = [];
-  let last = FIRST_ROW.slice(0, other.length + 1);
-  for (let i = 1; i <= one.length; i++) {
-    const row = [i];
-    let fewest = i;
-    for (let j = 1; j <= other.length; j++) {
-      const isSame = one[i - 1] === other[j - 1];
-      let edits = Math.min(at(last, j) + 1, at(row, j - 1) + 1, at(last, j - 1) + (isSame ? 0 : 1));
-      if (i > 1 && j > 1 && one[i - 1] === other[j - 2] && one[i - 2] === other[j - 1]) {
-        edits = Math.min(edits, at(beforeLast, j - 2) + 1);
-      }
-      row.push(edits);
-      fewest = Math.min(fewest, edits);
-    }
-    if (fewest > max) return fewest;
-    beforeLast = last;
-    last = row;
-  }
-  return at(last, other.length);
-}
-
-function at(row: readonly number[], index: number): number {
-  return row[index] as number;
 }

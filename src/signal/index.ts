@@ -1,4 +1,5 @@
 export { canonicalPayload, contentSha256 } from "./digest.ts";
+export { bareName, editsBetween } from "./editDistance.ts";
 export { INEXACT_NUMBER, isKeptByDouble } from "./exactNumber.ts";
 export { parseJsonStrictly, parseJsonText } from "./jsonText.ts";
 export { didYouMean, nearestName } from "./nearestName.ts";

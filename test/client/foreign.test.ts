@@ -12,6 +12,7 @@ import {
   IngestResponseSchema,
 } from "../../gen/signals/v1/ingest_service_pb.ts";
 import {
+  clientOptionsFromEnv,
   createSignalClient,
   type SignalClientOptions,
   SignalError,
@@ -321,7 +322,12 @@ describe("a proxy of HTTPS_PROXY", () => {
   it("that refuses holds the outbox, and its password is not told", async () => {
     await using server = await startTestServer({ tls: true });
     const proxy = await startConnectProxy("407 Proxy Authentication Required");
-    const proxyEnv = { HTTPS_PROXY: proxy.url };
+    const { proxyEnv } = clientOptionsFromEnv({
+      HMAC_PRODUCER_SECRET: SECRET,
+      PRODUCER_ID,
+      OUTBOUND_SERVER_URL: elsewhere(server.url),
+      HTTPS_PROXY: proxy.url,
+    });
     const { error, alert } = await told(elsewhere(server.url), { proxyEnv });
     for (const text of [error.message, alert?.text]) {
       expect(text).toMatch(/The proxy does not pass calls to https:\/\/localhost\..*HTTPS_PROXY/);

@@ -54,3 +54,17 @@ it("shows the secret in nothing that it makes", async () => {
     expect(shown(value), name).not.toContain(Buffer.from(SECRET).toString("hex"));
   }
 });
+
+it("keeps the password of a proxy out of what printing the options shows", () => {
+  const options = clientOptionsFromEnv({
+    HMAC_PRODUCER_SECRET: SECRET,
+    OUTBOUND_SERVER_URL: "https://signals.example",
+    PRODUCER_ID,
+    HTTPS_PROXY: "http://bot:hunter2@proxy.example:3128",
+    NO_PROXY: "other.example",
+  });
+  expect(`${inspect(options)}${JSON.stringify({ ...options })}`).not.toContain("hunter2");
+  expect({ ...options }).toMatchObject({
+    proxyEnv: { HTTPS_PROXY: "http://bot:hunter2@proxy.example:3128", NO_PROXY: "other.example" },
+  });
+});

@@ -145,6 +145,28 @@ describe("a signal", () => {
     await expect(client.ingest(SIGNAL, { timeoutMs: "30" as never })).rejects.toThrow("not text");
   });
 
+  it("of a class keeps what its accessors say", async () => {
+    class Decision {
+      readonly instrument = "GOLD";
+      readonly side = "buy";
+      readonly entryPrice = 4_000;
+      get stopLoss() {
+        return 4_001;
+      }
+    }
+    class Item {
+      readonly signal = SIGNAL;
+      get validateOnly() {
+        return "yes";
+      }
+    }
+    const stopLoss = { "signal.stop_loss": expect.any(String) };
+    expect(await violationsOf(new Decision())).toEqual(stopLoss);
+    expect(await violationsOf(new Item(), "batch")).toEqual({
+      "requests[0].validate_only": "must be true or false",
+    });
+  });
+
   it("in a batch whose key is misspelt is refused, at its place", async () => {
     expect(await violationsOf({ signal: SIGNAL, idempotency_key: "key" }, "batch")).toEqual({
       "requests[0].idempotency_key": "is not a field of an item (did you mean idempotencyKey?)",
@@ -154,6 +176,17 @@ describe("a signal", () => {
       "requests[0].side": "is not a field of an item",
     });
   });
+});
+
+it.each([
+  [{ signal: {} }, "signal must be an AbortSignal"],
+  [{ signal: null }, "signal must be an AbortSignal"],
+  [{ retryClockSkew: "no" }, "retryClockSkew must be true or false"],
+])("refuses a call with %j", async (options, rule) => {
+  await using client = clientTo("http://localhost:1");
+  const error = await errorOf(() => client.ingest(SIGNAL, options as never));
+  expect(error).toBeInstanceOf(ConfigError);
+  expect((error as Error).message).toContain(rule);
 });
 
 it("gives results that are JSON", async () => {
