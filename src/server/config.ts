@@ -21,7 +21,7 @@ export interface ServerConfig {
   readonly port: number;
   /** How many processes serve the port, 1 to 64. Default 1. */
   readonly workers: number;
-  /** The address of the operations port. Default 127.0.0.1: metrics are nobody else's business. */
+  /** The address of the operations port. Default 127.0.0.1: metrics are not for strangers. */
   readonly opsHost: string;
   /** The port for metrics and health. 0 takes any free one; `undefined`: none. Default 9090. */
   readonly opsPort: number | undefined;

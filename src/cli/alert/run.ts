@@ -84,7 +84,7 @@ function reportJson(each: Report): Record<string, unknown> {
   return { channel, outcome: outcome(each), reason: error?.reason, message: error?.message };
 }
 
-/** What is wrong must be mended, whatever a repeat might do for the other channels. */
+/** What is wrong must be fixed, whatever a repeat might do for the other channels. */
 function exitCode(reports: readonly Report[]): number {
   const outcomes = reports.map(outcome);
   if (outcomes.includes("refused")) return EXIT_FAILED;

@@ -115,7 +115,7 @@ function byPlace(a: Report, b: Report): number {
   return (a.place?.number ?? 0) - (b.place?.number ?? 0);
 }
 
-/** An unconfirmed signal needs a repeat, which is more urgent than to mend a refused one. */
+/** An unconfirmed signal needs a repeat, which is more urgent than to fix a refused one. */
 function exitCode(counts: Partial<Record<Outcome, number>>, isInterrupted: boolean): number {
   if (isInterrupted || (counts.unconfirmed ?? 0) > 0) return EXIT_UNAVAILABLE;
   return (counts.refused ?? 0) > 0 ? EXIT_FAILED : EXIT_OK;

@@ -13,7 +13,7 @@ import type { SignalSource } from "./options.ts";
 import type { Place } from "./report.ts";
 import { type ItemReading, itemFromJson } from "./signalJson.ts";
 
-/** A signal as it was read, or what hinders reading it. */
+/** A signal as it was read, or why it cannot be read. */
 export type SourceItem = ItemReading & { readonly place: Place };
 
 /**

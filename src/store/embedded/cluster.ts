@@ -109,7 +109,7 @@ const WORDS_BY_ERRNO: Readonly<Record<string, string>> = {
  * The cluster's real path; `undefined` if there is none yet.
  *
  * @throws EmbeddedPostgresError if what is there cannot be one, so that nobody goes on with
- *   an empty database unawares.
+ *   an empty database without knowing it.
  */
 export async function findCluster(dataDir: string): Promise<string | undefined> {
   const link = path.join(dataDir, CLUSTER_NAME);
