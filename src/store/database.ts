@@ -24,7 +24,7 @@ import type postgres from "postgres";
 import { StoreUnavailableError } from "../ingest/store.ts";
 import { type DatabaseServer, resolveServer, type SessionTerms } from "./connection/server.ts";
 import { withDeadline } from "./deadline.ts";
-import { endOfConnections, toStoreUnavailableError } from "./failure.ts";
+import { type EndOfConnections, endOfConnections, toStoreUnavailableError } from "./failure.ts";
 import { createPool, type Pool, type Sql } from "./pool.ts";
 import {
   askFacts,
@@ -113,8 +113,8 @@ const DEFAULT_STALL_TIMEOUT_MS = 2_000;
  * to all would else be asked for new ones as fast as it can answer.
  */
 const RECONNECT_INTERVAL_MS = 1_000;
-/** After how long without such answers the log tells of them again. */
-const RECONNECT_SILENCE_MS = 60_000;
+/** After how long without replacements of a kind the log tells of them again. */
+const REPLACEMENT_SILENCE_MS = 60_000;
 
 /** A pool, and how many statements wait for its answer. */
 interface PoolInUse {
@@ -138,7 +138,7 @@ export function openDatabase(options: DatabaseOptions): Database {
   let hasFacts = isPooled;
   let facts: ServerFacts = NO_FACTS;
   let findingFacts: Promise<void> | undefined;
-  let reconnectedMs = Number.NEGATIVE_INFINITY;
+  const replacedMs: Partial<Record<EndOfConnections, number>> = {};
   let current = addPool();
   let closed = false;
 
@@ -160,23 +160,23 @@ export function openDatabase(options: DatabaseOptions): Database {
     destroyIfUnused(inUse);
   }
 
-  function retire(inUse: PoolInUse, cause: string, level: "warn" | "debug" = "warn"): void {
+  function retire(inUse: PoolInUse, cause: string, end: EndOfConnections): void {
     if (inUse.retired || closed) {
       return;
     }
     replace(inUse);
+    const nowMs = performance.now();
+    const silenceMs = nowMs - (replacedMs[end] ?? Number.NEGATIVE_INFINITY);
+    replacedMs[end] = nowMs;
+    // A server may stay away for hours, and each statement finds that out anew.
+    const level = silenceMs < REPLACEMENT_SILENCE_MS ? "debug" : "warn";
     options.log[level]({ cause }, "database connections are replaced");
   }
 
   function reconnect(inUse: PoolInUse, cause: string): void {
-    const nowMs = performance.now();
-    if (nowMs - inUse.openedMs < RECONNECT_INTERVAL_MS) {
-      return;
+    if (performance.now() - inUse.openedMs >= RECONNECT_INTERVAL_MS) {
+      retire(inUse, cause, "useless");
     }
-    // A server may stay as it is for hours.
-    const isRepeated = nowMs - reconnectedMs < RECONNECT_SILENCE_MS;
-    reconnectedMs = nowMs;
-    retire(inUse, cause, isRepeated ? "debug" : "warn");
   }
 
   function destroyIfUnused(inUse: PoolInUse): void {
@@ -208,7 +208,7 @@ export function openDatabase(options: DatabaseOptions): Database {
       const isImpatient = error instanceof StoreUnavailableError && timeoutMs < stallTimeoutMs;
       const end = endOfConnections(error);
       if (end === "broken" && !isImpatient) {
-        retire(inUse, failure.message);
+        retire(inUse, failure.message, end);
       } else if (end === "useless") {
         reconnect(inUse, failure.message);
       }

@@ -214,6 +214,20 @@ describe("a network", () => {
     expect(counter.replacements).toBe(1);
   });
 
+  test("a server that stays away is told of once, and not for each statement", async () => {
+    const counter = countReplacements();
+    const nowhere = openDatabase({
+      url: "postgres://someone@127.0.0.1:1/x",
+      poolSize: 1,
+      log: counter.log,
+    });
+    for (let attempt = 0; attempt < 4; attempt += 1) {
+      await expect(ping(nowhere)).rejects.toThrow(/ECONNREFUSED/);
+    }
+    expect(counter.replacements).toBe(1);
+    await nowhere.close();
+  });
+
   test("that swallows everything again and again leaves one retired pool at a time", async () => {
     await using proxy = await startFaultyProxy(testDatabase.url);
     const database = open({ url: proxy.url, poolSize: 1 });
