@@ -2,29 +2,39 @@
  * Writing to the two standard streams. Results go to standard output, where programs
  * read them; whatever is said to people goes to standard error.
  */
-import { EXIT_FAILED } from "./exitCodes.ts";
+import { EXIT_FAILED, EXIT_OK } from "./exitCodes.ts";
 import { type Column, fitsWidth, formatRecords, formatTable } from "./table.ts";
 
 const PROGRAM = "countersign";
 
+let isLost = false;
+
+/** Whether standard output takes no more, as on a full disk, so that results are missing there. */
+export function isOutputLost(): boolean {
+  return isLost;
+}
+
 /**
- * Keeps a closed pipe from ending the program. A reader such as `head` that has seen
- * enough must not stop signals that are being sent half-way, so later results are dropped
- * and the work goes on.
+ * Keeps an output that cannot be written from ending the program. A reader such as `head` that
+ * has seen enough, or a full disk, must not stop signals that are being sent half-way, so later
+ * results are dropped and the work goes on.
  */
-export function surviveClosedPipes(): void {
+export function surviveLostOutput(): void {
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") return;
-    // Results that cannot be written, for instance to a full disk, are a failure.
-    note(`Standard output cannot be written: ${error.message}`);
-    process.exit(EXIT_FAILED);
+    if (!isLost) note(`Standard output cannot be written: ${error.message}`);
+    isLost = true;
+  });
+  // A reader that left did so by its own will; results that nobody can have are a failure.
+  process.on("exit", (code) => {
+    if (isLost && code === EXIT_OK) process.exitCode = EXIT_FAILED;
   });
   process.stderr.on("error", () => {});
 }
 
 /** Writes results. Resolves when they are written, so that a slow reader slows the sender. */
 export async function writeOut(text: string): Promise<void> {
-  if (text === "" || process.stdout.destroyed) return;
+  if (text === "" || isLost || process.stdout.destroyed) return;
   await new Promise<void>((resolve) => process.stdout.write(text, () => resolve()));
 }
 

@@ -10,7 +10,7 @@ import { createCommand } from "./command.ts";
 import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from "./exitCodes.ts";
 import { migrateCommand } from "./migrate.ts";
 import { outboxCommand } from "./outbox.ts";
-import { note, surviveClosedPipes, writeOut } from "./output.ts";
+import { note, surviveLostOutput, writeOut } from "./output.ts";
 import { sendCommand } from "./send.ts";
 import { serveCommand } from "./serve.ts";
 import { signCommand } from "./sign.ts";
@@ -18,7 +18,7 @@ import { verifyCommand } from "./verify.ts";
 
 /** Runs the command line of the process to its end, and sets the exit code. */
 export async function runProgram(): Promise<void> {
-  surviveClosedPipes();
+  surviveLostOutput();
   try {
     await createProgram().parseAsync();
   } catch (error) {

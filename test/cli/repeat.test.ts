@@ -140,6 +140,20 @@ describe("an attempt whose answer got lost", () => {
   });
 });
 
+it("goes on where results cannot be written, and says what became of the signals", async () => {
+  const lines = ["full 1", "full 2"].map((comment) => signalJson({ comment })).join("\n");
+  const env = producerEnv(server.url);
+  const many = await runShell("countersign send - > /dev/full", { env, input: lines });
+  expect(many.code).toBe(1);
+  expect(many.stderr).toMatch(/^countersign: Standard output cannot be written: ENOSPC[^\n]*\n/);
+  expect(many.stderr).toMatch(/\ncountersign: 2 signals: 2 stored\n$/);
+  const options = `${GOLD.join(" ")} --comment full`;
+  const one = await runShell(`countersign send ${options} > /dev/full`, { env });
+  expect(one.code).toBe(1);
+  expect(one.stderr).toMatch(/\ncountersign: 1 signal: 1 stored\n$/);
+  expect(await rowsOf("full")).toHaveLength(3);
+});
+
 it("says that nothing is stored where there was no connection, and how to send it then", async () => {
   const { code, stderr } = await run(["send", ...GOLD, "--retries", "0", "--comment", "away"], {
     env: producerEnv("http://127.0.0.1:1"),

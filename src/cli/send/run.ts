@@ -8,7 +8,15 @@ import type { SignalError, SignalErrorReason } from "../../client/index.ts";
 import { sentence } from "../../client/text.ts";
 import { producerEnvironment } from "../credentials.ts";
 import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE } from "../exitCodes.ts";
-import { note, noteCommand, printable, terminalWidth, writeJson, writeOut } from "../output.ts";
+import {
+  isOutputLost,
+  note,
+  noteCommand,
+  printable,
+  terminalWidth,
+  writeJson,
+  writeOut,
+} from "../output.ts";
 import { fitsWidth, formatRecords, formatTable } from "../table.ts";
 import { gatherBatches } from "./batches.ts";
 import { connect } from "./connect.ts";
@@ -198,10 +206,10 @@ class Printer {
     this.#hasTitles = true;
   }
 
-  /** Says what was done in all, if it was more than one signal. */
+  /** Says what was done in all, unless the one result that there is says so. */
   sumUp(isIncomplete: boolean): void {
     this.#progress.clear();
-    if (this.#isSingle) return;
+    if (this.#isSingle && !isOutputLost()) return;
     const rest = isIncomplete ? `; nothing after number ${this.#lastPlace} was sent` : "";
     note(`${describeCounts(this.counts)}${rest}`);
   }
