@@ -5,6 +5,7 @@ import type { Alerts } from "./alerts/alert.ts";
 import type { ClientLogger } from "./clientLogger.ts";
 import { type ClientClock, systemClock } from "./clock.ts";
 import { ConfigError, type ConfigProblem } from "./configError.ts";
+import { proxyRule } from "./proxyRule.ts";
 import {
   type CircuitBreakerOptions,
   circuitBreakerOption,
@@ -224,7 +225,10 @@ export function resolveClientOptions(
   const httpVersion = others.httpVersion ?? (others.protocol === "grpc" ? "2" : "1.1");
   const { tlsCa, proxyEnv, logger, registry, alerts } = others;
   const optional = { tlsCa, proxyEnv, logger, registry, alerts };
-  return { ...others, enabled: true, baseUrl, httpVersion, ...optional };
+  const resolved = { ...others, enabled: true, baseUrl, httpVersion, ...optional } as const;
+  const unusable = proxyProblems(resolved);
+  if (unusable.length > 0) throw new ConfigError(unusable);
+  return resolved;
 }
 
 /** What is wrong between two options. Judged although others are wrong, to name all at once. */
@@ -237,4 +241,12 @@ function conflicts(options: Partial<SignalClientOptions>): ConfigProblem[] {
     problems.push({ name: "codec", rule: "may be json with the protocol connect only" });
   }
   return problems;
+}
+
+/** A proxy that cannot be used, where the calls would go through it. */
+function proxyProblems(options: EnabledClientOptions): ConfigProblem[] {
+  const { baseUrl, proxyEnv, httpVersion } = options;
+  if (proxyEnv === undefined || httpVersion === "2") return [];
+  const rule = proxyRule(baseUrl, proxyEnv);
+  return rule === undefined ? [] : [{ name: "proxyEnv.HTTPS_PROXY", rule }];
 }

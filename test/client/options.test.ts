@@ -215,3 +215,31 @@ describe("a client that is switched off", () => {
     ]);
   });
 });
+
+describe("a proxy that cannot be used", () => {
+  const identity = { producerId: "bot", secret: "correct horse battery staple" };
+  const far = { ...identity, serverUrl: "https://signals.example" };
+
+  it.each(["bot:hunter2@proxy:3128", "proxy:3128", "socks5://bot:hunter2@proxy:1080", "nonsense"])(
+    "is refused rather than passed by: %s",
+    (HTTPS_PROXY) => {
+      const make = () => resolveClientOptions({ ...far, proxyEnv: { HTTPS_PROXY } });
+      expect(make).toThrow(
+        "proxyEnv.HTTPS_PROXY must be an http or https URL, such as http://proxy:3128",
+      );
+      expect(make).not.toThrow("hunter2");
+    },
+  );
+
+  it.each([
+    [{ serverUrl: "https://127.0.0.1:8443" }, {}],
+    [{ serverUrl: "http://localhost:8080" }, {}],
+    [{ protocol: "grpc" as const }, {}],
+    [{}, { NO_PROXY: "localhost,signals.example" }],
+    [{}, { NO_PROXY: ".example" }],
+    [{}, { no_proxy: "*" }],
+  ])("does not matter where no call goes through it: %j %j", (options, exceptions) => {
+    const proxyEnv = { HTTPS_PROXY: "socks5://proxy:1080", ...exceptions };
+    expect(() => resolveClientOptions({ ...far, ...options, proxyEnv })).not.toThrow();
+  });
+});

@@ -57,7 +57,7 @@ function prepare(lockPath: string, path: string): void {
   const self = process.geteuid?.() ?? stats.uid;
   const isOwn = stats.uid === self || stats.uid === ownerOf(path)?.uid;
   if (!stats.isFile() || stats.nlink > 1 || !isOwn) replace(lockPath, path);
-  else if ((stats.mode & 0o077) !== 0 && stats.uid === self) chmodSync(lockPath, LOCK_MODE);
+  else if ((stats.mode & 0o777) !== LOCK_MODE && stats.uid === self) chmodSync(lockPath, LOCK_MODE);
 }
 
 function replace(lockPath: string, path: string): void {

@@ -448,6 +448,12 @@ describe("the lock", () => {
     const other = outboxPath();
     openOutbox({ path: other });
     expect(statSync(`${other}.lock`).mode & 0o777).toBe(0o600);
+
+    // One that can only be read keeps nobody else out.
+    const third = outboxPath();
+    writeFileSync(`${third}.lock`, "", { mode: 0o400 });
+    openOutbox({ path: third });
+    expect(statSync(`${third}.lock`).mode & 0o777).toBe(0o600);
   });
 
   it("is not that of somebody else, nor a link to another file", async ({ skip }) => {

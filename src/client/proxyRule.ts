@@ -1,0 +1,34 @@
+/**
+ * Whether a proxy that was named can be used. Pure.
+ */
+import { isLoopback } from "./serverUrl.ts";
+
+/** Variables of a proxy, as `process.env` has them. */
+export type ProxyEnv = Readonly<Record<string, string | undefined>>;
+
+/**
+ * The rule that a proxy on the way to a server breaks, undefined if it breaks none: Node.js passes
+ * by in silence a proxy that it cannot use. The rule never repeats the value, which may hold a
+ * password.
+ *
+ * @param baseUrl of the server.
+ */
+export function proxyRule(baseUrl: string, proxyEnv: ProxyEnv): string | undefined {
+  const proxy = proxyEnv.https_proxy || proxyEnv.HTTPS_PROXY || "";
+  const { protocol, hostname } = new URL(baseUrl);
+  if (proxy === "" || protocol !== "https:" || isLoopback(hostname)) return undefined;
+  if (isExcepted(hostname, proxyEnv.no_proxy || proxyEnv.NO_PROXY || "")) return undefined;
+  const isUsable = ["http:", "https:"].includes(URL.parse(proxy)?.protocol ?? "");
+  return isUsable ? undefined : "must be an http or https URL, such as http://proxy:3128";
+}
+
+/** Whether a list of hosts and of domains, divided by commas or blanks, has the host. */
+function isExcepted(hostname: string, list: string): boolean {
+  return list.split(/[\s,]+/).some((entry) => {
+    const name = entry
+      .toLowerCase()
+      .replace(/^\*?\./, "")
+      .replace(/:\d+$/, "");
+    return entry === "*" || name === hostname || (name !== "" && hostname.endsWith(`.${name}`));
+  });
+}
