@@ -36,8 +36,9 @@ import type { Instant } from "../../signal/index.ts";
 import type { SignalClient } from "../client.ts";
 import { askedDelayMs, type Backoff } from "../retry/backoff.ts";
 import { SignalError } from "../signalError.ts";
-import { type AttemptLimits, longestWaitMs, planAttempt, sooner } from "./attempt.ts";
-import { itemOf, type OutboxItem, retimed } from "./item.ts";
+import { type AttemptLimits, planAttempt } from "./attempt.ts";
+import { Backlog, type EntryQueue } from "./backlog.ts";
+import type { OutboxItem } from "./item.ts";
 import type { OutboxClock } from "./outboxClock.ts";
 import { OutboxError } from "./outboxError.ts";
 import { type ItemOutcome, outcomeOf, outcomesOfFailure, UNSENT } from "./outcome.ts";
@@ -58,13 +59,9 @@ import { SWEEP_MS, Sweep } from "./sweep.ts";
 import { type OutcomeObserver, type OutcomeQueue, UnwrittenOutcomes } from "./unwritten.ts";
 
 /** The entries to deliver, on disk. */
-export interface DeliveryQueue extends OutcomeQueue {
-  /** The oldest ones but those excluded, as many as fit, at least one if there is any. */
-  pending(excluded: readonly number[], maxCount: number, maxBytes: number): Entry[];
+export interface DeliveryQueue extends OutcomeQueue, EntryQueue {
   /** Those with a greater sequence, in order. */
   pendingAfter(sequence: number, maxCount: number): Entry[];
-  /** Writes entries anew, under the sequences that they have. */
-  replace(entries: readonly Entry[]): void;
 }
 
 /** Told of what happens. Nothing of it may throw. */
@@ -98,8 +95,6 @@ export type DeliveryState = "idle" | "delivering" | "waiting" | "held" | "closed
 
 /** How soon the file is tried again after it could not be read or written. */
 const STORAGE_RETRY_MS = 5_000;
-/** Below what a server takes for a batch, with room for what stands around the messages. */
-const BATCH_MAX_BYTES = 3_500_000;
 /** How often a signal may fail while its neighbours are taken: by then it is the signal. */
 const ISOLATED_FAILURES_MAX = 5;
 /** How long an attempt that was aborted may take to end. */
@@ -121,9 +116,8 @@ export class DeliveryWorker {
   readonly #abort = new AbortController();
   readonly #isolatedFailures = new Map<number, number>();
   readonly #unwritten: UnwrittenOutcomes;
+  readonly #backlog: Backlog;
   readonly #sweep: Sweep;
-  /** The ones after those under way. */
-  #readAhead: readonly OutboxItem[] | undefined;
   #state: DeliveryState = "idle";
   #lastError: SignalError | undefined;
   /** The schedule since the last success; `undefined` if nothing has failed since. */
@@ -138,14 +132,13 @@ export class DeliveryWorker {
   #pause: Pause | undefined;
   /** How long the pause to come must last at least, in milliseconds. */
   #shortestWaitMs = Number.POSITIVE_INFINITY;
-  /** When the next of those that are known to be pending expires; perhaps it has since. */
-  #soonestExpiry: Instant | undefined;
   /** Ends the pause that only waits for more to write at once. */
   #endLinger: (() => void) | undefined;
 
   constructor(options: DeliveryOptions) {
     this.#options = options;
     this.#unwritten = new UnwrittenOutcomes(options);
+    this.#backlog = new Backlog(options, () => this.#unwritten.sequences);
     const { clock, giveUpAfterMs, queue } = options;
     this.#sweep = new Sweep({
       clock,
@@ -173,8 +166,8 @@ export class DeliveryWorker {
     this.#hasWork = true;
     if (this.#isStopping) return;
     this.#endLinger?.();
-    this.#noteExpiries([expireTime]);
-    this.#pause?.shortenTo(this.#longestWaitMs());
+    this.#backlog.noteExpiries([expireTime]);
+    this.#pause?.shortenTo(this.#backlog.longestWaitMs());
     this.#running ??= this.#run();
   }
 
@@ -265,7 +258,7 @@ export class DeliveryWorker {
   }
 
   async #deliverOldest(): Promise<number | undefined> {
-    const items = this.#atRightTimes(this.#takeReadAhead() ?? this.#oldest());
+    const items = this.#backlog.next();
     if (items.length === 0) {
       this.#backoff = undefined;
       return this.#writeWhenIdle();
@@ -287,7 +280,7 @@ export class DeliveryWorker {
     const isClockWrong = outcomes.some(isClockSkew) && clock.correctionMs !== correctionMs;
     if (isClockWrong && !this.#hasCorrected) {
       this.#hasCorrected = true;
-      this.#readAhead = undefined;
+      this.#backlog.forgetReadAhead();
       return 0;
     }
     this.#hasCorrected = false;
@@ -321,39 +314,6 @@ export class DeliveryWorker {
     return this.#unwritten.deliveredCount >= WORTH_WRITING;
   }
 
-  /** The oldest pending ones but those under way, as many as a request takes at most. */
-  #oldest(underWay: readonly OutboxItem[] = []): OutboxItem[] {
-    const { queue, maxBatchSize } = this.#options;
-    const excluded = [...this.#unwritten.sequences, ...underWay.map(({ entry }) => entry.sequence)];
-    const items = queue.pending(excluded, maxBatchSize, BATCH_MAX_BYTES).map(itemOf);
-    this.#noteExpiries(items.map(({ expireTime }) => expireTime));
-    return items;
-  }
-
-  /** Sets right, on disk first, what got its time from a clock that has proved to be wrong. */
-  #atRightTimes(items: readonly OutboxItem[]): readonly OutboxItem[] {
-    const { clock, queue } = this.#options;
-    const right = items.map((item) => {
-      const time = clock.rightTime(item.entry, item.signal.signalTime as Instant);
-      return time === undefined ? item : retimed(item, time);
-    });
-    const changed = right.filter((item, index) => item !== items[index]);
-    if (changed.length > 0) queue.replace(changed.map(({ entry }) => entry));
-    return right;
-  }
-
-  #noteExpiries(expireTimes: readonly (Instant | undefined)[]): void {
-    const now = this.#options.clock.now();
-    const isAhead = (time: Instant | undefined) => time !== undefined && time > now;
-    this.#soonestExpiry = [this.#soonestExpiry, ...expireTimes]
-      .filter(isAhead)
-      .reduce(sooner, undefined);
-  }
-
-  #longestWaitMs(): number {
-    return longestWaitMs(this.#soonestExpiry, this.#options.clock.now());
-  }
-
   /**
    * While a request is under way, writes what became of earlier ones, and if there is a backlog
    * reads what comes next.
@@ -366,16 +326,10 @@ export class DeliveryWorker {
     if (this.#state === "closed") return;
     try {
       if (this.#isWorthWriting) this.#unwritten.write();
-      if (isBacklog) this.#readAhead = this.#oldest(underWay);
+      if (isBacklog) this.#backlog.readAhead(underWay);
     } catch (error) {
       this.#options.observer.failed(error);
     }
-  }
-
-  #takeReadAhead(): readonly OutboxItem[] | undefined {
-    const items = this.#readAhead;
-    this.#readAhead = undefined;
-    return items?.length === 0 ? undefined : items;
   }
 
   /** @returns how long to wait before the next step; `undefined` if all is done and written. */
@@ -430,7 +384,7 @@ export class DeliveryWorker {
     const unwritten = this.#unwritten;
     const delivered = settled.filter(({ outcome }) => outcome.kind === "delivered");
     // What was read ahead is next in line only if all before it was delivered.
-    if (delivered.length < settled.length) this.#readAhead = undefined;
+    if (delivered.length < settled.length) this.#backlog.forgetReadAhead();
     const isWholeRefused = settled.length > 1 && settled.every(isRefused) && isOneError(settled);
     if (isWholeRefused) return this.#halve(settled.length);
     for (const { item, outcome } of settled) {
@@ -483,7 +437,10 @@ export class DeliveryWorker {
     this.#backoff ??= this.#options.newBackoff();
     const scheduledMs = this.#backoff.next(error) ?? this.#options.holdDelayMs();
     this.#shortestWaitMs = askedDelayMs(error) ?? 0;
-    const delayMs = Math.min(scheduledMs, Math.max(this.#shortestWaitMs, this.#longestWaitMs()));
+    const delayMs = Math.min(
+      scheduledMs,
+      Math.max(this.#shortestWaitMs, this.#backlog.longestWaitMs()),
+    );
     observer.waiting(error, delayMs);
     return delayMs;
   }
