@@ -99,6 +99,7 @@ function slowest(holders: ReadonlySet<Holder>): Holder | undefined {
   for (const holder of holders) {
     const bytes = holder.recentBytes();
     if (bytes >= least) continue;
+    if (bytes === 0) return holder;
     slowest = holder;
     least = bytes;
   }

@@ -24,6 +24,7 @@ import type { RequestRecord } from "./requestRecord.ts";
 import { restRoutes, sendProblem, sendRefusal } from "./rest.ts";
 import { openService, rpcEndpoints, signedService } from "./rpcEndpoints.ts";
 import { createTurns } from "./turns.ts";
+import { createUnreadAnswers } from "./unreadAnswers.ts";
 
 /** What every router is told. */
 export interface RoutingOptions {
@@ -104,11 +105,13 @@ export function routeRequests(
 ): RequestListener {
   const { isLoopbackOnly = false, unaryCutAfterMs = UNARY_CUT_AFTER_MS } = options;
   const unproven = createPool(UNPROVEN_REQUESTS_MAX);
+  const watchAnswer = createUnreadAnswers(options.monotonicMs);
   return function onRequest(request, response, connection) {
     const fault = settleForm(request, isLoopbackOnly);
     const path = pathOf(request);
     const endpoint = endpoints.get(path);
     cutStuck(response, unaryCutAfterMs, endpoint?.isStream ?? false);
+    watchAnswer(response, connection.address);
     const startMs = options.monotonicMs();
     const place = unproven.enter(connection.address, () => {
       // A stranger's connection ends as a whole: request by request, one that brings ever

@@ -8,10 +8,16 @@ import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client, connectivityState, credentials } from "@grpc/grpc-js";
 import { describe, expect, onTestFinished, test } from "vitest";
-import type { Ingest } from "../../src/ingest/index.ts";
+import { type Ingest, refuse } from "../../src/ingest/index.ts";
 import { eventually } from "../server/support/eventually.ts";
 import { startRouter } from "../server/support/routerServer.ts";
-import { bodies, framed, INGEST_PATH, REST_PATH } from "../server/support/wire.ts";
+import {
+  bodies,
+  framed,
+  INGEST_BATCH_PATH,
+  INGEST_PATH,
+  REST_PATH,
+} from "../server/support/wire.ts";
 import { allOf } from "../support/allOf.ts";
 import type { TestServer } from "../support/server.ts";
 import * as frames from "./support/http2Frames.ts";
@@ -55,8 +61,8 @@ async function connect(port: number, from = "127.0.0.1"): Promise<RawConnection>
   return { socket, received: () => Buffer.concat(chunks), isClosed: () => isClosed };
 }
 
-function session(url: string): http2.ClientHttp2Session {
-  const client = http2.connect(url);
+function session(url: string, options?: http2.ClientSessionOptions): http2.ClientHttp2Session {
+  const client = http2.connect(url, options);
   client.on("error", () => undefined);
   onTestFinished(() => client.destroy());
   return client;
@@ -86,6 +92,19 @@ function resets(count: number, path = "/x"): Buffer {
       frames.reset(2 * index + 1, frames.CANCEL),
     ]);
   return Buffer.concat([frames.opening(), ...Array.from({ length: count }, (_, i) => stream(i))]);
+}
+
+/** Posts a batch whose answer has a megabyte. @returns the stream, at the answer's headers. */
+async function postBatch(client: http2.ClientHttp2Session): Promise<http2.ClientHttp2Stream> {
+  const stream = client.request({
+    ":method": "POST",
+    ":path": INGEST_BATCH_PATH,
+    "content-type": "application/json",
+  });
+  stream.on("error", () => undefined);
+  stream.end(`{"requests":[${Array(1_000).fill("{}").join(",")}]}`);
+  await once(stream, "response");
+  return stream;
 }
 
 /** The error codes of the GOAWAY frames (RFC 9113, section 6.8) in what a server sent. */
@@ -318,4 +337,29 @@ describe("honest heavy use is not cut:", () => {
     expect(answer.status).toBe(504);
     expect(answer.body).toContain("too slowly");
   });
+});
+
+test("answers that a producer does not read are kept up to a bound, the newest", {
+  timeout: 60_000,
+}, async () => {
+  const refusal = refuse("INVALID_SIGNAL", "x".repeat(500));
+  const refuseAll: Ingest = async (submissions, { receiveTime }) =>
+    (await allOf(submissions)).map(() => ({ kind: "refused", refusal, receiveTime }));
+  const server = await startRouter(refuseAll);
+  onTestFinished(() => server.close());
+
+  const streams: http2.ClientHttp2Stream[] = [];
+  for (let sessions = 0; sessions < 12; sessions++) {
+    const client = session(server.url, { settings: { initialWindowSize: 0 } });
+    for (let batches = 0; batches < 5; batches++) streams.push(await postBatch(client));
+  }
+  const isOpen = (stream: http2.ClientHttp2Stream) => !stream.closed && !stream.destroyed;
+  await eventually("no more than fit are kept", () => streams.filter(isOpen).length <= 32);
+  expect(streams.filter(isOpen).length).toBeGreaterThan(10);
+  expect(streams.slice(-10).every(isOpen)).toBe(true);
+
+  const reader = await postBatch(session(server.url));
+  const answer: Buffer[] = [];
+  for await (const chunk of reader) answer.push(chunk);
+  expect(Buffer.concat(answer).length).toBeGreaterThan(1_000_000);
 });
