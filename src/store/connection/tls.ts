@@ -47,9 +47,23 @@ export function loadTls(terms: TlsTerms): Secure {
       ...(isIP(host) === 0 && { servername: host }),
     });
     secured.on("error", () => undefined);
-    await socketEvent(secured, "secureConnect");
+    await socketEvent(secured, "secureConnect").catch((error: NodeJS.ErrnoException) => {
+      throw untrusted(error) ?? error;
+    });
     return secured;
   };
+}
+
+/** The codes of Node.js for a certificate of an authority that is not trusted. */
+const UNTRUSTED = /SELF_SIGNED|UNABLE_TO_(VERIFY|GET_ISSUER)/;
+
+/** Says what to do about a certificate that is not trusted, if that is it. */
+function untrusted({ code = "", message }: NodeJS.ErrnoException): Error | undefined {
+  if (!UNTRUSTED.test(code)) return undefined;
+  // What comes after it advises an option of Node.js that changes nothing here.
+  const [what] = message.split(";");
+  const advice = "name its authority in DATABASE_URL, as sslrootcert=/path/to/ca.pem";
+  return Object.assign(new Error(`${what}: ${advice}`), { code });
 }
 
 /** Asks whether the server speaks TLS on this connection. */
