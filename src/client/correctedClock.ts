@@ -11,6 +11,7 @@ import type { SignalError } from "./signalError.ts";
 
 const NANOS_PER_SECOND = 1_000_000_000n;
 const NANOS_PER_MILLISECOND = 1_000_000n;
+const MS_PER_SECOND = 1_000;
 
 /**
  * The years in which a server's time is believed: from 2025, when the protocol was made,
@@ -39,6 +40,7 @@ export class CorrectedClock implements ClientClock {
   #offset = 0n;
   /** The last reading that can be relied on; `undefined` until the server has confirmed one. */
   #confirmed: ClockReading | undefined;
+  #hasJumped = false;
 
   /** @param uptime counts milliseconds whatever is done to the clock, also while it sleeps. */
   constructor(clock: ClientClock, uptime = uptimeMs) {
@@ -67,7 +69,10 @@ export class CorrectedClock implements ClientClock {
       const passedMs = Math.round(uptimeMs - this.#confirmed.uptimeMs);
       const expected = this.#confirmed.time + BigInt(passedMs) * NANOS_PER_MILLISECOND;
       const jumpMs = Number((machine + this.#offset - expected) / NANOS_PER_MILLISECOND);
-      if (Math.abs(jumpMs) > CLOCK_TOLERANCE_MS) this.#offset = expected - machine;
+      if (Math.abs(jumpMs) > CLOCK_TOLERANCE_MS) {
+        this.#offset = expected - machine;
+        this.#hasJumped = true;
+      }
       this.#confirmed = { time: machine + this.#offset, uptimeMs };
     }
     return { time: machine + this.#offset, uptimeMs };
@@ -76,6 +81,17 @@ export class CorrectedClock implements ClientClock {
   /** Notes that the server accepted what was signed then. */
   confirm(reading: ClockReading): void {
     this.#confirmed ??= reading;
+  }
+
+  /**
+   * By how many seconds the machine's clock must be moved since a jump that was not believed;
+   * `undefined` if there was none since the last call, or if it is right again.
+   */
+  takeJump(): number | undefined {
+    const seconds = Math.round(this.correctionMs / MS_PER_SECOND);
+    const hasJumped = this.#hasJumped;
+    this.#hasJumped = false;
+    return hasJumped && seconds !== 0 ? seconds : undefined;
   }
 
   /**
@@ -91,6 +107,7 @@ export class CorrectedClock implements ClientClock {
     if (serverTime === undefined || serverTime < EARLIEST || serverTime > LATEST) return undefined;
     this.#offset = serverTime - this.#clock.now();
     this.#confirmed = { time: serverTime, uptimeMs: this.#uptimeMs() };
+    this.#hasJumped = false;
     return Number(this.#offset / NANOS_PER_SECOND);
   }
 }

@@ -3,7 +3,6 @@
  */
 import type { CallOptions } from "@connectrpc/connect";
 import type { CorrectedClock } from "./correctedClock.ts";
-import type { SignalErrorReason } from "./errorReason.ts";
 import type { Circuit } from "./retry/circuit.ts";
 import type { ResolvedRetryOptions } from "./retry/retryOptions.ts";
 import {
@@ -65,14 +64,11 @@ export async function deliver<Message, Result>(
 
   async function attempt(remainingMs: number): Promise<Result> {
     const reading = clock.read();
-    try {
-      const result = await circuit.run(() => sendOnce(delivery, message, remainingMs, options));
-      clock.confirm(reading);
-      return result;
-    } catch (thrown) {
-      if (hasProvenTime(SignalError.from(thrown))) clock.confirm(reading);
-      throw thrown;
-    }
+    const result = await circuit.run(() => sendOnce(delivery, message, remainingMs, options));
+    clock.confirm(reading);
+    const jumpedSeconds = clock.takeJump();
+    if (jumpedSeconds !== undefined) observer.clockCorrected(jumpedSeconds);
+    return result;
   }
 
   async function attemptInTime({ attempt: number, remainingMs }: RetryAttempt): Promise<Result> {
@@ -97,19 +93,6 @@ export async function deliver<Message, Result>(
   } catch (thrown) {
     throw failure(thrown, signal);
   }
-}
-
-/** The reasons that the server names only after it has accepted the time of a request. */
-const AFTER_PROOF: ReadonlySet<SignalErrorReason> = new Set([
-  "INVALID_SIGNAL",
-  "PAYLOAD_TOO_LARGE",
-  "INSTRUMENT_NOT_ALLOWED",
-  "IDEMPOTENCY_KEY_REUSED",
-  "SIGNAL_EXPIRED",
-]);
-
-function hasProvenTime({ reason, requestId, isForeign }: SignalError): boolean {
-  return AFTER_PROOF.has(reason) && requestId !== undefined && !isForeign;
 }
 
 async function sendOnce<Message, Result>(

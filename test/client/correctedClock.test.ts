@@ -62,10 +62,13 @@ it("believes no jump of the machine's clock once the server has confirmed it", (
   pass(1_000);
   expect(clock.now()).toBe(NOW + 1_000_000_000n);
   expect(clock.correctionMs).toBe(-48 * 3_600_000);
+  expect(clock.takeJump()).toBe(-48 * 3_600);
+  expect(clock.takeJump()).toBeUndefined();
   machine -= 48n * HOUR;
   pass(1_000);
   expect(clock.now()).toBe(NOW + 2_000_000_000n);
   expect(clock.correctionMs).toBe(0);
+  expect(clock.takeJump()).toBeUndefined();
 
   // A clock that is stepped by little is followed.
   machine += 100_000_000_000n;

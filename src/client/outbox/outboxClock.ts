@@ -56,7 +56,7 @@ export class OutboxClock implements ClientClock {
     return this.#clock.isConfirmed ?? this.correctionMs !== 0;
   }
 
-  /** Believes the clock, though the server cannot be made to confirm it. */
+  /** Believes the clock: the server has answered, and had nothing to say against it. */
   trust(): void {
     this.#isTrusted = true;
   }

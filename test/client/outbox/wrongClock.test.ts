@@ -9,6 +9,7 @@ import {
   createSignalClient,
   type Instant,
   type Outbox,
+  type SignalClientOptions,
   type SignalInput,
 } from "../../../src/client/index.ts";
 import { OutboxClock } from "../../../src/client/outbox/outboxClock.ts";
@@ -42,9 +43,9 @@ function wrongClock(offMs: number) {
   return clock;
 }
 
-function clientWith(clock: { now(): Instant }) {
+function clientWith(clock: { now(): Instant }, others: Pick<SignalClientOptions, "logger"> = {}) {
   const identity = { serverUrl: server.url, producerId: TEST_PRODUCER_ID, secret: TEST_SECRET };
-  const client = createSignalClient({ ...identity, clock, circuitBreaker: false });
+  const client = createSignalClient({ ...identity, clock, ...others, circuitBreaker: false });
   onTestFinished(() => client.close());
   return client;
 }
@@ -184,6 +185,20 @@ describe("signals with an end that is right", () => {
     expect((await storedUnder("past-at-first")).size).toBe(0);
   }, 60_000);
 });
+
+it("tells in the log that a clock was set wrongly while the bot runs", async () => {
+  const clock = wrongClock(0);
+  const told: unknown[] = [];
+  const logger = { info() {}, warn: (facts: unknown) => void told.push(facts), error() {} };
+  const client = clientWith(clock, { logger });
+  await client.ingest(SIGNAL);
+  clock.offMs = 2 * DAY_MS;
+  await client.ingest(SIGNAL);
+  await client.ingest(SIGNAL);
+  expect(told).toEqual([expect.objectContaining({ offset_seconds: expect.any(Number) })]);
+  const [{ offset_seconds }] = told as [{ offset_seconds: number }];
+  expect(Math.abs(offset_seconds + 2 * 86_400)).toBeLessThan(10);
+}, 60_000);
 
 it("keeps the time of a signal that a clock gave which the server had confirmed", async () => {
   const path = outboxPath();
