@@ -8,8 +8,11 @@ import { type Allowance, createAllowances } from "./allowance.ts";
 import type { Caller } from "./caller.ts";
 import { createPool } from "./pool.ts";
 
-/** Connections at once. Each takes some ten kilobytes, more while a request is under way. */
-const CONNECTIONS_MAX = 4_096;
+/**
+ * Connections at once. One of HTTP/2 takes 50 KB even if nothing is asked on it, so that all
+ * together stay well below what a process may take; more callers are served by more processes.
+ */
+const CONNECTIONS_MAX = 3_072;
 /**
  * What the operating system's count may exceed the pool by: a displaced connection is gone
  * only some turns of the event loop later. Beyond it, connections are closed as they come.
