@@ -38,7 +38,8 @@ export function createTurns(monotonicMs: () => number): Turns {
 
   return {
     next() {
-      if (waiting.length === 0 && monotonicMs() < sliceEndMs) return undefined;
+      // Also if others wait: to take turns by pieces would cost each a turn of the event loop.
+      if (monotonicMs() < sliceEndMs) return undefined;
       const { promise, resolve } = Promise.withResolvers<void>();
       waiting.push(resolve);
       schedule();
