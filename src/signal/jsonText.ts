@@ -69,17 +69,20 @@ interface TextFaults {
   readonly hasInexactNumber: boolean;
 }
 
+/** Of an object that has none yet: a text can have thousands that never have one. */
+const NO_NAMES = Symbol("no names");
+
 /** Needs text that is valid JSON. Words, blanks and colons are passed over. */
 function faultsOf(text: string): TextFaults {
   let hasInexactNumber = false;
   /** The names of each object that is open, `undefined` for an array. */
-  const open: (Set<string> | undefined)[] = [];
+  const open: (Set<string> | typeof NO_NAMES | undefined)[] = [];
   /** The names of the innermost object, if the next string is one of them. */
-  let names: Set<string> | undefined;
+  let names: Set<string> | typeof NO_NAMES | undefined;
   for (let at = 0; at < text.length; at++) {
     switch (text.charCodeAt(at)) {
       case OPEN_OBJECT:
-        names = new Set();
+        names = NO_NAMES;
         open.push(names);
         break;
       case OPEN_ARRAY:
@@ -98,6 +101,10 @@ function faultsOf(text: string): TextFaults {
         const end = endOfString(text, at);
         if (names !== undefined) {
           const name = nameOf(text.slice(at, end + 1));
+          if (names === NO_NAMES) {
+            names = new Set();
+            open[open.length - 1] = names;
+          }
           if (names.has(name)) return { hasRepeatedName: true, hasInexactNumber };
           names.add(name);
           names = undefined;
