@@ -65,7 +65,8 @@ function ingestMethod({ ingest, singles }: IngestMethodsDependencies): Methods["
     async handle({ codec, bytes }, call) {
       using memory = singles.pending.take(bytes.length + SIGNAL_BYTES);
       if (memory === undefined) return refused(outOfMemory());
-      return answerSignal(ingest, readSubmission(codec, bytes), call);
+      // Awaited, since the memory is given back on the way out.
+      return await answerSignal(ingest, readSubmission(codec, bytes), call);
     },
   };
 }
@@ -89,7 +90,7 @@ function ingestBatchMethod({
       if (memory === undefined) return refused(outOfMemory());
       const { deadlineMs } = call;
       const submissions = readItems(items, { codec, turns, monotonicMs, deadlineMs });
-      return answerBatch(ingest, submissions, call);
+      return await answerBatch(ingest, submissions, call);
     },
   };
 }

@@ -363,3 +363,39 @@ test("answers that a producer does not read are kept up to a bound, the newest",
   for await (const chunk of reader) answer.push(chunk);
   expect(Buffer.concat(answer).length).toBeGreaterThan(1_000_000);
 });
+
+test.each([
+  ["batches", INGEST_BATCH_PATH, `{"requests":[${Array(1_000).fill("{}").join(",")}]}`, 11],
+  ["single signals", INGEST_PATH, `{"idempotencyKey":"${"k".repeat(60_000)}"}`, 411],
+] as const)(
+  "%s that wait for the database take no more than a bound",
+  {
+    timeout: 60_000,
+  },
+  async (_, path, body, fitting) => {
+    const answers = Promise.withResolvers<void>();
+    const waitAndTakeAll: Ingest = async (submissions, origin, deadlineMs) => {
+      await answers.promise;
+      return takeAll(submissions, origin, deadlineMs);
+    };
+    const server = await startRouter(waitAndTakeAll);
+    onTestFinished(() => server.close());
+    const sessions = Array.from({ length: 5 }, () => session(server.url));
+    const statuses: unknown[] = [];
+    const headers = { ":method": "POST", ":path": path, "content-type": "application/json" };
+    const count = fitting + 20;
+    for (let sent = 0; sent < count; sent++) {
+      const stream = (sessions[sent % 5] as http2.ClientHttp2Session).request(headers);
+      stream.on("error", () => undefined);
+      stream.once("response", (answer) => statuses.push(answer[":status"]));
+      stream.resume().end(body);
+    }
+
+    await eventually("what does not fit is refused", () => statuses.length >= 15, 30_000);
+    expect(new Set(statuses)).toEqual(new Set([503]));
+    answers.resolve();
+    await eventually("all are answered", () => statuses.length === count, 30_000);
+    const taken = statuses.filter((status) => status === 200).length;
+    expect(Math.abs(taken - fitting)).toBeLessThanOrEqual(5);
+  },
+);
