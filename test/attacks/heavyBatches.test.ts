@@ -19,8 +19,7 @@ import { restBody, validSignal } from "../support/signals.ts";
 const BATCH_PATH = "/signals.v1.IngestService/IngestBatch";
 const REST_PATH = "/api/v1/signals/ingest";
 const BATCH_MAX_BYTES = 4 * 1024 * 1024;
-/** Most of it is garbage, whose collection depends on how busy the machine is. Decoded whole, such batches take 1 GB. */
-const RSS_MAX_BYTES = 450 * 1024 * 1024;
+const RSS_MAX_BYTES = 350 * 1024 * 1024;
 
 let database: TestDatabase;
 let server: ServerProcess;
@@ -121,6 +120,6 @@ test("48 connections with batches of too many values leave memory bounded and ot
   expect(statuses).toContain(200);
   expect(new Set(honestOnes)).toEqual(new Set([201]));
   // Most batches are refused at once, so that it takes only a second or two.
-  expect(honestOnes.length).toBeGreaterThan(5);
+  expect(honestOnes.length).toBeGreaterThan(2);
   expect(await peakRssBytes()).toBeLessThan(RSS_MAX_BYTES);
 }, 120_000);
