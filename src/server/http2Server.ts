@@ -9,9 +9,11 @@
  *   keep thousands. A client whose session ends idle connects again with its next call.
  */
 import http2 from "node:http2";
+import type { Socket } from "node:net";
 import type { Connection, Connections } from "./connections.ts";
 import { HEADERS_MAX_BYTES, HEADERS_MAX_COUNT } from "./headerLimits.ts";
 import type { RequestListener } from "./nodeHttp.ts";
+import { SlicedSocket } from "./slicedSocket.ts";
 
 /** Streams at once on one connection; Node's own default sets no limit. */
 const CONCURRENT_STREAMS_MAX = 100;
@@ -31,6 +33,8 @@ const { NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_NO_ERROR } = http2.constants;
 /** A server that is fed connections, and its end. */
 export interface Http2Server {
   readonly server: http2.Http2Server;
+  /** Takes a connection on which HTTP/2 is spoken. */
+  serve(socket: Socket): void;
   /** Takes no more streams, and ends each session after those that are under way. */
   close(): void;
 }
@@ -51,10 +55,12 @@ export function createHttp2Server(
     maxSessionRejectedStreams: 100,
   });
   const sessions = new Map<http2.Http2Session, Connection>();
+  /** Whose session is being made: that cannot be told from what a socket is wrapped in. */
+  let entering: Connection | undefined;
 
   server.on("session", (session) => {
     session.on("error", () => session.destroy());
-    const connection = connections.find(session.socket);
+    const connection = entering;
     if (connection === undefined) {
       session.destroy();
       return;
@@ -79,6 +85,20 @@ export function createHttp2Server(
 
   return {
     server,
+    serve(socket) {
+      const connection = connections.find(socket);
+      if (connection === undefined) {
+        socket.destroy();
+        return;
+      }
+      const { allowance } = connection;
+      entering = connection;
+      server.emit(
+        "connection",
+        allowance.isScarce() ? new SlicedSocket(socket, () => connection.isProven) : socket,
+      );
+      entering = undefined;
+    },
     close() {
       for (const session of sessions.keys()) session.close();
     },

@@ -3,8 +3,6 @@
  * text by the first bytes of a connection. Every connection, header and body has a
  * deadline and a limit, and no packet ends the process.
  */
-import type http from "node:http";
-import type http2 from "node:http2";
 import net, { type AddressInfo } from "node:net";
 import tls from "node:tls";
 import { createConnections, SOCKETS_MAX } from "./connections.ts";
@@ -52,14 +50,14 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   /** Connections in clear text whose protocol is not known yet. */
   const undecided = new Set<net.Socket>();
   let isClosing = false;
-  const serveBy = (protocol: http.Server | http2.Http2Server) => (socket: net.Socket) => {
+  const unlessClosing = (serve: ServeSocket) => (socket: net.Socket) => {
     // A TLS handshake may end after the server began to close, or the connection's place
     // was given to another.
     if (isClosing || socket.destroyed) socket.destroy();
-    else protocol.emit("connection", socket);
+    else serve(socket);
   };
-  const serveHttp1 = serveBy(http1.server);
-  const serveHttp2 = serveBy(h2.server);
+  const serveHttp1 = unlessClosing((socket) => http1.server.emit("connection", socket));
+  const serveHttp2 = unlessClosing(h2.serve);
 
   const server =
     options.tls === undefined
