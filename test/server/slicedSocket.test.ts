@@ -87,5 +87,5 @@ test("a connection that is reset, or destroyed from either side, is gone on the 
   const second = await connection();
   second.client.resume();
   new SlicedSocket(second.server, () => false).destroy();
-  await once(second.client, "close");
+  await once(second.client, "end");
 });
