@@ -3,7 +3,6 @@
  */
 import { once } from "node:events";
 import http2 from "node:http2";
-import net from "node:net";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
@@ -26,7 +25,6 @@ import {
   INGEST_PATH,
   PROTOCOLS,
   type Protocol,
-  REST_PATH,
   type SendOptions,
   sameBytes,
   send,
@@ -277,36 +275,26 @@ test.each(PROTOCOLS)("RATE_LIMITED has its code, status and details over %s", as
 });
 
 test("OVERLOADED has its code, status and details over every protocol", async () => {
-  // Bodies whose last byte never comes fill the memory that strangers may take.
-  const length = 64 * 1024;
-  const head = `POST ${REST_PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${length}\r\n\r\n`;
-  const unfinished = Buffer.concat([Buffer.from(head), Buffer.alloc(length - 1)]);
-  const sockets: net.Socket[] = [];
-  onTestFinished(() => {
-    for (const socket of sockets) socket.destroy();
-  });
-  let isFull = false;
-  while (!isFull && sockets.length < 1_200) {
-    const socket = net.connect(server.port, "127.0.0.1");
-    sockets.push(socket);
-    socket.on("error", () => undefined);
-    socket.once("data", () => {
-      isFull = true;
+  const payload = payloadOfBytes(32_000);
+  const large = bodies({ signal: signalToProto(validSignal({ payload })) }, { payload });
+  const sql = postgres(database.url, { max: 1 });
+  onTestFinished(() => sql.end());
+  await sql.begin(async (locked) => {
+    await locked`LOCK TABLE signals IN ACCESS EXCLUSIVE MODE`;
+    // Signals that wait for the table fill the memory that proven requests may take.
+    const full = Promise.withResolvers<void>();
+    const waiting = Array.from({ length: 900 }, async () => {
+      const answer = await send(server.url, "REST", large);
+      if (answer.error?.reason === "OVERLOADED") full.resolve();
     });
-    await new Promise((resolve) => socket.write(unfinished, resolve));
-  }
-  expect(isFull).toBe(true);
-  // What is left is less than the greatest body, but may be enough for a small one.
-  const large = bodies(
-    { signal: signalToProto(validSignal({ payload: payloadOfBytes(32_000) })) },
-    { payload: payloadOfBytes(32_000) },
-  );
-  for (const protocol of PROTOCOLS) {
-    const answer = await sendKept(server.url, protocol, large);
-    expectRow(answer, protocol, "OVERLOADED");
-  }
-  const health = await fetch(`${server.url}/api/v1/health`);
-  expect(health.status).toBe(200);
+    onTestFinished(async () => void (await Promise.allSettled(waiting)));
+    await full.promise;
+    for (const protocol of PROTOCOLS) {
+      expectRow(await sendKept(server.url, protocol, large), protocol, "OVERLOADED");
+    }
+    const health = await fetch(`${server.url}/api/v1/health`);
+    expect(health.status).toBe(200);
+  });
 });
 
 test("takes signals again as soon as the memory is free", async () => {
