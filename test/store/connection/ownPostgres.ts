@@ -2,12 +2,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
-import net from "node:net";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { chooseAccount } from "../../../src/store/embedded/account.ts";
 import { prepareBinaries } from "../../../src/store/embedded/binaries.ts";
 import { createCluster, DATABASE_USER, readPassword } from "../../../src/store/embedded/cluster.ts";
+import { findFreePort } from "../../support/freePort.ts";
 import { runOnServer, silentLog } from "../../support/postgres.ts";
 import { makeTemporaryDir } from "../temporaryDir.ts";
 
@@ -78,15 +78,6 @@ export async function startOwnPostgres({
       await dir[Symbol.asyncDispose]();
     },
   };
-}
-
-async function findFreePort(): Promise<number> {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as net.AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 async function waitUntilReady(server: ChildProcess, clusterDir: string): Promise<void> {
