@@ -11,8 +11,8 @@
  * that somebody else put there, or that is a link to another file, is replaced.
  */
 import { chmodSync, chownSync, closeSync, lstatSync, openSync, rmSync, statSync } from "node:fs";
-import { DatabaseSync } from "node:sqlite";
 import { lockedError, OutboxDamagedError, OutboxError } from "./outboxError.ts";
+import { openSqlite } from "./sqlite.ts";
 import { storageError } from "./sqliteFault.ts";
 
 const SQLITE_BUSY = 5;
@@ -92,7 +92,7 @@ function ownerOf(path: string) {
 }
 
 function lock(lockPath: string): OutboxLock {
-  const database = new DatabaseSync(lockPath, { timeout: 0 });
+  const database = openSqlite(lockPath, { timeout: 0 });
   try {
     database.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE");
   } catch (error) {

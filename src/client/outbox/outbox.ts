@@ -21,6 +21,7 @@ import { OutboxError, OutboxFullError } from "./outboxError.ts";
 import type { Insertion, NewRequest } from "./outboxFile.ts";
 import { OutboxStore } from "./outboxStore.ts";
 import type { OutboxTimers } from "./pause.ts";
+import { requireSqlite } from "./sqlite.ts";
 import { deadCount } from "./totals.ts";
 
 /** How to take one signal in. */
@@ -142,9 +143,11 @@ const TIMER_MS_MAX = 2 ** 31 - 1;
  * @throws ConfigError naming every wrong option.
  * @throws Error of prom-client if the registry has metrics of somebody else by the same names.
  * @throws OutboxError `OUTBOX_LOCKED` if the file is in use, `OUTBOX_FOREIGN_FILE` if it is
- *   another program's, `OUTBOX_STORAGE` if it cannot be read or written.
+ *   another program's, `OUTBOX_STORAGE` if it cannot be read or written, `OUTBOX_UNSUPPORTED` if
+ *   this Node.js is older than 24.16.
  */
 export function createOutbox(options: OutboxOptions): Outbox {
+  requireSqlite();
   return new FileOutbox(resolveOutboxOptions(options));
 }
 

@@ -14,6 +14,8 @@ export type OutboxErrorReason =
   | "OUTBOX_FOREIGN_FILE"
   /** The file was damaged. The outbox sets it aside and goes on; the command line only says so. */
   | "OUTBOX_DAMAGED"
+  /** This Node.js is too old: its SQLite is not what an outbox needs. The rest of the client runs. */
+  | "OUTBOX_UNSUPPORTED"
   /** A signal became older than `giveUpAfterMs` before it could be delivered. */
   | "GIVEN_UP";
 

@@ -7,8 +7,9 @@
  * faster, but of a log in which one bit flips SQLite drops all later commits without a word.
  */
 import { closeSync, fsyncSync, openSync, rmSync } from "node:fs";
-import { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync } from "node:sqlite";
 import { type Entry, encodeEntry, encodeProgress, type Progress } from "./record.ts";
+import { openSqlite } from "./sqlite.ts";
 import { storageError } from "./sqliteFault.ts";
 
 /** The size of a page, which salvage relies on. */
@@ -46,7 +47,7 @@ export type EntryTable = "pending" | "dead";
 
 /** Opens the database as every outbox does, but for {@link PRAGMAS}. */
 export function openDatabase(path: string): DatabaseSync {
-  return new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS, defensive: true });
+  return openSqlite(path, { timeout: BUSY_TIMEOUT_MS, defensive: true });
 }
 
 /**

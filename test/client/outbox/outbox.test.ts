@@ -783,3 +783,27 @@ it("takes no more out of the file at once than fits into one request", async () 
   expect(file.pending([], 3, 1_000_000)).toHaveLength(3);
   expect(file.pending([1, 2], 1, 1_000_000)[0]?.sequence).toBe(3);
 });
+
+it("loads SQLite only when an outbox is opened, and names the Node.js that it needs", () => {
+  const path = join(dirname(outboxPath()), "none", "signals.outbox");
+  const program = `
+    Object.defineProperty(process.versions, "node", { value: "22.21.1" });
+    const { createOutbox } = await import(${JSON.stringify(INDEX)});
+    console.log(process.moduleLoadList.some((name) => name.endsWith(" sqlite")));
+    const client = { ingest: async () => ({}), ingestBatch: async () => [] };
+    try {
+      createOutbox({ path: ${JSON.stringify(path)}, client });
+    } catch ({ message }) {
+      console.log(message);
+    }`;
+  const child = spawnSync(process.execPath, ["--input-type=module-typescript", "-e", program], {
+    encoding: "utf8",
+    timeout: 20_000,
+  });
+  expect(child.stdout.split("\n")).toEqual([
+    "false",
+    "[OUTBOX_UNSUPPORTED] The outbox needs Node.js 24.16 or newer for its SQLite file, and this is Node.js 22.21.1.",
+    "",
+  ]);
+  expect(existsSync(dirname(path))).toBe(false);
+});
