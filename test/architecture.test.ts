@@ -23,11 +23,12 @@ const ROOT = join(import.meta.dirname, "..");
 const LAYOUT = {
   signing: [],
   signal: [],
-  client: ["signing", "signal"],
+  alerts: [],
+  client: ["signing", "signal", "alerts"],
   ingest: ["signal"],
   store: ["ingest", "signal"],
-  server: ["ingest", "store", "signing", "signal"],
-  cli: ["signing", "signal", "client", "ingest", "store", "server"],
+  server: ["ingest", "store", "signing", "signal", "alerts"],
+  cli: ["signing", "signal", "alerts", "client", "ingest", "store", "server"],
 } as const satisfies Record<string, readonly string[]>;
 
 type Folder = keyof typeof LAYOUT;

@@ -2,7 +2,7 @@
  * What the commands on a database have in common: its configuration, and what its
  * failures mean to a person.
  */
-import { sentence } from "../client/text.ts";
+import { sentence } from "../alerts/index.ts";
 import { StoreUnavailableError } from "../ingest/index.ts";
 // Not by the index, which would load the whole server for a migration.
 import { ConfigError, type ServerConfig, serverConfigFromEnv } from "../server/config.ts";

@@ -10,14 +10,12 @@ import {
   ErrorInfoSchema,
   RetryInfoSchema,
 } from "../../gen/google/rpc/error_details_pb.ts";
+import { causesOf, oneLine, parseRetryAfter } from "../alerts/index.ts";
 import { isReason, REASON_DOMAIN, type Violation } from "../signal/index.ts";
-import { causesOf } from "./causes.ts";
 import type { SignalErrorReason } from "./errorReason.ts";
 import type { Exchange } from "./exchange.ts";
 import { foreignAnswer, foreignProtocol } from "./foreignAnswer.ts";
 import { fromGrpcError } from "./grpcError.ts";
-import { parseRetryAfter } from "./retryAfter.ts";
-import { oneLine } from "./text.ts";
 
 const HEADER_REQUEST_ID = "x-request-id";
 

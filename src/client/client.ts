@@ -9,14 +9,13 @@ import {
   IngestRequestSchema,
   IngestService,
 } from "../../gen/signals/v1/ingest_service_pb.ts";
-
+import { guardedLogger } from "../alerts/index.ts";
 import { silentLogger } from "./clientLogger.ts";
 import { type ClientClock, systemClock } from "./clock.ts";
 import { ConfigError, type ConfigProblem } from "./configError.ts";
 import { type Connection, createConnection } from "./connection.ts";
 import { CorrectedClock } from "./correctedClock.ts";
 import { type Delivery, type DeliveryOptions, deliver } from "./delivery.ts";
-import { guardedLogger } from "./guardedLogger.ts";
 import type { SignalInput } from "./input.ts";
 import {
   type DisabledClientOptions,

@@ -1,15 +1,12 @@
+import type { Logger } from "../alerts/index.ts";
+
 /**
- * Where the client writes what it did. A `pino` logger fits as it is, and so does anything
- * with these three methods. Nothing that is written holds a secret.
+ * Where the client writes what it did: `info` that a signal was delivered, `warn` what went
+ * wrong and is tried again, `error` what went wrong for good, so that a person should look. A
+ * `pino` logger fits as it is, and so does anything with these three methods. Nothing that is
+ * written holds a secret.
  */
-export interface ClientLogger {
-  /** A signal was delivered. */
-  info(facts: object, message: string): void;
-  /** Something went wrong and is tried again. */
-  warn(facts: object, message: string): void;
-  /** Something went wrong for good: a person should look. */
-  error(facts: object, message: string): void;
-}
+export type ClientLogger = Logger;
 
 /** Writes nothing. */
 export const silentLogger: ClientLogger = {

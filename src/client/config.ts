@@ -4,8 +4,8 @@
  */
 import { hostname } from "node:os";
 import { z } from "zod";
-import type { AlertOptions } from "./alerts/alerts.ts";
-import { ALERTS_OWNER, apiRoot, botToken, chatId, webhookUrl } from "./alerts/settings.ts";
+import { apiRoot, botToken, chatId, webhookUrl } from "../alerts/index.ts";
+import { ALERTS_OWNER, type AlertOptions } from "./alerts/alerts.ts";
 import { ConfigError, type ConfigProblem } from "./configError.ts";
 import type { DisabledClientOptions, SignalClientOptions } from "./options.ts";
 import {

@@ -10,9 +10,9 @@ import {
   createGrpcWebTransport,
   Http2SessionManager,
 } from "@connectrpc/connect-node";
+import { isLoopback } from "../alerts/index.ts";
 import { currentExchange, type Exchange, observing, observingAgent } from "./exchange.ts";
 import type { EnabledClientOptions } from "./options.ts";
-import { isLoopback } from "./serverUrl.ts";
 import { SignalError } from "./signalError.ts";
 import { endpointOf, SIGNED_SERVICE } from "./signedService.ts";
 import { createSigningInterceptorOfFixed } from "./signingInterceptor.ts";

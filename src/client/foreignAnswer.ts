@@ -2,9 +2,10 @@
  * What an answer means that is no Countersign server's: that of a proxy, of another program or of
  * the wrong port. It says what was met, at which URL, and what to do. Pure.
  */
+
+import { cutText, oneLine, sentence } from "../alerts/index.ts";
 import type { SignalErrorReason } from "./errorReason.ts";
 import type { Exchange } from "./exchange.ts";
-import { cutText, oneLine, sentence } from "./text.ts";
 
 /** What is to be told of a foreign answer. */
 export interface ForeignAnswer {

@@ -2,6 +2,14 @@
  * The client for producers, published as `countersign/client`: hand signals to a server,
  * or sign the calls of a client of your own.
  */
+export {
+  type Alert,
+  AlertError,
+  type AlertErrorReason,
+  type AlertKind,
+  type AlertSink,
+  HiddenText,
+} from "../alerts/index.ts";
 export type {
   Instant,
   JsonObject,
@@ -12,12 +20,16 @@ export type {
   SignalStatus,
   Violation,
 } from "../signal/index.ts";
-export type { Alert, AlertKind, AlertSink, Alerts, DeadLetterPlace } from "./alerts/alert.ts";
-export { AlertError, type AlertErrorReason } from "./alerts/alertError.ts";
-export { type AlertOptions, createAlerts } from "./alerts/alerts.ts";
-export { HiddenText } from "./alerts/hiddenText.ts";
-export { createTelegramSink, type TelegramOptions } from "./alerts/telegram.ts";
-export { createWebhookSink, type WebhookOptions } from "./alerts/webhook.ts";
+export {
+  type AlertOptions,
+  type Alerts,
+  createAlerts,
+  createTelegramSink,
+  createWebhookSink,
+  type TelegramOptions,
+  type WebhookOptions,
+} from "./alerts/alerts.ts";
+export type { DeadLetterPlace } from "./alerts/deliveryError.ts";
 export {
   createSignalClient,
   type IngestCallOptions,

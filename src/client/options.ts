@@ -1,7 +1,7 @@
 import type { Registry } from "prom-client";
 import { z } from "zod";
 import type { Secret } from "../signing/index.ts";
-import type { Alerts } from "./alerts/alert.ts";
+import type { Alerts } from "./alerts/alerts.ts";
 import type { ClientLogger } from "./clientLogger.ts";
 import { type ClientClock, systemClock } from "./clock.ts";
 import { ConfigError, type ConfigProblem } from "./configError.ts";

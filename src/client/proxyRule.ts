@@ -1,7 +1,7 @@
 /**
  * Whether a proxy that was named can be used. Pure.
  */
-import { isLoopback } from "./serverUrl.ts";
+import { isLoopback } from "../alerts/index.ts";
 
 /** Variables of a proxy, as `process.env` has them. */
 export type ProxyEnv = Readonly<Record<string, string | undefined>>;

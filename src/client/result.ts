@@ -10,6 +10,7 @@ import type {
   IngestResponse,
 } from "../../gen/signals/v1/ingest_service_pb.ts";
 import { SignalStatus as ProtoSignalStatus } from "../../gen/signals/v1/signal_pb.ts";
+import { counted } from "../alerts/index.ts";
 import {
   type Instant,
   isReason,
@@ -21,7 +22,6 @@ import {
 import { formatTimestamp } from "../signing/index.ts";
 import { isRetryable, retryForError, type SignalErrorReason } from "./errorReason.ts";
 import { SignalError } from "./signalError.ts";
-import { counted } from "./text.ts";
 
 /** What every answer of the server tells about one signal. */
 interface Answer {

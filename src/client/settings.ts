@@ -3,10 +3,10 @@
  * findings of zod become problems with a name.
  */
 import { z } from "zod";
+import { parseServerUrl } from "../alerts/index.ts";
 import { didYouMean } from "../signal/index.ts";
 import { isProducerId, PRODUCER_ID_RULE, SECRET_MIN_BYTES, Secret } from "../signing/index.ts";
 import { ConfigError, type ConfigProblem } from "./configError.ts";
-import { parseServerUrl } from "./serverUrl.ts";
 
 export const TIMEOUT_MS_DEFAULT = 30_000;
 /** A trading signal that waited longer is of no use, and proxies give up long before. */

@@ -1,7 +1,7 @@
 import type { Code } from "@connectrpc/connect";
+import { causesOf } from "../alerts/index.ts";
 import type { Retry, Violation } from "../signal/index.ts";
 import { describeFailure } from "./callFailure.ts";
-import { causesOf } from "./causes.ts";
 import { isRetryable, retryForError, type SignalErrorReason } from "./errorReason.ts";
 import type { Exchange } from "./exchange.ts";
 

@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { parseEnv } from "node:util";
 import { Registry } from "prom-client";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
-import { TITLE_BY_KIND } from "../../src/client/alerts/titles.ts";
+import { ALERT_KINDS } from "../../src/alerts/index.ts";
 import { retryForError, type SignalErrorReason } from "../../src/client/errorReason.ts";
 import { createOutbox, createSignalClient, SignalError } from "../../src/client/index.ts";
 import { resolveClientOptions } from "../../src/client/options.ts";
@@ -362,7 +362,7 @@ describe("the tables", () => {
   });
 
   it("have every kind of alert", () => {
-    expect(table("kind").map(([kind]) => kind)).toEqual(Object.keys(TITLE_BY_KIND));
+    expect(table("kind").map(([kind]) => kind)).toEqual(Object.keys(ALERT_KINDS));
   });
 });
 

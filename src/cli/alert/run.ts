@@ -1,5 +1,5 @@
 /** Sends a test alert over every channel and prints what became of it. */
-import type { Alert, AlertSink } from "../../client/alerts/alert.ts";
+import type { Alert, AlertSink } from "../../alerts/index.ts";
 import { createSinks } from "../../client/alerts/alerts.ts";
 import { epochMs, systemClock } from "../../client/clock.ts";
 import { AlertError, alertOptionsFromEnv, ConfigError } from "../../client/index.ts";

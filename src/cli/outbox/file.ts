@@ -3,10 +3,10 @@
  */
 
 import { existsSync } from "node:fs";
+import { sentence } from "../../alerts/index.ts";
 import { OutboxDamagedError, OutboxError } from "../../client/outbox/outboxError.ts";
 import { OutboxFile } from "../../client/outbox/outboxFile.ts";
 import { storageError } from "../../client/outbox/sqliteFault.ts";
-import { sentence } from "../../client/text.ts";
 import { failedError, unavailableError, usageError } from "../cliError.ts";
 
 /**

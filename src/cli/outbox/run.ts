@@ -1,9 +1,10 @@
 /** Reads and changes an outbox file for a person. */
+
+import { counted } from "../../alerts/index.ts";
 import { epochMs, systemClock } from "../../client/clock.ts";
 import type { EntryTable } from "../../client/outbox/outboxFormat.ts";
 import type { Entry } from "../../client/outbox/record.ts";
 import { deadCount } from "../../client/outbox/totals.ts";
-import { counted } from "../../client/text.ts";
 import { formatTimestamp } from "../../signing/index.ts";
 import { failedError, usageError } from "../cliError.ts";
 import { EXIT_FAILED } from "../exitCodes.ts";

@@ -2,7 +2,7 @@
  * How far a long run is, on standard error: one line that changes on a terminal, a line
  * every few seconds elsewhere.
  */
-import { counted } from "../../client/text.ts";
+import { counted } from "../../alerts/index.ts";
 import type { Outcome } from "./report.ts";
 
 const TERMINAL_INTERVAL_MS = 200;

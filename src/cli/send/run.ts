@@ -3,9 +3,9 @@
  * every signal before it reads on. So memory stays bounded however long the input is.
  */
 
+import { sentence } from "../../alerts/index.ts";
 import { type ClientClock, epochMs, systemClock } from "../../client/clock.ts";
 import type { SignalError, SignalErrorReason } from "../../client/index.ts";
-import { sentence } from "../../client/text.ts";
 import { producerEnvironment } from "../credentials.ts";
 import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE } from "../exitCodes.ts";
 import {

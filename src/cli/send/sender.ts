@@ -9,7 +9,7 @@
  * a server that takes no more of this producer may well have stored what came before.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { causesOf } from "../../client/causes.ts";
+import { causesOf } from "../../alerts/index.ts";
 import {
   type Backoff,
   createBackoff,

@@ -1,34 +1,85 @@
 /**
- * Sends alerts to people over every channel at once, and not too many of them.
- *
- * Of one kind, at most one alert leaves in each interval. The first leaves at once and opens
- * the interval; those that come before its end are held back and written to the log. At the
- * end one alert tells of them all, with their number and the last few texts, and opens the
- * next interval. Texts of the bot's own are a kind like any other.
- *
- * Nothing that a channel does reaches the caller: each has its own queue, bound and
- * deadline, and an alert that it does not send is written to the log with its text.
- *
- * The end of an interval keeps no process alive, but an alert that is on its way does, for
- * as long as it may take. So call `close()` before the end: it sends what is held back.
+ * The alerts of a bot: what it is asked for them, and what it can tell by them.
  */
 import { z } from "zod";
+import {
+  type AlertKind,
+  type AlertSink,
+  apiRoot,
+  botToken,
+  chatId,
+  type HiddenText,
+  RETRIES_DEFAULT,
+  RETRIES_MAX,
+  SEND_TIMEOUT_MS,
+  TelegramSink,
+  ThrottledAlerts,
+  WebhookSink,
+  webhookUrl,
+} from "../../alerts/index.ts";
 import type { ClientLogger } from "../clientLogger.ts";
 import { type ClientClock, epochMs, systemClock } from "../clock.ts";
-import { guardedLogger } from "../guardedLogger.ts";
 import type { SignalInput } from "../input.ts";
 import { checkedOptions, objectWith, optionsObject, wholeNumber } from "../settings.ts";
-import { cutText, textOf } from "../text.ts";
-import type { Alert, AlertKind, AlertSink, Alerts, DeadLetterPlace } from "./alert.ts";
-import { Channel } from "./channel.ts";
-import { describeDeliveryError, isExpiry } from "./deliveryError.ts";
-import { HeldBack } from "./heldBack.ts";
-import { alertFacts, createLogSink } from "./log.ts";
-import { SEND_TIMEOUT_MS } from "./retries.ts";
-import { ALERTS_OWNER } from "./settings.ts";
-import { createTelegramSink, type TelegramOptions } from "./telegram.ts";
-import { isAlertKind } from "./titles.ts";
-import { createWebhookSink, type WebhookOptions } from "./webhook.ts";
+import { type DeadLetterPlace, describeDeliveryError, isExpiry } from "./deliveryError.ts";
+
+/**
+ * Tells people. None of its methods throws, rejects or waits for a channel before it
+ * returns; the promise tells when the alert was sent, held back or given up, and need not
+ * be awaited.
+ */
+export interface Alerts {
+  /** Sends a text of the bot's own. */
+  sendOwnerAlert(text: string): Promise<void>;
+  /**
+   * Tells that a signal could not be delivered, why, and what to do: as `signal_expired` if it
+   * came to its end, else as `delivery_failed`.
+   *
+   * @param place where it lies, if it is a dead letter of an outbox.
+   */
+  sendSignalDeliveryError(
+    signal: SignalInput,
+    error: Error,
+    place?: DeadLetterPlace,
+  ): Promise<void>;
+  /** Sends an alert of any kind. */
+  send(kind: AlertKind, text: string): Promise<void>;
+  /** Sends what is queued or held back, for a few seconds at most, and takes no more. */
+  close(): Promise<void>;
+}
+
+/** How to reach a chat of Telegram. */
+export interface TelegramOptions {
+  /** The bot's token, as BotFather gives it. `TELEGRAM_BOT_TOKEN` in the environment. */
+  readonly botToken: string | HiddenText;
+  /**
+   * The chat: a number, or `@name` of a public channel. The person must have started the
+   * bot, or added it to the group. `TELEGRAM_CHAT_ID` in the environment.
+   */
+  readonly chatId: string | number;
+  /**
+   * Where the Bot API is: `https`, or `http` to this machine. Defaults to Telegram's own.
+   * `TELEGRAM_API_ROOT` in the environment.
+   */
+  readonly apiRoot?: string | undefined;
+  /** Names this machine in every message, for a chat that many bots write to. */
+  readonly host?: string | undefined;
+  /** How often an attempt that failed for a passing reason is repeated, 0 to 10. Defaults to 3. */
+  readonly retries?: number | undefined;
+}
+
+/** How to reach a webhook. */
+export interface WebhookOptions {
+  /**
+   * Where to post: `https`, or `http` to this machine, without user name, password and
+   * fragment. It is never shown. `ALERT_WEBHOOK_URL` in the environment.
+   */
+  readonly url: string | HiddenText;
+  /** Names this machine in every alert. */
+  readonly host?: string | undefined;
+  /** How often an attempt that failed for a passing reason is repeated, 0 to 10. Defaults to 3. */
+  readonly retries?: number | undefined;
+}
 
 /** Where alerts go, and how many. */
 export interface AlertOptions {
@@ -60,11 +111,19 @@ export interface AlertOptions {
   readonly clock?: ClientClock | undefined;
 }
 
+/** Whose configuration it is, in what is said of it. */
+export const ALERTS_OWNER = "The alerts'";
+
 const INTERVAL_MS_DEFAULT = 300_000;
 const INTERVAL_MS_MAX = 86_400_000;
 const SEND_TIMEOUT_MS_MAX = 300_000;
 const CLOSE_TIMEOUT_MS_DEFAULT = 5_000;
 const CLOSE_TIMEOUT_MS_MAX = 60_000;
+
+const host = z.string("must be text").optional();
+const retries = wholeNumber(0, RETRIES_MAX).default(RETRIES_DEFAULT);
+const telegramSchema = z.strictObject({ botToken, chatId, apiRoot, host, retries });
+const webhookSchema = z.strictObject({ url: webhookUrl, host, retries });
 
 /** A misspelt option is refused, since alerts that reach nobody are found out too late. */
 const schema = z.strictObject({
@@ -79,9 +138,6 @@ const schema = z.strictObject({
   closeTimeoutMs: wholeNumber(1, CLOSE_TIMEOUT_MS_MAX).default(CLOSE_TIMEOUT_MS_DEFAULT),
 });
 
-/** What is kept of a text in memory, in UTF-16 units. */
-const TEXT_MAX_UNITS = 10_000;
-
 /**
  * Makes the alerts of a process: over the log always, and over each channel that is given.
  *
@@ -94,11 +150,16 @@ const TEXT_MAX_UNITS = 10_000;
  * @throws ConfigError naming every wrong option of the first part that is wrong.
  */
 export function createAlerts(options: AlertOptions): Alerts {
-  const checked = checkedOptions(schema, optionsObject(options), ALERTS_OWNER);
-  const { telegram, webhook, sinks, ...others } = checked;
-  const logger = guardedLogger(others.logger);
-  const channels = [createLogSink(logger), ...createSinks({ telegram, webhook, sinks })];
-  return new ThrottledAlerts({ ...others, logger, sinks: channels });
+  const { telegram, webhook, sinks, clock, ...others } = checkedOptions(
+    schema,
+    optionsObject(options),
+    ALERTS_OWNER,
+  );
+  return new BotAlerts({
+    ...others,
+    sinks: createSinks({ telegram, webhook, sinks }),
+    now: () => new Date(epochMs(clock)),
+  });
 }
 
 /**
@@ -115,32 +176,27 @@ export function createSinks(options: Omit<AlertOptions, "logger">): AlertSink[] 
   ];
 }
 
-interface ThrottleOptions extends Omit<z.output<typeof schema>, "telegram" | "webhook" | "sinks"> {
-  readonly sinks: readonly AlertSink[];
+/**
+ * Makes the channel to a chat of Telegram. It opens no connection before its first alert.
+ *
+ * @throws ConfigError naming every wrong option, but never the token.
+ */
+export function createTelegramSink(options: TelegramOptions): AlertSink {
+  return new TelegramSink(checkedOptions(telegramSchema, optionsObject(options), ALERTS_OWNER));
 }
 
-/** The time after an alert in which others of its kind are held back. */
-interface Interval {
-  readonly timer: NodeJS.Timeout;
-  readonly heldBack: HeldBack;
+/**
+ * Makes the channel to any program that takes JSON over HTTP. It posts
+ * `{"kind", "text", "time", "host"}`, the time in RFC 3339, and takes any status of 200 to 299
+ * for success. Redirects are not followed.
+ *
+ * @throws ConfigError naming every wrong option, but never the URL.
+ */
+export function createWebhookSink(options: WebhookOptions): AlertSink {
+  return new WebhookSink(checkedOptions(webhookSchema, optionsObject(options), ALERTS_OWNER));
 }
 
-class ThrottledAlerts implements Alerts {
-  readonly #options: ThrottleOptions;
-  readonly #channels: readonly Channel[];
-  readonly #giveUp = new AbortController();
-  readonly #intervals = new Map<AlertKind, Interval>();
-  #closed: Promise<void> | undefined;
-
-  constructor(options: ThrottleOptions) {
-    this.#options = options;
-    const { logger, sendTimeoutMs } = options;
-    const giveUp = this.#giveUp.signal;
-    this.#channels = options.sinks.map(
-      (sink) => new Channel({ sink, logger, sendTimeoutMs, giveUp }),
-    );
-  }
-
+class BotAlerts extends ThrottledAlerts implements Alerts {
   sendOwnerAlert(text: string): Promise<void> {
     return this.send("owner", text);
   }
@@ -152,66 +208,5 @@ class ThrottledAlerts implements Alerts {
   ): Promise<void> {
     const kind = isExpiry(error) ? "signal_expired" : "delivery_failed";
     return this.send(kind, describeDeliveryError(signal, error, place));
-  }
-
-  async send(kind: AlertKind, text: string): Promise<void> {
-    const alert: Alert = {
-      // A kind that is not known would else be a new one for each mistake.
-      kind: isAlertKind(kind) ? kind : "owner",
-      text: cutText(textOf(text), TEXT_MAX_UNITS),
-      time: this.#now(),
-    };
-    if (this.#closed !== undefined) {
-      this.#options.logger.error(alertFacts(alert), "An alert came after the end: it is not sent.");
-      return;
-    }
-    const interval = this.#intervals.get(alert.kind);
-    if (interval === undefined) return this.#sendNow(alert);
-    interval.heldBack.add(alert);
-    this.#options.logger.warn(
-      alertFacts(alert),
-      "An alert is held back: one of its kind was sent.",
-    );
-  }
-
-  close(): Promise<void> {
-    this.#closed ??= this.#finish();
-    return this.#closed;
-  }
-
-  /** Sends an alert over all channels and holds back what follows it. */
-  async #sendNow(alert: Alert): Promise<void> {
-    const { kind } = alert;
-    const heldBack = new HeldBack(kind, this.#now());
-    const timer = setTimeout(() => this.#endInterval(kind, heldBack), this.#options.intervalMs);
-    timer.unref();
-    this.#intervals.set(kind, { timer, heldBack });
-    await this.#dispatch(alert);
-  }
-
-  #endInterval(kind: AlertKind, heldBack: HeldBack): void {
-    this.#intervals.delete(kind);
-    const summary = heldBack.summary();
-    if (summary !== undefined) void this.#sendNow(summary);
-  }
-
-  async #dispatch(alert: Alert): Promise<void> {
-    await Promise.all(this.#channels.map((channel) => channel.send(alert)));
-  }
-
-  async #finish(): Promise<void> {
-    for (const { timer, heldBack } of this.#intervals.values()) {
-      clearTimeout(timer);
-      const summary = heldBack.summary();
-      if (summary !== undefined) void this.#dispatch(summary);
-    }
-    this.#intervals.clear();
-    const deadline = setTimeout(() => this.#giveUp.abort(), this.#options.closeTimeoutMs);
-    await Promise.all(this.#channels.map(({ drained }) => drained));
-    clearTimeout(deadline);
-  }
-
-  #now(): Date {
-    return new Date(epochMs(this.#options.clock));
   }
 }

@@ -4,11 +4,18 @@
  * nothing is relied on here: every field may be missing, be of any type, or throw when it
  * is read. Pure.
  */
+
+import { describeUnknown, readProperty } from "../../alerts/index.ts";
 import { formatTimestamp } from "../../signing/index.ts";
-import { describeUnknown, readProperty } from "../text.ts";
 import { adviceFor, isWorthRetrying } from "./advice.ts";
-import type { DeadLetterPlace } from "./alert.ts";
 import { outboxCommand } from "./commands.ts";
+
+/** Where a signal lies that an outbox could not deliver. */
+export interface DeadLetterPlace {
+  readonly idempotencyKey: string;
+  /** The outbox file, as an absolute path: who reads it is in no folder of the bot. */
+  readonly outbox: string;
+}
 
 /** The message of an alert has room for no more; the log has all. */
 const VIOLATIONS_TOLD_MAX = 10;

@@ -1,10 +1,11 @@
 /**
  * Tells a person why an outbox can deliver nothing, and what to mend. Pure.
  */
+
+import { sentence } from "../../alerts/index.ts";
 import type { Destination } from "../client.ts";
 import type { SignalErrorReason } from "../errorReason.ts";
 import type { SignalError } from "../signalError.ts";
-import { sentence } from "../text.ts";
 
 const ADVICE_BY_REASON: Readonly<Partial<Record<SignalErrorReason, string>>> = {
   UNAUTHENTICATED:

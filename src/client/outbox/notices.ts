@@ -4,7 +4,8 @@
  */
 import { resolve } from "node:path";
 import { pino } from "pino";
-import type { AlertKind, Alerts } from "../alerts/alert.ts";
+import type { AlertKind } from "../../alerts/index.ts";
+import type { Alerts } from "../alerts/alerts.ts";
 import { outboxCommand } from "../alerts/commands.ts";
 import type { Destination } from "../client.ts";
 import type { ClientLogger } from "../clientLogger.ts";

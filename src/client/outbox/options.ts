@@ -3,7 +3,7 @@
  */
 import type { Registry } from "prom-client";
 import { z } from "zod";
-import type { Alerts } from "../alerts/alert.ts";
+import type { Alerts } from "../alerts/alerts.ts";
 import type { SignalClient } from "../client.ts";
 import type { ClientLogger } from "../clientLogger.ts";
 import { type ClientClock, systemClock } from "../clock.ts";

@@ -15,7 +15,7 @@
  */
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
-import { counted } from "../text.ts";
+import { counted } from "../../alerts/index.ts";
 import { identityOf, lockOutbox, type OutboxLock } from "./lock.ts";
 import { lockedError, OutboxDamagedError, OutboxError } from "./outboxError.ts";
 import { type Insertion, type NewRequest, OutboxFile } from "./outboxFile.ts";

@@ -1,7 +1,7 @@
 /**
  * How much an outbox file holds, and how much it may. Pure.
  */
-import { counted } from "../text.ts";
+import { counted } from "../../alerts/index.ts";
 import type { DeathReason, Entry } from "./record.ts";
 
 /** How much the file holds. */

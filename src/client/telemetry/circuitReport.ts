@@ -1,7 +1,7 @@
 /**
  * Tells people, the log and the metrics when the circuit changes.
  */
-import type { Alerts } from "../alerts/alert.ts";
+import type { Alerts } from "../alerts/alerts.ts";
 import type { CircuitObserver, CircuitState } from "../retry/circuit.ts";
 import type { SignalError } from "../signalError.ts";
 import type { ReportOptions } from "./callReport.ts";

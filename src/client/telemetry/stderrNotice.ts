@@ -3,8 +3,8 @@
  * minutes of retries look like a program that hangs.
  */
 import { writeSync } from "node:fs";
+import { sentence } from "../../alerts/index.ts";
 import { monotonicMs } from "../clock.ts";
-import { sentence } from "../text.ts";
 
 /** One line in so long a time is enough to know, and never a flood. */
 const INTERVAL_MS = 60_000;

@@ -5,8 +5,8 @@ import {
   createAlerts,
   HiddenText,
 } from "../../../src/client/index.ts";
+import { memoryLogger, shown } from "../../alerts/support.ts";
 import { BOT_TOKEN, CHAT_ID } from "../../support/telegram.ts";
-import { memoryLogger, shown } from "./support.ts";
 
 const complete = {
   TELEGRAM_BOT_TOKEN: BOT_TOKEN,

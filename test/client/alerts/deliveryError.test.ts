@@ -1,8 +1,10 @@
 import { execFileSync } from "node:child_process";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { DeadLetterPlace } from "../../../src/client/alerts/alert.ts";
-import { describeDeliveryError } from "../../../src/client/alerts/deliveryError.ts";
+import {
+  type DeadLetterPlace,
+  describeDeliveryError,
+} from "../../../src/client/alerts/deliveryError.ts";
 import { SignalError } from "../../../src/client/index.ts";
 import { REASONS } from "../../../src/signal/index.ts";
 import { signalInput } from "../support/signals.ts";

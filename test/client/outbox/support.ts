@@ -6,8 +6,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
-import type { Alerts, DeadLetterPlace } from "../../../src/client/alerts/alert.ts";
-import { describeDeliveryError, isExpiry } from "../../../src/client/alerts/deliveryError.ts";
+import type { Alerts } from "../../../src/client/alerts/alerts.ts";
+import {
+  type DeadLetterPlace,
+  describeDeliveryError,
+  isExpiry,
+} from "../../../src/client/alerts/deliveryError.ts";
 import type { ClientLogger } from "../../../src/client/clientLogger.ts";
 import {
   createOutbox,

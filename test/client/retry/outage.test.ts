@@ -1,7 +1,7 @@
 /** An outage as a client lives through it: circuit, alerts, metric, and calls that wait. */
 import { Registry } from "prom-client";
 import { expect, it, vi } from "vitest";
-import type { Alerts } from "../../../src/client/alerts/alert.ts";
+import type { Alerts } from "../../../src/client/alerts/alerts.ts";
 import { createSignalClient, type SignalClientOptions } from "../../../src/client/index.ts";
 import { PRODUCER_ID, SECRET, startTestServer, type TestServer } from "../support/ingestServer.ts";
 import { signalInput } from "../support/signals.ts";

@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
-import { TITLE_BY_KIND } from "../../../src/client/alerts/titles.ts";
+import { ALERT_KINDS } from "../../../src/alerts/index.ts";
 import type { AlertKind } from "../../../src/client/index.ts";
 import { TEST_MASTER_KEY, TEST_SECRET } from "../../support/server.ts";
 import { BOT_TOKEN, startTelegram } from "../../support/telegram.ts";
@@ -40,7 +40,7 @@ export async function startPeople(): Promise<People> {
     webhookUrl: `http://127.0.0.1:${port}/hooks/${WEBHOOK_SECRET}`,
     messages(kind) {
       const texts = telegram.messages.map(({ text }) => text);
-      return texts.filter((message) => message.startsWith(TITLE_BY_KIND[kind]));
+      return texts.filter((message) => message.startsWith(ALERT_KINDS[kind].title));
     },
     get everything() {
       return [...telegram.messages.map(({ text }) => text), ...posts].join("\n");

@@ -13,7 +13,7 @@ import {
   timeout,
   wrap,
 } from "cockatiel";
-import { AlertError } from "./alertError.ts";
+import { AlertError } from "./alert.ts";
 
 /** How often an attempt is repeated unless told otherwise. */
 export const RETRIES_DEFAULT = 3;

@@ -6,60 +6,38 @@
  * file: what is known is told by an `AlertError` in words of our own.
  */
 import type { GrammyError, HttpError } from "grammy";
-import { z } from "zod";
-import { checkedOptions, optionsObject } from "../settings.ts";
-import { describeUnknown, textOf } from "../text.ts";
-import type { Alert, AlertSink } from "./alert.ts";
-import { AlertError } from "./alertError.ts";
-import type { HiddenText } from "./hiddenText.ts";
-import { errorCode } from "./nodeError.ts";
+import { ALERT_KINDS, type Alert, AlertError, type AlertSink } from "./alert.ts";
+import { errorCode } from "./peer.ts";
 import { noAnswer, withRetries } from "./retries.ts";
-import { ALERTS_OWNER, apiRoot, botToken, chatId, host, retries } from "./settings.ts";
-import { type TelegramMessage, telegramMessage } from "./telegramMessage.ts";
+import type { HiddenText } from "./settings.ts";
+import { cutText, describeUnknown, formatUtc, textOf } from "./text.ts";
 
 /** How to reach a chat of Telegram. */
-export interface TelegramOptions {
-  /** The bot's token, as BotFather gives it. `TELEGRAM_BOT_TOKEN` in the environment. */
-  readonly botToken: string | HiddenText;
-  /**
-   * The chat: a number, or `@name` of a public channel. The person must have started the
-   * bot, or added it to the group. `TELEGRAM_CHAT_ID` in the environment.
-   */
-  readonly chatId: string | number;
-  /**
-   * Where the Bot API is: `https`, or `http` to this machine. Defaults to Telegram's own.
-   * `TELEGRAM_API_ROOT` in the environment.
-   */
-  readonly apiRoot?: string | undefined;
-  /** Names this machine in every message, for a chat that many bots write to. */
+export interface TelegramSettings {
+  readonly botToken: HiddenText;
+  /** A number in decimal digits, or `@name` of a public channel. */
+  readonly chatId: string;
+  /** Where the Bot API is, without a slash at the end. */
+  readonly apiRoot: string;
+  /** Names this machine in every message. */
   readonly host?: string | undefined;
-  /** How often an attempt that failed for a passing reason is repeated, 0 to 10. Defaults to 3. */
-  readonly retries?: number | undefined;
+  /** How often an attempt that failed for a passing reason is repeated. */
+  readonly retries: number;
 }
-
-const schema = z.strictObject({ botToken, chatId, apiRoot, host, retries });
 
 /** The greatest answer that is read, in bytes: it repeats the message and says little else. */
 const ANSWER_MAX_BYTES = 1_048_576;
 
 type Grammy = typeof import("grammy");
 
-/**
- * Makes the channel. It opens no connection before its first alert.
- *
- * @throws ConfigError naming every wrong option, but never the token.
- */
-export function createTelegramSink(options: TelegramOptions): AlertSink {
-  return new TelegramSink(checkedOptions(schema, optionsObject(options), ALERTS_OWNER));
-}
-
-class TelegramSink implements AlertSink {
+/** The channel. It opens no connection before its first alert. */
+export class TelegramSink implements AlertSink {
   readonly name = "telegram";
-  readonly #options: z.infer<typeof schema>;
+  readonly #options: TelegramSettings;
   /** Changes when a group becomes a supergroup. */
   #chatId: string;
 
-  constructor(options: z.infer<typeof schema>) {
+  constructor(options: TelegramSettings) {
     this.#options = options;
     this.#chatId = options.chatId;
   }
@@ -165,4 +143,38 @@ function describeHttpError({ error }: HttpError): AlertError {
 
 function notTelegram(): AlertError {
   return new AlertError("INVALID_RESPONSE", "What answered is not Telegram's Bot API.");
+}
+
+/** The most that `sendMessage` takes after the markup is parsed, in UTF-16 units. */
+const MESSAGE_MAX_UNITS = 4_096;
+/** A host's name has at most 253 characters; the rest of the message needs the room more. */
+const HOST_MAX_UNITS = 100;
+
+/** The same message twice. */
+export interface TelegramMessage {
+  /** For the parse mode `HTML`. */
+  readonly html: string;
+  /** For no parse mode. */
+  readonly plain: string;
+}
+
+/**
+ * Writes an alert as title, text and time. The text is cut before it is escaped, so that
+ * no cut goes through an escape or a tag.
+ */
+export function telegramMessage(alert: Alert, host: string | undefined): TelegramMessage {
+  const { title } = ALERT_KINDS[alert.kind];
+  const head = host === undefined ? title : `${title} (${cutText(host, HOST_MAX_UNITS)})`;
+  const time = formatUtc(alert.time);
+  const frame = `${head}\n\n\n\n${time}`;
+  const text = cutText(alert.text, MESSAGE_MAX_UNITS - frame.length);
+  return {
+    html: `<b>${escapeHtml(head)}</b>\n\n${escapeHtml(text)}\n\n<i>${time}</i>`,
+    plain: `${head}\n\n${text}\n\n${time}`,
+  };
+}
+
+/** All that the Bot API asks to be escaped outside of attributes. */
+function escapeHtml(text: string): string {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }

@@ -8,7 +8,7 @@ import {
   ConfigError,
   createWebhookSink,
   type WebhookOptions,
-} from "../../../src/client/index.ts";
+} from "../../src/client/index.ts";
 import { alertOf, eventually, fakeTimers, never, passTime, shown } from "./support.ts";
 
 const PATH = "/hooks/planted-path-secret?token=planted-query-secret";

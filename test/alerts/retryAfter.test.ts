@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { parseRetryAfter } from "../../src/client/retryAfter.ts";
+import { parseRetryAfter } from "../../src/alerts/index.ts";
 
 const DATE = "Sun, 06 Nov 1994 08:49:37 GMT";
 

@@ -1,15 +1,10 @@
 /**
- * The rules of the settings of alerts, which options and environment have in common. No
+ * The rules of the settings of channels, which options and environment have in common. No
  * problem that is found with a secret repeats any of it.
  */
+import { inspect } from "node:util";
 import { z } from "zod";
-import { parseServerUrl, transportRule } from "../serverUrl.ts";
-import { wholeNumber } from "../settings.ts";
-import { HiddenText } from "./hiddenText.ts";
-import { RETRIES_DEFAULT, RETRIES_MAX } from "./retries.ts";
-
-/** Whose configuration it is, in what is said of it. */
-export const ALERTS_OWNER = "The alerts'";
+import { parseServerUrl, transportRule } from "./peer.ts";
 
 /** Where Telegram's own Bot API is. */
 const TELEGRAM_API_ROOT = "https://api.telegram.org";
@@ -17,6 +12,40 @@ const TELEGRAM_API_ROOT = "https://api.telegram.org";
 /** The shape of all tokens that BotFather gives out. What fits it needs no escaping in a URL. */
 const BOT_TOKEN = /^[0-9]{1,20}:[A-Za-z0-9_-]{20,100}$/;
 const CHAT_ID = /^(-?[0-9]{1,20}|@[A-Za-z][A-Za-z0-9_]{3,31})$/;
+
+const REDACTED = "[redacted]";
+
+/**
+ * A text that must be sent as it is and never be seen, such as a bot token. Strings, JSON
+ * and inspection give `[redacted]`.
+ */
+export class HiddenText {
+  readonly #text: string;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  /** The text itself, for the one who sends it. */
+  reveal(): string {
+    return this.#text;
+  }
+
+  /** Always `[redacted]`. */
+  toString(): string {
+    return REDACTED;
+  }
+
+  /** Always `[redacted]`. */
+  toJSON(): string {
+    return REDACTED;
+  }
+
+  /** Always `[redacted]`. */
+  [inspect.custom](): string {
+    return REDACTED;
+  }
+}
 
 /** A text to hide, or one that is hidden already, if it holds a rule. */
 function hidden(ruleBrokenBy: (text: string) => string | undefined) {
@@ -57,9 +86,3 @@ export const webhookUrl = hidden((text) => {
   const rule = transportRule(text);
   return rule === undefined && text.includes("#") ? "must have no fragment" : rule;
 });
-
-/** Names this machine in alerts. */
-export const host = z.string("must be text").optional();
-
-/** How often an attempt that failed for a passing reason is repeated. */
-export const retries = wholeNumber(0, RETRIES_MAX).default(RETRIES_DEFAULT);

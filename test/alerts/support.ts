@@ -1,6 +1,6 @@
 import { inspect } from "node:util";
 import { vi } from "vitest";
-import type { Alert, ClientLogger } from "../../../src/client/index.ts";
+import type { Alert, ClientLogger } from "../../src/client/index.ts";
 
 /** Half past two. */
 export const TIME = new Date("2025-10-25T14:30:45.123Z");

@@ -1,46 +1,29 @@
 /**
  * The channel to any program that takes JSON over HTTP.
  */
-import { z } from "zod";
-import { parseRetryAfter } from "../retryAfter.ts";
-import { checkedOptions, optionsObject } from "../settings.ts";
-import type { Alert, AlertSink } from "./alert.ts";
-import { AlertError } from "./alertError.ts";
-import type { HiddenText } from "./hiddenText.ts";
-import { errorCode } from "./nodeError.ts";
+import { type Alert, AlertError, type AlertSink } from "./alert.ts";
+import { errorCode, parseRetryAfter } from "./peer.ts";
 import { noAnswer, withRetries } from "./retries.ts";
-import { ALERTS_OWNER, host, retries, webhookUrl } from "./settings.ts";
+import type { HiddenText } from "./settings.ts";
 
 /** How to reach a webhook. */
-export interface WebhookOptions {
-  /**
-   * Where to post: `https`, or `http` to this machine, without user name, password and
-   * fragment. It is never shown. `ALERT_WEBHOOK_URL` in the environment.
-   */
-  readonly url: string | HiddenText;
+export interface WebhookSettings {
+  readonly url: HiddenText;
   /** Names this machine in every alert. */
   readonly host?: string | undefined;
-  /** How often an attempt that failed for a passing reason is repeated, 0 to 10. Defaults to 3. */
-  readonly retries?: number | undefined;
+  /** How often an attempt that failed for a passing reason is repeated. */
+  readonly retries: number;
 }
-
-const schema = z.strictObject({ url: webhookUrl, host, retries });
 
 /**
- * Makes the channel. It posts `{"kind", "text", "time", "host"}`, the time in RFC 3339, and
- * takes any status of 200 to 299 for success. Redirects are not followed.
- *
- * @throws ConfigError naming every wrong option, but never the URL.
+ * The channel. It posts `{"kind", "text", "time", "host"}`, the time in RFC 3339, and takes
+ * any status of 200 to 299 for success. Redirects are not followed.
  */
-export function createWebhookSink(options: WebhookOptions): AlertSink {
-  return new WebhookSink(checkedOptions(schema, optionsObject(options), ALERTS_OWNER));
-}
-
-class WebhookSink implements AlertSink {
+export class WebhookSink implements AlertSink {
   readonly name = "webhook";
-  readonly #options: z.infer<typeof schema>;
+  readonly #options: WebhookSettings;
 
-  constructor(options: z.infer<typeof schema>) {
+  constructor(options: WebhookSettings) {
     this.#options = options;
   }
 

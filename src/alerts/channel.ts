@@ -3,10 +3,8 @@
  * a sink that hangs delays no other.
  */
 import { TaskCancelledError, TimeoutStrategy, timeout } from "cockatiel";
-import type { ClientLogger } from "../clientLogger.ts";
-import { describeUnknown, readProperty } from "../text.ts";
-import type { Alert, AlertSink } from "./alert.ts";
-import { alertFacts } from "./log.ts";
+import { ALERT_KINDS, type Alert, type AlertSink, type Logger } from "./alert.ts";
+import { describeUnknown, readProperty } from "./text.ts";
 
 /**
  * The most alerts that wait for one sink. Throttling lets few come at all, so more means
@@ -18,7 +16,7 @@ const QUEUE_MAX = 100;
 export interface ChannelOptions {
   readonly sink: AlertSink;
   /** Gets the text of each alert that is not sent. Must not throw. */
-  readonly logger: ClientLogger;
+  readonly logger: Logger;
   /** How long the sink may take for one alert, in milliseconds. */
   readonly sendTimeoutMs: number;
   /** Ends it: what is under way and what waits is given up. */
@@ -76,4 +74,39 @@ export class Channel {
     const facts = { channel: this.#options.sink.name, reason, ...alertFacts(alert) };
     this.#options.logger.error(facts, "An alert could not be sent.");
   }
+}
+
+/** The channel that writes each alert to a logger. */
+export function logSink(logger: Logger): AlertSink {
+  return {
+    name: "log",
+    async send(alert: Alert) {
+      const { title, level } = ALERT_KINDS[alert.kind];
+      logger[level](alertFacts(alert), `${title}.`);
+    },
+  };
+}
+
+/** An alert as facts for the log, whose own `time` is that of the line. */
+export function alertFacts({ kind, text, time }: Alert) {
+  return { kind, text, alert_time: time.toISOString() };
+}
+
+/**
+ * The same logger, but nothing that it throws comes through: a signal that is stored must
+ * not seem to have failed, nor an alert be lost, because a line about it could not be written.
+ */
+export function guardedLogger(logger: Logger): Logger {
+  return {
+    info: (facts, message) => ignoringErrors(() => logger.info(facts, message)),
+    warn: (facts, message) => ignoringErrors(() => logger.warn(facts, message)),
+    error: (facts, message) => ignoringErrors(() => logger.error(facts, message)),
+  };
+}
+
+/** There is nowhere else to tell of a log that cannot be written. */
+function ignoringErrors(write: () => void): void {
+  try {
+    write();
+  } catch {}
 }

@@ -11,15 +11,15 @@ import {
   ConfigError,
   createAlerts,
   SignalError,
-} from "../../../src/client/index.ts";
+} from "../../src/client/index.ts";
+import { signalInput } from "../client/support/signals.ts";
 import {
   BOT_TOKEN,
   CHAT_ID,
   refusal,
   startTelegram,
   tooManyRequests,
-} from "../../support/telegram.ts";
-import { signalInput } from "../support/signals.ts";
+} from "../support/telegram.ts";
 import { eventually, fakeTimers, memoryLogger, shown } from "./support.ts";
 
 const INTERVAL_MS = 300_000;
@@ -324,7 +324,7 @@ it.each([
 });
 
 describe("a process", () => {
-  const clientModule = fileURLToPath(new URL("../../../src/client/index.ts", import.meta.url));
+  const clientModule = fileURLToPath(new URL("../../src/client/index.ts", import.meta.url));
 
   async function runProgram(
     program: string,

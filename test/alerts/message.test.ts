@@ -1,10 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { telegramMessage } from "../../../src/client/alerts/telegramMessage.ts";
-import { TITLE_BY_KIND } from "../../../src/client/alerts/titles.ts";
-import type { AlertKind } from "../../../src/client/index.ts";
-import { cutText } from "../../../src/client/text.ts";
-import { parseTelegramHtml } from "../../support/telegram.ts";
+import { ALERT_KINDS, cutText } from "../../src/alerts/index.ts";
+import { telegramMessage } from "../../src/alerts/telegram.ts";
+import type { AlertKind } from "../../src/client/index.ts";
+import { parseTelegramHtml } from "../support/telegram.ts";
 import { alertOf } from "./support.ts";
 
 /** Texts that are long, broken, and full of what markup is made of. */
@@ -31,7 +30,7 @@ const anyText = fc
     fc.nat({ max: 3_000 }),
   )
   .map(([parts, times]) => parts.join("").repeat(times).slice(0, 9_000));
-const anyKind = fc.constantFrom(...(Object.keys(TITLE_BY_KIND) as AlertKind[]));
+const anyKind = fc.constantFrom(...(Object.keys(ALERT_KINDS) as AlertKind[]));
 
 describe("a message of Telegram", () => {
   it("is well-formed, fits, and shows the text, whatever that is", () => {

@@ -8,7 +8,7 @@ import {
   ConfigError,
   createTelegramSink,
   type TelegramOptions,
-} from "../../../src/client/index.ts";
+} from "../../src/client/index.ts";
 import {
   BOT_TOKEN,
   CHAT_ID,
@@ -16,7 +16,7 @@ import {
   startTelegram,
   type TelegramServer,
   tooManyRequests,
-} from "../../support/telegram.ts";
+} from "../support/telegram.ts";
 import { alertOf, eventually, fakeTimers, never, shown } from "./support.ts";
 
 const SECRET_PART = BOT_TOKEN.split(":")[1] as string;
