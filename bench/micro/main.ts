@@ -6,7 +6,7 @@ import { randomUUIDv7 } from "node:crypto";
 import { Bench } from "tinybench";
 import { IngestRequestSchema } from "../../gen/signals/v1/ingest_service_pb.ts";
 import { accept } from "../../src/ingest/accept.ts";
-import { type Codec, decodeMessage } from "../../src/server/decode.ts";
+import { type Codec, decodeMessage } from "../../src/server/rpc/decode.ts";
 import {
   contentSha256,
   DEFAULT_PAYLOAD_MAX_BYTES,

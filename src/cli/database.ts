@@ -5,7 +5,7 @@
 import { sentence } from "../alerts/index.ts";
 import { StoreUnavailableError } from "../ingest/index.ts";
 // Not by the index, which would load the whole server for a migration.
-import { ConfigError, type ServerConfig, serverConfigFromEnv } from "../server/config.ts";
+import { ConfigError, type ServerConfig, serverConfigFromEnv } from "../server/config/config.ts";
 import { DatabaseError, DatabaseUrlError } from "../store/index.ts";
 import { failedError, unavailableError, usageError } from "./cliError.ts";
 import type { Environment } from "./environment.ts";

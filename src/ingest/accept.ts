@@ -7,13 +7,15 @@ import {
   contentSha256,
   IDEMPOTENCY_KEY_RULE,
   type Instant,
+  invalidSignal,
   isIdempotencyKey,
+  type Refusal,
+  refuse,
   type UncheckedSignal,
   type Violation,
   validateSignal,
 } from "../signal/index.ts";
 import type { Producer } from "./producer.ts";
-import { invalidSignal, type Refusal, refuse } from "./refusal.ts";
 import type { SignalCandidate } from "./store.ts";
 
 /** One signal as an edge decoded it. */

@@ -31,9 +31,9 @@
  * refused. It is *closed* when all that it accepted is answered and nothing is in flight.
  */
 import assert from "node:assert/strict";
+import { type Refusal, refuse } from "../signal/index.ts";
 import { type BatchOutcome, Call, type CallItem, CallQueue } from "./callQueue.ts";
 import type { Clock } from "./clock.ts";
-import { type Refusal, refuse } from "./refusal.ts";
 import {
   type SignalCandidate,
   SignalRejectedError,

@@ -2,7 +2,7 @@
  * The signals that wait to be sent: by whole calls, first in, first out. A call that gives
  * up leaves at once from wherever it stands, so that it takes no room from those behind.
  */
-import type { Refusal } from "./refusal.ts";
+import type { Refusal } from "../signal/index.ts";
 import type { SignalCandidate, StoreOutcome } from "./store.ts";
 
 /** What became of one signal: the store's outcome, or why there is none. */

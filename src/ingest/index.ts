@@ -3,7 +3,6 @@ export { type Batcher, createBatcher, type Timers } from "./batcher.ts";
 export type { Clock } from "./clock.ts";
 export { createIngest, type Ingest, type IngestResult } from "./ingest.ts";
 export type { Producer } from "./producer.ts";
-export { invalidSignal, NOT_STORED, type Refusal, refuse } from "./refusal.ts";
 export {
   type SignalCandidate,
   SignalRejectedError,

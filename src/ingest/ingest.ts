@@ -3,11 +3,11 @@
  * one. What is answered as stored is on disk.
  */
 import type { Instant, SignalStatus } from "../signal/index.ts";
+import { type Refusal, refuse } from "../signal/index.ts";
 import { type AcceptOptions, accept, type Origin, type Submitted } from "./accept.ts";
 import type { Batcher } from "./batcher.ts";
 import type { BatchOutcome } from "./callQueue.ts";
 import type { Producer } from "./producer.ts";
-import { type Refusal, refuse } from "./refusal.ts";
 import type { SignalCandidate } from "./store.ts";
 
 /**

@@ -1,2 +1,2 @@
-export { ConfigError, type ServerConfig, serverConfigFromEnv } from "./config.ts";
+export { ConfigError, type ServerConfig, serverConfigFromEnv } from "./config/config.ts";
 export { OpsPortError, type RunningServer, startServer } from "./server.ts";

@@ -3,11 +3,11 @@
  * its own so that no rule of a proxy decides who sees how much is traded.
  */
 import type { ServerResponse } from "node:http";
-import type { Endpoint } from "./endpoint.ts";
-import { METRICS_CONTENT_TYPE } from "./metricsSum.ts";
-import type { RequestListener } from "./nodeHttp.ts";
-import { statusRoutes } from "./rest.ts";
-import { type RoutingOptions, routeRequests } from "./router.ts";
+import type { Endpoint } from "./http/endpoint.ts";
+import type { RequestListener } from "./http/nodeHttp.ts";
+import { type RoutingOptions, routeRequests } from "./http/router.ts";
+import { METRICS_CONTENT_TYPE } from "./ops/metricsSum.ts";
+import { statusRoutes } from "./rest/rest.ts";
 
 /** What the operations port is made of. */
 export interface OpsRouterOptions extends RoutingOptions {

@@ -20,25 +20,29 @@ import {
   type ProducerStore,
   startEmbeddedPostgres,
 } from "../store/index.ts";
+import { ensureProducer, type ProducerCredentials } from "./auth/ensureProducer.ts";
+import { localProducer, localProducerFile, writeLocalProducer } from "./auth/localProducer.ts";
+import { createSecretBox, type SecretBox } from "./auth/secretBox.ts";
 import { systemClock, systemTimers } from "./clock.ts";
-import type { ServerConfig, SignalServerConfig } from "./config.ts";
-import { ensureProducer, type ProducerCredentials } from "./ensureProducer.ts";
-import { isLoopbackAddress, isWildcardAddress, urlHost } from "./host.ts";
-import { listen } from "./listener.ts";
-import { localProducer, localProducerFile, writeLocalProducer } from "./localProducer.ts";
-import { createLog, openProcessLog, type ProcessLog } from "./log.ts";
-import { masterKeyOf } from "./masterKey.ts";
-import { createMaintenanceMetrics, createServerMetrics, type MetricsSnapshot } from "./metrics.ts";
-import { metricsText } from "./metricsSum.ts";
+import type { ServerConfig, SignalServerConfig } from "./config/config.ts";
+import { masterKeyOf } from "./config/masterKey.ts";
+import { hostInCertificate, readTls } from "./config/tls.ts";
+import { isLoopbackAddress, isWildcardAddress, urlHost } from "./http/host.ts";
+import { listen } from "./http/listener.ts";
+import { createRequestLog } from "./http/requestLog.ts";
+import { createLog, openProcessLog, type ProcessLog } from "./ops/log.ts";
+import {
+  createMaintenanceMetrics,
+  createServerMetrics,
+  type MetricsSnapshot,
+} from "./ops/metrics.ts";
+import { metricsText } from "./ops/metricsSum.ts";
+import { startPurger } from "./ops/purger.ts";
+import { type DatabaseWatch, watchDatabase } from "./ops/readiness.ts";
 import { createOpsRouter } from "./opsRouter.ts";
-import { startPurger } from "./purger.ts";
-import { type DatabaseWatch, watchDatabase } from "./readiness.ts";
-import { createRequestLog } from "./requestLog.ts";
-import { createSecretBox, type SecretBox } from "./secretBox.ts";
 import { serveSignals } from "./signalServer.ts";
-import { hostInCertificate, readTls } from "./tls.ts";
 import { VERSION } from "./version.ts";
-import { startWorkers } from "./workers.ts";
+import { startWorkers } from "./workers/workers.ts";
 
 /** A server that takes signals. */
 export interface RunningServer {

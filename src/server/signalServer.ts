@@ -8,18 +8,22 @@ import { randomUUIDv7 } from "node:crypto";
 import type { AddressInfo } from "node:net";
 import { createBatcher, createIngest } from "../ingest/index.ts";
 import { createProducerStore, createSignalStore, type Database } from "../store/index.ts";
-import { type Authenticate, authenticateBySignature, authenticateNobody } from "./authenticate.ts";
+import {
+  type Authenticate,
+  authenticateBySignature,
+  authenticateNobody,
+} from "./auth/authenticate.ts";
+import { openProducerDirectory, type ProducerDirectory } from "./auth/producerDirectory.ts";
+import { createRateLimit } from "./auth/rateLimit.ts";
+import { createSecretBox } from "./auth/secretBox.ts";
 import { systemClock, systemTimers } from "./clock.ts";
-import type { SignalServerConfig } from "./config.ts";
-import { listen } from "./listener.ts";
-import type { ProcessLog } from "./log.ts";
-import type { ServerMetrics } from "./metrics.ts";
-import { openProducerDirectory, type ProducerDirectory } from "./producerDirectory.ts";
-import { createRateLimit } from "./rateLimit.ts";
-import { createRequestLog } from "./requestLog.ts";
-import { createRouter } from "./router.ts";
-import { createSecretBox } from "./secretBox.ts";
-import { readTls } from "./tls.ts";
+import type { SignalServerConfig } from "./config/config.ts";
+import { readTls } from "./config/tls.ts";
+import { listen } from "./http/listener.ts";
+import { createRequestLog } from "./http/requestLog.ts";
+import { createRouter } from "./http/router.ts";
+import type { ProcessLog } from "./ops/log.ts";
+import type { ServerMetrics } from "./ops/metrics.ts";
 import { VERSION } from "./version.ts";
 
 /** The longest that a request waits for the store. */

@@ -4,12 +4,12 @@
  */
 import { openDatabase } from "../store/index.ts";
 import { systemClock } from "./clock.ts";
-import type { SignalServerConfig } from "./config.ts";
-import { openProcessLog, type ProcessLog } from "./log.ts";
-import { createServerMetrics } from "./metrics.ts";
-import { watchDatabase } from "./readiness.ts";
+import type { SignalServerConfig } from "./config/config.ts";
+import { openProcessLog, type ProcessLog } from "./ops/log.ts";
+import { createServerMetrics } from "./ops/metrics.ts";
+import { watchDatabase } from "./ops/readiness.ts";
 import { serveSignals } from "./signalServer.ts";
-import type { FromWorker, StartFailure, ToWorker } from "./workerMessages.ts";
+import type { FromWorker, StartFailure, ToWorker } from "./workers/workerMessages.ts";
 
 const metrics = createServerMetrics(systemClock.monotonicMs);
 const parts = new AsyncDisposableStack();

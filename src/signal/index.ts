@@ -13,6 +13,7 @@ export {
   type WithoutOtherFields,
 } from "./proto.ts";
 export { isReason, REASON_DOMAIN, REASONS, type Reason, type Retry, retryFor } from "./reason.ts";
+export { invalidSignal, NOT_STORED, type Refusal, refuse } from "./refusal.ts";
 export {
   DEFAULT_PAYLOAD_MAX_BYTES,
   IDEMPOTENCY_KEY_RULE,

@@ -2,13 +2,15 @@
  * What one connection may do, and what it may not: strangers meet limits early, and honest
  * heavy use, of which some looks alike, meets none.
  */
+
 import { once } from "node:events";
 import http2 from "node:http2";
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client, connectivityState, credentials } from "@grpc/grpc-js";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { type Ingest, refuse } from "../../src/ingest/index.ts";
+import type { Ingest } from "../../src/ingest/index.ts";
+import { refuse } from "../../src/signal/index.ts";
 import { eventually } from "../server/support/eventually.ts";
 import { startRouter } from "../server/support/routerServer.ts";
 import {

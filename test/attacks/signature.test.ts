@@ -7,7 +7,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import postgres from "postgres";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { IngestResponseSchema } from "../../gen/signals/v1/ingest_service_pb.ts";
-import { authenticateBySignature } from "../../src/server/authenticate.ts";
+import { authenticateBySignature } from "../../src/server/auth/authenticate.ts";
 import { Secret } from "../../src/signing/index.ts";
 import { addProducers } from "../server/support/producers.ts";
 import {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type Acceptance, type AcceptOptions, accept } from "../../src/ingest/accept.ts";
-import type { Origin, Refusal, SignalCandidate, Submission } from "../../src/ingest/index.ts";
-import { contentSha256, DEFAULT_PAYLOAD_MAX_BYTES } from "../../src/signal/index.ts";
+import type { Origin, SignalCandidate, Submission } from "../../src/ingest/index.ts";
+import { contentSha256, DEFAULT_PAYLOAD_MAX_BYTES, type Refusal } from "../../src/signal/index.ts";
 import { payloadOfBytes, SIGNAL_TIME, uncheckedSignal, validSignal } from "../support/signals.ts";
 import { anOrigin, aProducer, aSubmission } from "./submission.ts";
 

@@ -6,12 +6,11 @@ import {
   type Ingest,
   type IngestResult,
   type Origin,
-  refuse,
   type SignalStore,
   StoreUnavailableError,
   type Submission,
 } from "../../src/ingest/index.ts";
-import { DEFAULT_PAYLOAD_MAX_BYTES } from "../../src/signal/index.ts";
+import { DEFAULT_PAYLOAD_MAX_BYTES, refuse } from "../../src/signal/index.ts";
 import { SIGNAL_TIME, uncheckedSignal } from "../support/signals.ts";
 import { ManualTimers, settled } from "./manualTimers.ts";
 import { ManualClock, MemoryStore } from "./memoryStore.ts";

@@ -9,7 +9,7 @@ import {
   SignalError,
 } from "../../../src/client/index.ts";
 import { httpCodeOf } from "../../../src/client/telemetry/postResult.ts";
-import { connectHttpStatus } from "../../../src/server/errors.ts";
+import { connectHttpStatus } from "../../../src/server/http/errors.ts";
 import { REASONS, type Reason } from "../../../src/signal/index.ts";
 import { PRODUCER_ID, SECRET, startTestServer, storedResponse } from "../support/ingestServer.ts";
 import { signalInput } from "../support/signals.ts";

@@ -15,27 +15,24 @@ import {
   type IngestRequest,
   IngestService,
 } from "../../../gen/signals/v1/ingest_service_pb.ts";
-import {
-  type Ingest,
-  type IngestResult,
-  type Refusal,
-  refuse,
-  type Submission,
-  type Submitted,
-} from "../../../src/ingest/index.ts";
-import type { Authenticate } from "../../../src/server/authenticate.ts";
+import type { Ingest, IngestResult, Submission, Submitted } from "../../../src/ingest/index.ts";
+import type { Authenticate } from "../../../src/server/auth/authenticate.ts";
 import { systemClock } from "../../../src/server/clock.ts";
-import { REQUEST_TIMEOUT_MS } from "../../../src/server/deadline.ts";
-import { connectErrorOf } from "../../../src/server/errors.ts";
-import { healthService } from "../../../src/server/health.ts";
-import { answerBatch, answerSignal, wrongCount } from "../../../src/server/ingestMethods.ts";
-import { listen } from "../../../src/server/listener.ts";
-import { createLog } from "../../../src/server/log.ts";
-import { INGEST_MAX_BYTES, submissionOf } from "../../../src/server/readSubmissions.ts";
-import { createRequestLog } from "../../../src/server/requestLog.ts";
-import { createRouter } from "../../../src/server/router.ts";
-import type { Answer, SignedCall } from "../../../src/server/signedRpc.ts";
-import { type Instant, isReason } from "../../../src/signal/index.ts";
+import { REQUEST_TIMEOUT_MS } from "../../../src/server/http/deadline.ts";
+import { connectErrorOf } from "../../../src/server/http/errors.ts";
+import { listen } from "../../../src/server/http/listener.ts";
+import { createRequestLog } from "../../../src/server/http/requestLog.ts";
+import { createRouter } from "../../../src/server/http/router.ts";
+import { createLog } from "../../../src/server/ops/log.ts";
+import type { Answer, SignedCall } from "../../../src/server/rpc/signedRpc.ts";
+import { healthService } from "../../../src/server/services/health.ts";
+import {
+  answerBatch,
+  answerSignal,
+  wrongCount,
+} from "../../../src/server/services/ingestMethods.ts";
+import { INGEST_MAX_BYTES, submissionOf } from "../../../src/server/services/readSubmissions.ts";
+import { type Instant, isReason, type Refusal, refuse } from "../../../src/signal/index.ts";
 import { anOrigin } from "../../ingest/submission.ts";
 import { SIGNAL_TIME } from "../../support/signals.ts";
 

@@ -1,5 +1,5 @@
 /** Producers of all kinds, put into a database before its server starts. */
-import { createSecretBox, SecretText } from "../../../src/server/secretBox.ts";
+import { createSecretBox, SecretText } from "../../../src/server/auth/secretBox.ts";
 import { createProducerStore, openDatabase } from "../../../src/store/index.ts";
 import { silentLog } from "../../support/postgres.ts";
 import { TEST_MASTER_KEY, TEST_SECRET } from "../../support/server.ts";

@@ -4,13 +4,13 @@
  */
 import { Writable } from "node:stream";
 import type { Ingest } from "../../../src/ingest/index.ts";
-import { authenticateNobody } from "../../../src/server/authenticate.ts";
+import { authenticateNobody } from "../../../src/server/auth/authenticate.ts";
+import { createRateLimit } from "../../../src/server/auth/rateLimit.ts";
 import { systemClock } from "../../../src/server/clock.ts";
-import { listen } from "../../../src/server/listener.ts";
-import { createLog } from "../../../src/server/log.ts";
-import { createRateLimit } from "../../../src/server/rateLimit.ts";
-import { createRequestLog } from "../../../src/server/requestLog.ts";
-import { createRouter } from "../../../src/server/router.ts";
+import { listen } from "../../../src/server/http/listener.ts";
+import { createRequestLog } from "../../../src/server/http/requestLog.ts";
+import { createRouter } from "../../../src/server/http/router.ts";
+import { createLog } from "../../../src/server/ops/log.ts";
 import type { TestServer } from "../../support/server.ts";
 
 /**

@@ -3,7 +3,7 @@
  * whose writes wait in another thread. Then it ends by itself.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { LogDestination } from "../../../src/server/logDestination.ts";
+import { LogDestination } from "../../../src/server/ops/logDestination.ts";
 
 const log = new LogDestination({
   output: { fd: 1, isBlocking: true, chunkMaxBytes: 64 * 1024 },

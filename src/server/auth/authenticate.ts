@@ -1,0 +1,201 @@
+/**
+ * Who sent a request: proven from its headers and the bytes of its body, before
+ * anything looks into those bytes.
+ */
+import type { IncomingHttpHeaders } from "node:http";
+import type { Origin } from "../../ingest/index.ts";
+import { type Instant, type Refusal, refuse } from "../../signal/index.ts";
+import {
+  formatTimestamp,
+  HEADER_PRODUCER_ID,
+  HEADER_SIGNATURE,
+  HEADER_TIMESTAMP,
+  isProducerId,
+  parseSignature,
+  parseTimestamp,
+  verify,
+} from "../../signing/index.ts";
+import type { KnownProducer, ProducerDirectory } from "./producerDirectory.ts";
+import type { RateLimit } from "./rateLimit.ts";
+
+/** How far a timestamp may be from the server's clock, either way. */
+const FRESHNESS_SECONDS = 300;
+const NANOS_PER_SECOND = 1_000_000_000n;
+const NO_SIGNATURE = new Uint8Array(32);
+
+/** Who sends unsigned requests that name no producer. */
+const UNSIGNED_PRODUCER_ID = "unsigned";
+
+/** What of a request its signature covers, and the headers that carry the proof. */
+export interface RequestToAuthenticate {
+  readonly headers: IncomingHttpHeaders;
+  /** The path of the request, without a query string. */
+  readonly endpoint: string;
+  /** The message as the producer sent it, after gRPC framing is taken off. */
+  readonly body: Uint8Array;
+}
+
+/** The outcome of {@link Authenticate}. */
+export type Authentication =
+  | { readonly authenticated: true; readonly origin: Origin }
+  | {
+      readonly authenticated: false;
+      readonly refusal: Refusal;
+      /** The producer, if it was proven who it is though it is refused. */
+      readonly producerId: string | undefined;
+    };
+
+/** Proves who sent a request, or refuses it. Never throws. */
+export type Authenticate = (request: RequestToAuthenticate) => Promise<Authentication>;
+
+/** Why a request was not authenticated: more than its sender is told. */
+export type AuthenticationFailure =
+  | "malformed_headers"
+  | "unknown_producer"
+  | "wrong_signature"
+  | "clock_skew"
+  | "producer_disabled";
+
+/** What authentication is made of. */
+export interface AuthenticateOptions {
+  readonly directory: Pick<ProducerDirectory, "find">;
+  readonly rateLimit: RateLimit;
+  readonly now: () => Instant;
+  /** Told of each failure, for metrics. */
+  readonly onFailure?: (failure: AuthenticationFailure) => void;
+}
+
+/** Authentication by HMAC signature: signature, freshness, producer enabled, rate limit. */
+export function authenticateBySignature(options: AuthenticateOptions): Authenticate {
+  return async function authenticate(request) {
+    const receiveTime = options.now();
+    const proof = prove(request, options.directory);
+    if (!proof.proven) {
+      options.onFailure?.(proof.failure);
+      return refused(unauthenticated(), undefined);
+    }
+    const { producer, signature, timestamp } = proof;
+    const skew = timestamp - receiveTime;
+    const tolerance = BigInt(FRESHNESS_SECONDS) * NANOS_PER_SECOND;
+    if (skew > tolerance || skew < -tolerance) {
+      options.onFailure?.("clock_skew");
+      return refused(clockSkew(receiveTime, skew), producer.producerId);
+    }
+    const refusal = await admit(producer, options);
+    if (refusal !== undefined) return refused(refusal, producer.producerId);
+    return { authenticated: true, origin: { producer, requestSignature: signature, receiveTime } };
+  };
+}
+
+/**
+ * Authentication that asks for no proof, for development: the producer is whoever the
+ * request says, and one that is not in the directory has no limits.
+ */
+export function authenticateNobody(
+  options: AuthenticateOptions & { readonly requireApproval: boolean },
+): Authenticate {
+  return async function authenticate({ headers }) {
+    const producerId = single(headers[HEADER_PRODUCER_ID]) || UNSIGNED_PRODUCER_ID;
+    if (!isProducerId(producerId)) {
+      options.onFailure?.("malformed_headers");
+      return refused(unauthenticated(), undefined);
+    }
+    const producer = options.directory.find(producerId) ?? {
+      producerId,
+      isEnabled: true,
+      rateLimitPerSecond: undefined,
+      requireApproval: options.requireApproval,
+      allowedInstruments: undefined,
+      secrets: [],
+    };
+    const refusal = await admit(producer, options);
+    if (refusal !== undefined) return refused(refusal, producerId);
+    const receiveTime = options.now();
+    return { authenticated: true, origin: { producer, requestSignature: undefined, receiveTime } };
+  };
+}
+
+/** Who a request is from, or why that is not known. */
+type Proof =
+  | {
+      readonly proven: true;
+      readonly producer: KnownProducer;
+      readonly signature: Uint8Array;
+      readonly timestamp: Instant;
+    }
+  | { readonly proven: false; readonly failure: AuthenticationFailure };
+
+/**
+ * Looks for the proof that a request carries. A missing, repeated or malformed
+ * header and an unknown producer take the same path as a wrong signature, with dummies
+ * for what is lacking, so that neither the answer nor its time tells them apart.
+ */
+function prove(
+  { headers, endpoint, body }: RequestToAuthenticate,
+  directory: Pick<ProducerDirectory, "find">,
+): Proof {
+  // Node joins a repeated header with ", ", which none of the three forms allows.
+  const producerId = single(headers[HEADER_PRODUCER_ID]);
+  const timestampText = single(headers[HEADER_TIMESTAMP]);
+  const signature = parseSignature(single(headers[HEADER_SIGNATURE]));
+  const timestamp = parseTimestamp(timestampText);
+  const producer = directory.find(producerId);
+  const isProven = verify(
+    producer?.secrets ?? [],
+    { method: "POST", endpoint, timestamp: timestampText, producerId, body },
+    signature ?? NO_SIGNATURE,
+  );
+  if (signature === undefined || timestamp === undefined || !isProducerId(producerId)) {
+    return { proven: false, failure: "malformed_headers" };
+  }
+  if (producer === undefined) return { proven: false, failure: "unknown_producer" };
+  if (!isProven) return { proven: false, failure: "wrong_signature" };
+  return { proven: true, producer, signature, timestamp };
+}
+
+function single(value: string | string[] | undefined): string {
+  return typeof value === "string" ? value : (value?.join(", ") ?? "");
+}
+
+/** Whether a producer that is proven may send now. */
+async function admit(
+  producer: KnownProducer,
+  { rateLimit, onFailure }: AuthenticateOptions,
+): Promise<Refusal | undefined> {
+  if (!producer.isEnabled) {
+    onFailure?.("producer_disabled");
+    return refuse(
+      "PRODUCER_DISABLED",
+      "This producer is disabled. Ask the operator of the server.",
+    );
+  }
+  const retryAfterMs = await rateLimit(producer.producerId, producer.rateLimitPerSecond);
+  if (retryAfterMs === undefined) return undefined;
+  const limit = producer.rateLimitPerSecond;
+  const requests = limit === 1 ? "request" : "requests";
+  const message = `This producer may send at most ${limit} ${requests} a second.`;
+  return refuse("RATE_LIMITED", message, { retryAfterMs });
+}
+
+function refused(refusal: Refusal, producerId: string | undefined): Authentication {
+  return { authenticated: false, refusal, producerId };
+}
+
+function unauthenticated(): Refusal {
+  return refuse(
+    "UNAUTHENTICATED",
+    "The request is not signed by a known producer. It needs one each of the headers x-producer-id, x-timestamp and x-signature, and a signature over the exact bytes of the body.",
+  );
+}
+
+function clockSkew(serverTime: Instant, skew: Instant): Refusal {
+  const seconds = Number(skew / 1_000_000n) / 1000;
+  const direction = skew > 0n ? "ahead of" : "behind";
+  return refuse(
+    "CLOCK_SKEW",
+    `The timestamp is ${Math.abs(seconds)} s ${direction} the server's clock; at most ${FRESHNESS_SECONDS} s are allowed. Correct the clock and sign again.`,
+    {
+      metadata: { server_time: formatTimestamp(serverTime), skew_seconds: seconds.toString() },
+    },
+  );
+}

@@ -1,0 +1,76 @@
+/**
+ * The front half of every signed request, whatever its protocol: the body is read
+ * within its limits, and who sent it is proven. Nothing here looks into the body.
+ */
+
+import type { Origin } from "../../ingest/index.ts";
+import { type Refusal, refuse } from "../../signal/index.ts";
+import { readBody } from "../http/body.ts";
+import type { BodyBudget } from "../http/bodyBudget.ts";
+import type { NodeRequest } from "../http/nodeHttp.ts";
+import type { RequestRecord } from "../http/requestRecord.ts";
+import { ENVELOPE_BYTES, unwrapEnvelope } from "../rpc/envelope.ts";
+import type { Authenticate } from "./authenticate.ts";
+
+/** What of a signed endpoint matters before its body is parsed. */
+export interface SignedEndpointLimits {
+  /** The request path, which is signed. */
+  readonly path: string;
+  /** The greatest message, in bytes, framing not counted. */
+  readonly maxMessageBytes: number;
+  /** The memory that bodies of endpoints like this share until their senders are known. */
+  readonly budget: BodyBudget;
+}
+
+/** The outcome of {@link receiveSigned}. */
+export type Received =
+  /** The caller is gone; nobody waits for an answer. */
+  | { readonly kind: "aborted" }
+  /** The message is compressed, which a signed endpoint does not take. */
+  | { readonly kind: "compressed" }
+  | { readonly kind: "refused"; readonly refusal: Refusal }
+  | { readonly kind: "received"; readonly message: Uint8Array; readonly origin: Origin };
+
+/**
+ * Reads and authenticates one signed request.
+ *
+ * @param isFramed whether the message stands in gRPC framing.
+ * @param timeoutMs how long the body may take.
+ */
+export async function receiveSigned(
+  request: NodeRequest,
+  endpoint: SignedEndpointLimits,
+  isFramed: boolean,
+  timeoutMs: number,
+  authenticate: Authenticate,
+  record: RequestRecord,
+): Promise<Received> {
+  if (request.url !== endpoint.path) {
+    const message = "A signed endpoint takes no query string.";
+    return { kind: "refused", refusal: refuse("MALFORMED_BODY", message) };
+  }
+  const maxBytes = endpoint.maxMessageBytes + (isFramed ? ENVELOPE_BYTES : 0);
+  const contentLength = request.headers["content-length"];
+  using reservation = endpoint.budget.reserve(record.caller.address);
+  const reading = await readBody(request, { contentLength, maxBytes, timeoutMs, reservation });
+  if (reading.kind !== "read") return reading;
+
+  const unwrapped = isFramed
+    ? unwrapEnvelope(reading.bytes)
+    : ({ kind: "message", bytes: reading.bytes } as const);
+  if (unwrapped.kind === "compressed") return unwrapped;
+  if (unwrapped.kind === "malformed") return { kind: "refused", refusal: unwrapped.refusal };
+
+  const message = unwrapped.bytes;
+  const { headers } = request;
+  const result = await authenticate({ headers, endpoint: endpoint.path, body: message });
+  if (!result.authenticated) {
+    // Such a producer has proven itself, but maybe long ago: a request that was captured and
+    // is sent again is refused so, too.
+    if (result.producerId !== undefined) record.producerId = result.producerId;
+    return { kind: "refused", refusal: result.refusal };
+  }
+  record.caller.prove();
+  record.producerId = result.origin.producer.producerId;
+  return { kind: "received", message, origin: result.origin };
+}

@@ -1,0 +1,265 @@
+/**
+ * REST, for producers that already speak it: the same signature, rules and store as the
+ * RPCs, in flat JSON with the HTTP status codes that such producers expect.
+ */
+import { type ServerResponse, STATUS_CODES } from "node:http";
+import type { Ingest, IngestResult } from "../../ingest/index.ts";
+import {
+  invalidSignal,
+  NOT_STORED,
+  parseJsonStrictly,
+  type Refusal,
+  refuse,
+  type Violation,
+} from "../../signal/index.ts";
+import { formatTimestamp } from "../../signing/index.ts";
+import type { Authenticate } from "../auth/authenticate.ts";
+import { receiveSigned } from "../auth/receive.ts";
+import { REQUEST_TIMEOUT_MS } from "../http/deadline.ts";
+import type { Endpoint, RequestHandler } from "../http/endpoint.ts";
+import { type Problem, problemOf, restHttpStatus, retryAfterHeader } from "../http/errors.ts";
+import type { NodeRequest, NodeResponse } from "../http/nodeHttp.ts";
+import { outOfMemory, SIGNAL_BYTES } from "../http/pendingMemory.ts";
+import { type RequestRecord, recordResults } from "../http/requestRecord.ts";
+import { type Memory, storedMessage } from "../services/ingestMethods.ts";
+import { INGEST_MAX_BYTES } from "../services/readSubmissions.ts";
+import { restSubmission } from "./restSignal.ts";
+
+/** What stands at a path: never a stream. */
+export type RestRoute = Omit<Endpoint, "isStream">;
+
+/** What the REST routes are made of. */
+export interface RestDependencies {
+  readonly authenticate: Authenticate;
+  readonly ingest: Ingest;
+  /** What single signals share, whatever their protocol. */
+  readonly singles: Memory;
+  readonly monotonicMs: () => number;
+  /** Whether the server can do its work now. */
+  readonly isReady: () => Promise<boolean>;
+  readonly version: string;
+}
+
+const SIGNAL_PATHS = ["/api/v1/signals/ingest", "/api/v1/signals"] as const;
+const JSON_TYPE = /^application\/json(?:; charset=utf-?8)?$/i;
+const EXPLANATION_MAX_LENGTH = 300;
+const UNKNOWN_NAMES_MAX = 20;
+const UNKNOWN_NAME_MAX_LENGTH = 64;
+
+/** The REST routes by their path. */
+export function restRoutes(dependencies: RestDependencies): ReadonlyMap<string, RestRoute> {
+  const routes = new Map(statusRoutes(dependencies));
+  for (const path of SIGNAL_PATHS) {
+    routes.set(path, { method: "POST", handle: postSignal(path, dependencies) });
+  }
+  return routes;
+}
+
+/** The routes that tell how the server is, by their path. */
+export function statusRoutes({
+  isReady,
+  version,
+}: Pick<RestDependencies, "isReady" | "version">): ReadonlyMap<string, RestRoute> {
+  return new Map<string, RestRoute>([
+    [
+      "/api/v1/health",
+      {
+        method: "GET",
+        handle: async (_, response) => sendJson(response, 200, { status: "ok" }),
+      },
+    ],
+    [
+      "/api/v1/ready",
+      {
+        method: "GET",
+        handle: async (_, response) => {
+          const ready = await isReady();
+          sendJson(response, ready ? 200 : 503, { status: ready ? "ready" : "not_ready" });
+        },
+      },
+    ],
+    [
+      "/api/v1/version",
+      {
+        method: "GET",
+        handle: async (_, response) => sendJson(response, 200, { name: "countersign", version }),
+      },
+    ],
+  ]);
+}
+
+function postSignal(
+  path: string,
+  { authenticate, ingest, singles, monotonicMs }: RestDependencies,
+): RequestHandler {
+  return async function handle(request, response, record) {
+    record.protocol = "rest";
+    const deadlineMs = monotonicMs() + REQUEST_TIMEOUT_MS;
+    const mediaFault = mediaTypeFault(request);
+    if (mediaFault !== undefined)
+      return sendProblem(response, 415, `${mediaFault} ${NOT_STORED}`, record);
+
+    const endpoint = { path, maxMessageBytes: INGEST_MAX_BYTES, budget: singles.budget };
+    const received = await receiveSigned(
+      request,
+      endpoint,
+      false,
+      REQUEST_TIMEOUT_MS,
+      authenticate,
+      record,
+    );
+    if (received.kind === "aborted" || received.kind === "compressed") return;
+    if (received.kind === "refused") return sendRefusal(response, received.refusal, record);
+
+    using memory = singles.pending.take(received.message.length + SIGNAL_BYTES);
+    if (memory === undefined) return sendRefusal(response, outOfMemory(), record);
+    const body = parseObject(received.message);
+    if (!body.parsed) return sendRefusal(response, body.refusal, record);
+    const { submission, faults, unknownNames } = restSubmission(body.object, request.headers);
+    const results = await ingest([submission], received.origin, deadlineMs);
+    const result = withFaults(results[0] as IngestResult, faults);
+    recordResults(record, [result]);
+    if (result.kind === "refused") return sendRefusal(response, flattened(result.refusal), record);
+    const status = result.kind === "stored" && !result.duplicate ? 201 : 200;
+    sendJson(response, status, signalAnswer(result, unknownNames));
+  };
+}
+
+/** What is wrong with the headers that tell how the body is written. */
+function mediaTypeFault({ headers }: NodeRequest): string | undefined {
+  if (!JSON_TYPE.test(headers["content-type"] ?? "")) {
+    return "The body must be sent with the header Content-Type: application/json.";
+  }
+  if ((headers["content-encoding"] ?? "identity") !== "identity") {
+    return "Signed endpoints take no compression: send the body as it was signed.";
+  }
+  return undefined;
+}
+
+type ObjectParsing =
+  | { readonly parsed: true; readonly object: Readonly<Record<string, unknown>> }
+  | { readonly parsed: false; readonly refusal: Refusal };
+
+function parseObject(body: Uint8Array): ObjectParsing {
+  // A signed body of JSON begins with "{", so that it can be no other codec's.
+  if (body[0] !== 0x7b) return malformed("The body must be a JSON object and begin with {.");
+  try {
+    const object = parseJsonStrictly(body) as Readonly<Record<string, unknown>>;
+    return { parsed: true, object };
+  } catch (error) {
+    // Only the producer that signed these bytes sees what is wrong with them.
+    const explanation = (error as Error).message.slice(0, EXPLANATION_MAX_LENGTH);
+    return malformed(`The body is not valid JSON: ${explanation}`);
+  }
+}
+
+function malformed(message: string): ObjectParsing {
+  return { parsed: false, refusal: refuse("MALFORMED_BODY", message) };
+}
+
+/** Refuses a signal also for what is wrong beside it, and names all faults together. */
+function withFaults(result: IngestResult, faults: readonly Violation[]): IngestResult {
+  if (faults.length === 0) return result;
+  const violations = [...(result.kind === "refused" ? result.refusal.violations : []), ...faults];
+  const { receiveTime } = result;
+  return { kind: "refused", refusal: invalidSignal("INVALID_SIGNAL", violations), receiveTime };
+}
+
+/** REST's body is the signal itself, so its fields have no prefix. */
+function flattened(refusal: Refusal): Refusal {
+  const violations = refusal.violations.map(({ field, description }) => ({
+    field: field.replace(/^signal\./, ""),
+    description,
+  }));
+  return refusal.reason === "INVALID_SIGNAL" || refusal.reason === "PAYLOAD_TOO_LARGE"
+    ? invalidSignal(refusal.reason, violations)
+    : { ...refusal, violations };
+}
+
+/** The answer for a signal that was taken. `id` and `created_at` are for older producers. */
+function signalAnswer(
+  result: Exclude<IngestResult, { kind: "refused" }>,
+  unknownNames: readonly string[],
+): Record<string, unknown> {
+  const isStored = result.kind === "stored";
+  const signalId = isStored ? result.signalId : "";
+  const time = formatTimestamp(result.receiveTime);
+  const message = isStored
+    ? storedMessage(result.duplicate)
+    : "The signal is valid. Nothing was stored.";
+  return {
+    signal_id: signalId,
+    status: result.status,
+    server_timestamp: time,
+    message: message + ignoredSentence(unknownNames),
+    errors: [],
+    duplicate: isStored && result.duplicate,
+    id: signalId,
+    created_at: time,
+  };
+}
+
+function ignoredSentence(unknownNames: readonly string[]): string {
+  if (unknownNames.length === 0) return "";
+  const named = unknownNames
+    .slice(0, UNKNOWN_NAMES_MAX)
+    .map((name) => name.slice(0, UNKNOWN_NAME_MAX_LENGTH))
+    .join(", ");
+  const rest = unknownNames.length - UNKNOWN_NAMES_MAX;
+  return ` Ignored unknown fields: ${named}${rest > 0 ? ` and ${rest} more` : ""}.`;
+}
+
+/** Sends JSON and ends the response. */
+function sendJson(
+  response: NodeResponse,
+  status: number,
+  body: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  send(response, status, "application/json", body, headers);
+}
+
+/** Sends a refusal as problem details (RFC 9457). */
+export function sendRefusal(response: NodeResponse, refusal: Refusal, record: RequestRecord): void {
+  record.reason = refusal.reason;
+  const status = restHttpStatus(refusal.reason);
+  const problem = problemOf(refusal, STATUS_CODES[status] ?? "Error", record.requestId);
+  // RFC 9110, section 11.6.1: an answer of 401 names the scheme that would be accepted.
+  const challenge: Record<string, string> =
+    status === 401 ? { "www-authenticate": 'HMAC-SHA256 realm="signals.v1"' } : {};
+  send(response, status, "application/problem+json", problem, {
+    ...challenge,
+    ...retryAfterHeader(refusal),
+  });
+}
+
+/** Sends problem details for a fault of HTTP itself, which has no reason of ours. */
+export function sendProblem(
+  response: NodeResponse,
+  status: number,
+  detail: string,
+  record: RequestRecord,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  const title = STATUS_CODES[status] ?? "Error";
+  const request_id = record.requestId;
+  const problem: Problem = { type: "about:blank", title, status, detail, request_id };
+  send(response, status, "application/problem+json", problem, headers);
+}
+
+function send(
+  response: NodeResponse,
+  status: number,
+  contentType: string,
+  body: unknown,
+  headers: Readonly<Record<string, string>>,
+): void {
+  const text = JSON.stringify(body);
+  // Both kinds of response take the same arguments, but their types differ.
+  (response as ServerResponse).writeHead(status, {
+    "content-type": contentType,
+    "content-length": Buffer.byteLength(text).toString(),
+    ...headers,
+  });
+  response.end(text);
+}

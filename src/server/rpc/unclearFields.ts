@@ -1,0 +1,87 @@
+/**
+ * The fields that the protobuf library reads otherwise than they were meant: it moves a
+ * date that does not exist into the next month, takes "0x1f" for a number, changes numbers
+ * that a double does not hold, and refuses a whole batch for one time that is none. So
+ * times, numbers and the payload are taken out of the JSON and read here; a wrong one is
+ * marked as invalid, and validation names it like any other.
+ */
+import {
+  INEXACT_NUMBER,
+  INVALID_TIME,
+  isKeptByDouble,
+  type UncheckedSignal,
+} from "../../signal/index.ts";
+import { parseTimestamp } from "../../signing/index.ts";
+
+/** Each field with its proto name, which ProtoJSON takes as well. */
+const TIME_FIELDS = [
+  ["signalTime", "signal_time"],
+  ["expireTime", "expire_time"],
+] as const;
+const NUMBER_FIELDS = [
+  ["entryPrice", "entry_price"],
+  ["stopLoss", "stop_loss"],
+  ["takeProfit", "take_profit"],
+  ["confidence", "confidence"],
+  ["riskPercent", "risk_percent"],
+] as const;
+/** A number as RFC 8259, section 6 writes it. */
+const DECIMAL_NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
+
+/** What replaces the decoded fields of one signal. */
+export type SignalOverrides = Pick<
+  UncheckedSignal,
+  (typeof TIME_FIELDS)[number][0] | (typeof NUMBER_FIELDS)[number][0] | "payload"
+>;
+
+/**
+ * Takes the fields out of the JSON of an IngestRequest, and changes that JSON.
+ *
+ * @returns what was taken out.
+ */
+export function takeUnclearFields(request: unknown): SignalOverrides {
+  return isObject(request) && isObject(request.signal) ? takeFromSignal(request.signal) : {};
+}
+
+function takeFromSignal(signal: Record<string, unknown>): SignalOverrides {
+  const overrides: { -readonly [Field in keyof SignalOverrides]: SignalOverrides[Field] } = {};
+  for (const [field, protoName] of TIME_FIELDS) {
+    const value = take(signal, field, protoName);
+    if (value !== undefined) overrides[field] = timeOf(value);
+  }
+  for (const [field, protoName] of NUMBER_FIELDS) {
+    const value = take(signal, field, protoName);
+    if (value !== undefined) overrides[field] = numberOf(value);
+  }
+  const payload = take(signal, "payload", "payload");
+  if (payload !== undefined) overrides.payload = payload;
+  return overrides;
+}
+
+/**
+ * ProtoJSON takes a field by its lowerCamelCase or by its proto name, and `null` for one
+ * that is absent. A field under both names is left for the library, which refuses it.
+ */
+function take(signal: Record<string, unknown>, field: string, protoName: string): unknown {
+  const isThere = Object.hasOwn(signal, field);
+  if (isThere && protoName !== field && Object.hasOwn(signal, protoName)) return undefined;
+  const name = isThere ? field : protoName;
+  const value = signal[name];
+  delete signal[name];
+  return value ?? undefined;
+}
+
+function timeOf(value: unknown): NonNullable<UncheckedSignal["signalTime"]> {
+  return (typeof value === "string" ? parseTimestamp(value) : undefined) ?? INVALID_TIME;
+}
+
+/** ProtoJSON writes a number as such or as text. */
+function numberOf(value: unknown): unknown {
+  if (typeof value === "number" || value === INEXACT_NUMBER) return value;
+  if (typeof value !== "string" || !DECIMAL_NUMBER.test(value)) return Number.NaN;
+  return isKeptByDouble(value) ? Number(value) : INEXACT_NUMBER;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}

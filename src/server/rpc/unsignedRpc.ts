@@ -1,0 +1,42 @@
+/**
+ * Calls that need no signature: small ones, each of a single message. They are read and
+ * decoded as strictly as signed ones, since the protocol library calls a malformed
+ * message a fault of the server.
+ */
+import { readBody } from "../http/body.ts";
+import type { BodyBudget } from "../http/bodyBudget.ts";
+import { decodeMessage } from "./decode.ts";
+import { ENVELOPE_BYTES, unwrapEnvelope } from "./envelope.ts";
+import { type Admission, compressed, type RpcCall, refused, serveRpc } from "./rpc.ts";
+import type { WireForm } from "./wireForm.ts";
+
+/** The greatest request, in bytes. */
+export const UNSIGNED_MAX_BYTES = 4_096;
+
+/** Serves one call to a method that is not signed, unary or with a stream of answers. */
+export function serveUnsignedRpc(call: RpcCall, budget: BodyBudget): Promise<void> {
+  return serveRpc(call, (form, timeoutMs) => admit(call, form, timeoutMs, budget));
+}
+
+async function admit(
+  { request, handler, record }: RpcCall,
+  form: WireForm,
+  timeoutMs: number,
+  budget: BodyBudget,
+): Promise<Admission | undefined> {
+  using reservation = budget.reserve(record.caller.address);
+  const contentLength = request.headers["content-length"];
+  const maxBytes = UNSIGNED_MAX_BYTES + (form.isFramed ? ENVELOPE_BYTES : 0);
+  const reading = await readBody(request, { contentLength, maxBytes, timeoutMs, reservation });
+  if (reading.kind === "aborted") return undefined;
+  if (reading.kind === "refused") return refused(reading.refusal, record);
+
+  const unwrapped = form.isFramed
+    ? unwrapEnvelope(reading.bytes)
+    : ({ kind: "message", bytes: reading.bytes } as const);
+  if (unwrapped.kind === "compressed") return compressed(record);
+  if (unwrapped.kind === "malformed") return refused(unwrapped.refusal, record);
+
+  const decoding = decodeMessage(handler.method.input, form.codec, unwrapped.bytes);
+  return decoding.decoded ? { body: reading.bytes } : refused(decoding.refusal, record);
+}

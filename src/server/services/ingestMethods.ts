@@ -1,0 +1,211 @@
+/**
+ * IngestService: between its messages and the domain.
+ */
+import { create } from "@bufbuild/protobuf";
+import {
+  type IngestBatchResponse,
+  IngestBatchResponseSchema,
+  type IngestResponse,
+  IngestResponseSchema,
+  type IngestService,
+  type SignalError,
+  SignalErrorSchema,
+} from "../../../gen/signals/v1/ingest_service_pb.ts";
+import { SignalStatus as ProtoSignalStatus } from "../../../gen/signals/v1/signal_pb.ts";
+import type { Ingest, IngestResult, Submitted } from "../../ingest/index.ts";
+import {
+  instantToProto,
+  type MessageFields,
+  type Reason,
+  type Refusal,
+  refuse,
+  statusToProto,
+} from "../../signal/index.ts";
+import type { BodyBudget } from "../http/bodyBudget.ts";
+import { outOfMemory, type PendingMemory, SIGNAL_BYTES } from "../http/pendingMemory.ts";
+import { recordResults } from "../http/requestRecord.ts";
+import type { Answer, SignedCall, SignedMethods } from "../rpc/signedRpc.ts";
+import { batchParts } from "./batchParts.ts";
+import { INGEST_MAX_BYTES, readItems, readSubmission } from "./readSubmissions.ts";
+import type { Turns } from "./turns.ts";
+
+/** The greatest request to IngestBatch, in bytes. */
+const INGEST_BATCH_MAX_BYTES = 4 * 1024 * 1024;
+/** The most signals in one batch. */
+const INGEST_BATCH_MAX_REQUESTS = 1_000;
+
+type Methods = SignedMethods<typeof IngestService>;
+
+/** What requests of one size share. */
+export interface Memory {
+  /** For bodies until their senders are known. */
+  readonly budget: BodyBudget;
+  /** For what was decoded, until it is answered. */
+  readonly pending: PendingMemory;
+}
+
+/** What {@link ingestMethods} is made of. */
+export interface IngestMethodsDependencies {
+  readonly ingest: Ingest;
+  readonly monotonicMs: () => number;
+  readonly turns: Turns;
+  readonly singles: Memory;
+  readonly batches: Memory;
+}
+
+/** All methods of the service. */
+export function ingestMethods(dependencies: IngestMethodsDependencies): Methods {
+  return { ingest: ingestMethod(dependencies), ingestBatch: ingestBatchMethod(dependencies) };
+}
+
+/** `Ingest`: one signal, answered or refused as a whole. */
+function ingestMethod({ ingest, singles }: IngestMethodsDependencies): Methods["ingest"] {
+  return {
+    maxMessageBytes: INGEST_MAX_BYTES,
+    budget: singles.budget,
+    async handle({ codec, bytes }, call) {
+      using memory = singles.pending.take(bytes.length + SIGNAL_BYTES);
+      if (memory === undefined) return refused(outOfMemory());
+      // Awaited, since the memory is given back on the way out.
+      return await answerSignal(ingest, readSubmission(codec, bytes), call);
+    },
+  };
+}
+
+/** `IngestBatch`: each signal answered by itself, refused ones too. */
+function ingestBatchMethod({
+  ingest,
+  batches,
+  turns,
+  monotonicMs,
+}: IngestMethodsDependencies): Methods["ingestBatch"] {
+  return {
+    maxMessageBytes: INGEST_BATCH_MAX_BYTES,
+    budget: batches.budget,
+    async handle({ codec, bytes }, call) {
+      const parts = batchParts(codec, bytes, INGEST_BATCH_MAX_REQUESTS);
+      if ("refusal" in parts) return refused(parts.refusal);
+      const { count, items } = parts;
+      if (count < 1 || count > INGEST_BATCH_MAX_REQUESTS) return refused(wrongCount(count));
+      using memory = batches.pending.take(bytes.length + count * SIGNAL_BYTES);
+      if (memory === undefined) return refused(outOfMemory());
+      const { deadlineMs } = call;
+      const submissions = readItems(items, { codec, turns, monotonicMs, deadlineMs });
+      return await answerBatch(ingest, submissions, call);
+    },
+  };
+}
+
+/** Has one signal stored, and tells what became of it. */
+export async function answerSignal(
+  ingest: Ingest,
+  submission: Submitted,
+  { origin, deadlineMs, record }: SignedCall,
+): Promise<Answer<IngestResponse>> {
+  const results = await ingest([submission], origin, deadlineMs);
+  recordResults(record, results);
+  const result = results[0] as IngestResult;
+  return result.kind === "refused" ? refused(result.refusal) : answered(responseOf(result));
+}
+
+/** Has the signals of a batch stored, and tells what became of each. */
+export async function answerBatch(
+  ingest: Ingest,
+  submissions: Parameters<Ingest>[0],
+  { origin, deadlineMs, record }: SignedCall,
+): Promise<Answer<IngestBatchResponse>> {
+  const results = await ingest(submissions, origin, deadlineMs);
+  recordResults(record, results);
+  return wholeBatchRefusal(results) ?? answered(batchResponse(results.map(itemResponseOf)));
+}
+
+function batchResponse(responses: IngestResponse[]): IngestBatchResponse {
+  return create(IngestBatchResponseSchema, { responses });
+}
+
+function responseOf(result: Exclude<IngestResult, { kind: "refused" }>): IngestResponse {
+  const status = statusToProto(result.status);
+  const serverTimestamp = instantToProto(result.receiveTime);
+  if (result.kind === "valid") {
+    const message = "The signal is valid. Nothing was stored.";
+    return response({
+      signalId: "",
+      status,
+      serverTimestamp,
+      message,
+      errors: [],
+      duplicate: false,
+    });
+  }
+  const { signalId, duplicate } = result;
+  const message = storedMessage(duplicate);
+  return response({ signalId, status, serverTimestamp, message, errors: [], duplicate });
+}
+
+/** The sentence for a signal that is on disk. */
+export function storedMessage(duplicate: boolean): string {
+  return duplicate
+    ? "The signal was stored before; this is the first result."
+    : "The signal is stored.";
+}
+
+function itemResponseOf(result: IngestResult): IngestResponse {
+  if (result.kind !== "refused") return responseOf(result);
+  const { reason, message, violations } = result.refusal;
+  const causes = violations.length > 0 ? violations : [{ field: "", description: message }];
+  return response({
+    signalId: "",
+    status: ProtoSignalStatus.REJECTED,
+    serverTimestamp: instantToProto(result.receiveTime),
+    message,
+    errors: causes.map(({ field, description }) => signalError({ reason, field, description })),
+    duplicate: false,
+  });
+}
+
+function response(fields: MessageFields<IngestResponse>): IngestResponse {
+  return create(IngestResponseSchema, fields);
+}
+
+function signalError(fields: MessageFields<SignalError>): SignalError {
+  return create(SignalErrorSchema, fields);
+}
+
+/**
+ * A batch that was not understood, or did not reach the store, fails as a whole. In the
+ * second case nothing is wrong with its items, so they must be retried, not given up as
+ * rejected.
+ */
+function wholeBatchRefusal(results: readonly IngestResult[]): Answer<never> | undefined {
+  for (const result of results) {
+    if (result.kind === "refused" && isOfBatch(result.refusal)) return refused(result.refusal);
+  }
+  return undefined;
+}
+
+const REASONS_OF_BATCH: ReadonlySet<Reason> = new Set([
+  "MALFORMED_BODY",
+  "STORE_UNAVAILABLE",
+  "DEADLINE_EXCEEDED",
+  "OVERLOADED",
+]);
+
+function isOfBatch({ reason }: Refusal): boolean {
+  return REASONS_OF_BATCH.has(reason);
+}
+
+/** Why a batch of so many signals is refused. */
+export function wrongCount(count: number): Refusal {
+  const description = `must hold 1 to ${INGEST_BATCH_MAX_REQUESTS} requests`;
+  return refuse("INVALID_SIGNAL", `A batch ${description}, not ${count}.`, {
+    violations: [{ field: "requests", description }],
+  });
+}
+
+function answered<Message>(message: Message): Answer<Message> {
+  return { answered: true, message };
+}
+
+function refused(refusal: Refusal): Answer<never> {
+  return { answered: false, refusal };
+}

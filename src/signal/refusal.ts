@@ -1,0 +1,63 @@
+import type { Reason } from "./reason.ts";
+import type { Violation } from "./signal.ts";
+
+/**
+ * Why a request, or one signal of it, was not taken: a value that the edges turn
+ * into the error form of each protocol. Nothing in it came from an exception, so
+ * nothing in it can leak one.
+ */
+export interface Refusal {
+  readonly reason: Reason;
+  /**
+   * For people: why, and that nothing is stored, or that this is not known. Holds no secret,
+   * stack or SQL.
+   */
+  readonly message: string;
+  /** Every wrong field; empty when the cause is not a field. */
+  readonly violations: readonly Violation[];
+  /** Facts for programs, such as `server_time`. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** How long the caller should wait before a retry, if one helps. */
+  readonly retryAfterMs: number | undefined;
+}
+
+/** Ends the message of each refusal that comes before the store, or from it without a row. */
+export const NOT_STORED = "Not stored by this request.";
+
+/**
+ * The reasons after which something may be stored all the same, so that their messages have
+ * to tell by themselves what is known. After all others nothing is.
+ */
+const MAY_BE_STORED: ReadonlySet<Reason> = new Set([
+  "STORE_UNAVAILABLE",
+  "DEADLINE_EXCEEDED",
+  "INTERNAL",
+]);
+
+/**
+ * Makes a {@link Refusal}; what is not given is empty.
+ *
+ * @param message why, in sentences. That nothing is stored is added where the reason says so.
+ */
+export function refuse(
+  reason: Reason,
+  message: string,
+  details: Partial<Pick<Refusal, "violations" | "metadata" | "retryAfterMs">> = {},
+): Refusal {
+  return {
+    reason,
+    message: MAY_BE_STORED.has(reason) ? message : `${message} ${NOT_STORED}`,
+    violations: details.violations ?? [],
+    metadata: details.metadata ?? {},
+    retryAfterMs: details.retryAfterMs,
+  };
+}
+
+/** The refusal of a signal for its violations, which the message lists. */
+export function invalidSignal(
+  reason: "INVALID_SIGNAL" | "PAYLOAD_TOO_LARGE",
+  violations: readonly Violation[],
+): Refusal {
+  const listed = violations.map((fault) => `${fault.field} ${fault.description}`).join("; ");
+  return refuse(reason, `The signal is not valid: ${listed}.`, { violations });
+}

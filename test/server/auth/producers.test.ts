@@ -1,0 +1,385 @@
+/**
+ * Who may sign: the producers in the database, those that a server makes sure of, and
+ * how late a change of them is seen.
+ */
+import { once } from "node:events";
+import { appendFile, mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import postgres from "postgres";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { ensureProducer } from "../../../src/server/auth/ensureProducer.ts";
+import {
+  localProducer,
+  localProducerFile,
+  writeLocalProducer,
+} from "../../../src/server/auth/localProducer.ts";
+import { openProducerDirectory } from "../../../src/server/auth/producerDirectory.ts";
+import { createSecretBox, SecretText } from "../../../src/server/auth/secretBox.ts";
+import { systemClock } from "../../../src/server/clock.ts";
+import {
+  createProducerStore,
+  type Database,
+  openDatabase,
+  type ProducerStore,
+} from "../../../src/store/index.ts";
+import { createTestDatabase, silentLog, type TestDatabase } from "../../support/postgres.ts";
+import {
+  startTestServer,
+  TEST_MASTER_KEY,
+  TEST_PRODUCER_ID,
+  TEST_SECRET,
+} from "../../support/server.ts";
+import { eventually } from "../support/eventually.ts";
+import { addProducers } from "../support/producers.ts";
+import { expectNoLeak } from "../support/secrecy.ts";
+import { temporaryDirectory } from "../support/temporaryDirectory.ts";
+import { bodies, send } from "../support/wire.ts";
+
+const ANOTHER_MASTER_KEY = Buffer.alloc(32, 9).toString("base64");
+
+let testDatabase: TestDatabase;
+let database: Database;
+let store: ProducerStore;
+let sql: postgres.Sql;
+const box = createSecretBox(Buffer.from(TEST_MASTER_KEY, "base64"));
+
+beforeAll(async () => {
+  testDatabase = await createTestDatabase();
+  database = openDatabase({ url: testDatabase.url, poolSize: 1, log: silentLog });
+  store = createProducerStore(database);
+  sql = postgres(testDatabase.url, { max: 1 });
+});
+
+afterAll(async () => {
+  await sql.end();
+  await database.close();
+  await testDatabase.drop();
+});
+
+describe("a running server", () => {
+  test("sees within seconds that a producer was disabled, limited or restricted, and set free", async () => {
+    const changes = {
+      "off-bot": { change: { enabled: false }, seen: "PRODUCER_DISABLED" },
+      "silver-bot": { change: { allowed_instruments: ["SILVER"] }, seen: "INSTRUMENT_NOT_ALLOWED" },
+      "no-bot": { change: { allowed_instruments: [] as string[] }, seen: "INSTRUMENT_NOT_ALLOWED" },
+      "slow-bot": { change: { rate_limit_per_second: 1 }, seen: "RATE_LIMITED" },
+      "asking-bot": { change: { require_approval: true }, seen: "pending_approval" },
+    };
+    const ids = Object.keys(changes);
+    await addProducers(
+      testDatabase.url,
+      ids.map((producerId) => ({ producerId })),
+    );
+    const server = await startTestServer(testDatabase.url);
+    onTestFinished(() => server.close());
+    const outcome = async (producerId: string): Promise<string> => {
+      const answer = await send(server.url, "REST", bodies(), { signing: { producerId } });
+      return answer.error?.reason ?? JSON.parse(answer.body.toString()).status;
+    };
+    const sees = (producerId: string, expected: string) =>
+      eventually(expected, async () => (await outcome(producerId)) === expected, 5_000);
+
+    for (const id of ids) expect(await outcome(id)).toBe("received");
+    for (const [id, { change }] of Object.entries(changes)) {
+      await sql`UPDATE producers SET ${sql(change)} WHERE producer_id = ${id}`;
+    }
+    for (const [id, { seen }] of Object.entries(changes)) await sees(id, seen);
+    await sql`
+      UPDATE producers
+      SET enabled = true, allowed_instruments = NULL, rate_limit_per_second = NULL,
+        require_approval = false
+      WHERE producer_id = ANY (${ids})
+    `;
+    for (const id of ids) await sees(id, "received");
+  });
+
+  test("sees within seconds that a secret was added or has expired", async () => {
+    const server = await startTestServer(testDatabase.url);
+    onTestFinished(() => server.close());
+    const secret = "a-secret-that-came-later-00001";
+    const signing = { producerId: "late-bot", secret };
+    const reason = async () =>
+      (await send(server.url, "REST", bodies(), { signing })).error?.reason;
+    expect(await reason()).toBe("UNAUTHENTICATED");
+    await addProducers(testDatabase.url, [{ producerId: "late-bot", secrets: [{ secret }] }]);
+    await eventually("the producer is known", async () => (await reason()) === undefined);
+    await sql`UPDATE producer_secrets SET expires_at = now() WHERE producer_id = 'late-bot'`;
+    await eventually("its secret expired", async () => (await reason()) === "UNAUTHENTICATED");
+  });
+
+  test("says once which secret does not open, and serves all others", async () => {
+    const server = await startTestServer(testDatabase.url);
+    onTestFinished(() => server.close());
+    await addProducers(testDatabase.url, [
+      {
+        producerId: "foreign-bot",
+        secrets: [{ secret: TEST_SECRET, masterKey: ANOTHER_MASTER_KEY }],
+      },
+      {
+        producerId: "half-foreign-bot",
+        secrets: [
+          { secret: "another-secret-of-it-1", masterKey: ANOTHER_MASTER_KEY },
+          { secret: TEST_SECRET },
+        ],
+      },
+    ]);
+    onTestFinished(async () => {
+      await sql`DELETE FROM producer_secrets WHERE producer_id LIKE '%foreign-bot'`;
+    });
+    const reason = async (producerId: string) =>
+      (await send(server.url, "REST", bodies(), { signing: { producerId } })).error?.reason;
+    await eventually(
+      "the new producer",
+      async () => (await reason("half-foreign-bot")) === undefined,
+    );
+    expect(await reason(TEST_PRODUCER_ID)).toBeUndefined();
+    expect(await reason("foreign-bot")).toBe("UNAUTHENTICATED");
+    // A change that is seen shows that the producers were read again meanwhile.
+    await sql`UPDATE producers SET enabled = false WHERE producer_id = 'half-foreign-bot'`;
+    await eventually(
+      "the next refresh",
+      async () => (await reason("half-foreign-bot")) === "PRODUCER_DISABLED",
+    );
+    const lines = server.logLines.filter(({ msg }) => String(msg).includes("does not open"));
+    expect(lines).toHaveLength(2);
+    expect(lines.every(({ level }) => level === 50)).toBe(true);
+    expect(JSON.stringify(lines)).toContain("COUNTERSIGN_MASTER_KEY");
+    expectNoLeak(JSON.stringify(lines), testDatabase.url);
+  });
+});
+
+describe("the directory", () => {
+  const SECRETS = ["secret-number-one-00001", "secret-number-two-00002", "secret-number-three-003"];
+
+  function stored(secrets: readonly string[]) {
+    return {
+      producerId: "bot",
+      enabled: true,
+      requireApproval: false,
+      allowedInstruments: undefined,
+      rateLimitPerSecond: undefined,
+      secrets: secrets.map((text) => {
+        const secret = new SecretText(text);
+        return { secretId: box.idOf(secret, "bot"), sealed: box.seal(secret, "bot") };
+      }),
+    };
+  }
+
+  test("keeps what it knew while it cannot be refreshed, and says so", async () => {
+    let isAway = false;
+    const failures: string[] = [];
+    const directory = await openProducerDirectory({
+      load: async () => {
+        if (isAway) throw new Error("away");
+        return [stored(SECRETS.slice(0, 1))];
+      },
+      box,
+      requireApproval: false,
+      onFailure: (message) => failures.push(message),
+    });
+    onTestFinished(() => directory.close());
+    isAway = true;
+    await expect(directory.refresh()).rejects.toThrow("away");
+    await eventually("a failure is told", () => failures.length > 0, 5_000);
+    expect(directory.find("bot")?.secrets).toHaveLength(1);
+  });
+
+  test("fails to open if it cannot be loaded the first time", async () => {
+    const load = async () => {
+      throw new Error("away");
+    };
+    const opening = openProducerDirectory({ load, box, requireApproval: false, onFailure() {} });
+    await expect(opening).rejects.toThrow("away");
+  });
+
+  test("counts the two newest secrets, and forgets producers that are gone", async () => {
+    let now = [stored(SECRETS)];
+    const directory = await openProducerDirectory({
+      load: async () => now,
+      box,
+      requireApproval: true,
+      onFailure() {},
+    });
+    onTestFinished(() => directory.close());
+    const known = directory.find("bot");
+    expect(known).toMatchObject({ isEnabled: true, requireApproval: true });
+    expect(known?.secrets).toHaveLength(2);
+    await directory.refresh();
+    // What is open stays open, since to prepare a key takes time.
+    expect(directory.find("bot")?.secrets[0]).toBe(known?.secrets[0]);
+    now = [];
+    await directory.refresh();
+    expect(directory.find("bot")).toBeUndefined();
+    for (const name of ["__proto__", "constructor", "toString", ""]) {
+      expect(directory.find(name)).toBeUndefined();
+    }
+  });
+});
+
+describe("a producer that a server makes sure of", () => {
+  const secret = (number: number) => new SecretText(`configured-secret-number-${number}`);
+
+  test("is made with its secret, once", async () => {
+    const credentials = { producerId: "sure-bot", secret: secret(1) };
+    expect(await ensureProducer(credentials, store, box)).toBe(true);
+    expect(await ensureProducer(credentials, store, box)).toBe(true);
+    const rows = await sql`SELECT 1 FROM producer_secrets WHERE producer_id = 'sure-bot'`;
+    expect(rows).toHaveLength(1);
+  });
+
+  test("stays disabled if a person disabled it", async () => {
+    const credentials = { producerId: "stopped-bot", secret: secret(1) };
+    await ensureProducer(credentials, store, box);
+    await store.setProducerEnabled("stopped-bot", false, 5_000);
+    await ensureProducer(credentials, store, box);
+    const [row] = await sql`SELECT enabled FROM producers WHERE producer_id = 'stopped-bot'`;
+    expect(row?.enabled).toBe(false);
+  });
+
+  test("is not live with a secret that has expired, or that two newer ones replaced", async () => {
+    const old = { producerId: "old-bot", secret: secret(1) };
+    expect(await ensureProducer(old, store, box)).toBe(true);
+    expect(await ensureProducer({ ...old, secret: secret(2) }, store, box)).toBe(true);
+    expect(await ensureProducer(old, store, box)).toBe(true);
+    expect(await ensureProducer({ ...old, secret: secret(3) }, store, box)).toBe(true);
+    expect(await ensureProducer(old, store, box)).toBe(false);
+    await sql`UPDATE producer_secrets SET expires_at = now() WHERE producer_id = 'old-bot'`;
+    expect(await ensureProducer({ ...old, secret: secret(3) }, store, box)).toBe(false);
+  });
+
+  test("whose secret is not live is warned of, and the server starts", async () => {
+    await ensureProducer({ producerId: "warned-bot", secret: secret(1) }, store, box);
+    await sql`UPDATE producer_secrets SET expires_at = now() WHERE producer_id = 'warned-bot'`;
+    const server = await startTestServer(testDatabase.url, {
+      PRODUCER_ID: "warned-bot",
+      HMAC_PRODUCER_SECRET: secret(1).reveal(),
+    });
+    onTestFinished(() => server.close());
+    const warning = server.logLines.find(({ producer_id }) => producer_id === "warned-bot");
+    expect(warning).toMatchObject({ level: 40 });
+    expect(JSON.stringify(server.logLines)).not.toContain(secret(1).reveal());
+  });
+});
+
+test("a start with a master key that opens no secret of a producer fails, and changes nothing", async () => {
+  const own = await createTestDatabase();
+  onTestFinished(() => own.drop());
+  await (await startTestServer(own.url)).close();
+  const reader = postgres(own.url, { max: 1 });
+  onTestFinished(() => reader.end());
+  const content = async () => [
+    ...(await reader`SELECT * FROM producers`),
+    ...(await reader`SELECT * FROM producer_secrets`),
+  ];
+  const before = await content();
+
+  const start = startTestServer(own.url, { COUNTERSIGN_MASTER_KEY: ANOTHER_MASTER_KEY });
+  await expect(start).rejects.toThrow(
+    `COUNTERSIGN_MASTER_KEY opens no secret of the producer ${TEST_PRODUCER_ID}`,
+  );
+  expect(await content()).toEqual(before);
+  await (await startTestServer(own.url)).close();
+});
+
+describe("the first producer of a data directory", () => {
+  test("is new where there is none, and the same from then on", async () => {
+    const directory = await temporaryDirectory();
+    const first = await localProducer(directory);
+    expect(first.producerId).toBe("local-bot");
+    await writeLocalProducer(directory, first, "http://127.0.0.1:1", systemClock);
+    const again = await localProducer(directory);
+    expect(again.producerId).toBe(first.producerId);
+    expect(again.secret.reveal()).toBe(first.secret.reveal());
+  });
+
+  test("has its credentials in a file for its owner only, which is replaced whole", async () => {
+    const directory = await temporaryDirectory();
+    const path = localProducerFile(directory);
+    await writeFile(path, "OLD", { mode: 0o644 });
+    const credentials = { producerId: "bot", secret: new SecretText(TEST_SECRET) };
+    await writeLocalProducer(directory, credentials, "http://127.0.0.1:1", systemClock);
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    const lines = (await readFile(path, "utf8")).split("\n").slice(1);
+    expect(lines).toEqual([
+      "PRODUCER_ID=bot",
+      `HMAC_PRODUCER_SECRET=${TEST_SECRET}`,
+      "OUTBOUND_SERVER_URL=http://127.0.0.1:1",
+      "",
+    ]);
+  });
+
+  test("has a URL that clients take, or a line that says what to put there", async () => {
+    const directory = await temporaryDirectory();
+    const first = await localProducer(directory);
+    const urlLine = async () =>
+      (await readFile(localProducerFile(directory), "utf8")).split("\n")[3];
+    await writeLocalProducer(directory, first, undefined, systemClock);
+    expect(await urlLine()).toMatch(/^# OUTBOUND_SERVER_URL= the https URL under which/);
+    await writeLocalProducer(directory, first, "http://127.0.0.1:2", systemClock);
+    expect(await urlLine()).toBe("OUTBOUND_SERVER_URL=http://127.0.0.1:2");
+  });
+
+  test("keeps what a person added to its file", async () => {
+    const directory = await temporaryDirectory();
+    const first = await localProducer(directory);
+    await writeLocalProducer(directory, first, "http://127.0.0.1:1", systemClock);
+    await appendFile(localProducerFile(directory), "OUTBOUND_TIMEOUT_SECONDS=7\n");
+    await writeLocalProducer(directory, first, "http://127.0.0.1:2", systemClock);
+    const lines = (await readFile(localProducerFile(directory), "utf8")).split("\n");
+    expect(lines.slice(3)).toEqual([
+      "OUTBOUND_SERVER_URL=http://127.0.0.1:2",
+      "OUTBOUND_TIMEOUT_SECONDS=7",
+      "",
+    ]);
+  });
+
+  test("keeps the URL of another server that knows it while that one runs", async () => {
+    const directory = await temporaryDirectory();
+    const first = { producerId: TEST_PRODUCER_ID, secret: new SecretText(TEST_SECRET) };
+    const other = await startTestServer(testDatabase.url);
+    onTestFinished(() => other.close());
+    await writeLocalProducer(directory, first, other.url, systemClock);
+    expect(await writeLocalProducer(directory, first, "http://127.0.0.1:2", systemClock)).toBe(
+      other.url,
+    );
+    expect(await readFile(localProducerFile(directory), "utf8")).toContain(other.url);
+  });
+
+  test("gives up the URL of a server that is gone, or of whoever has its port now", async () => {
+    const directory = await temporaryDirectory();
+    const first = await localProducer(directory);
+    const stranger = createServer((_, response) => response.end('{"name":"somebody"}'));
+    stranger.listen(0, "127.0.0.1");
+    await once(stranger, "listening");
+    onTestFinished(() => void stranger.close());
+    const { port } = stranger.address() as AddressInfo;
+    const ofAnother = await startTestServer(testDatabase.url);
+    onTestFinished(() => ofAnother.close());
+    for (const gone of [
+      ofAnother.url,
+      `http://127.0.0.1:${port}`,
+      "http://127.0.0.1:1",
+      "no URL",
+    ]) {
+      await writeLocalProducer(directory, first, gone, systemClock);
+      expect(
+        await writeLocalProducer(directory, first, "http://127.0.0.1:2", systemClock),
+      ).toBeUndefined();
+      expect(await readFile(localProducerFile(directory), "utf8")).toContain("127.0.0.1:2");
+    }
+  });
+
+  test("is refused by the name of its file if its secret is none", async () => {
+    const directory = await temporaryDirectory();
+    const path = localProducerFile(directory);
+    await writeFile(path, "PRODUCER_ID=bot\nHMAC_PRODUCER_SECRET=abc\n");
+    await expect(localProducer(directory)).rejects.toThrow(`HMAC_PRODUCER_SECRET in ${path}`);
+  });
+
+  test("is not made anew over a file that cannot be read", async () => {
+    const directory = await temporaryDirectory();
+    await mkdir(localProducerFile(directory));
+    await expect(localProducer(directory)).rejects.toThrow("EISDIR");
+  });
+});

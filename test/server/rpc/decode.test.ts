@@ -1,0 +1,166 @@
+/**
+ * Binary bodies whose bytes are not what the contract defines: refused and never guessed
+ * at, however they are broken.
+ */
+import { create, toBinary } from "@bufbuild/protobuf";
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { IngestRequestSchema } from "../../../gen/signals/v1/ingest_service_pb.ts";
+import { decodeMessage } from "../../../src/server/rpc/decode.ts";
+
+const REQUEST = toBinary(
+  IngestRequestSchema,
+  create(IngestRequestSchema, {
+    idempotencyKey: "key-1",
+    validateOnly: true,
+    signal: {
+      instrument: "GOLD",
+      side: 1,
+      entryPrice: 1950.5,
+      stopLoss: 1945,
+      strategyName: "trend",
+      signalTime: { seconds: 1_761_402_645n, nanos: 1 },
+      payload: { a: 1, b: [true, null, { c: "x" }] },
+    },
+  }),
+);
+
+function decode(...bytes: readonly Uint8Array[]) {
+  return decodeMessage(IngestRequestSchema, "binary", Buffer.concat(bytes));
+}
+
+/** The signal of a request, from the bytes of some of its fields. */
+function signalOf(fields: Uint8Array): Uint8Array {
+  return new BinaryWriter().tag(1, WireType.LengthDelimited).bytes(fields).finish();
+}
+
+const STOP_LOSS = 4;
+const TAG_AND_DOUBLE_BYTES = 9;
+
+test("a message as it should be is decoded", () => {
+  expect(decode(REQUEST).decoded).toBe(true);
+});
+
+describe("refused is", () => {
+  test.each([
+    ["a float", new BinaryWriter().tag(STOP_LOSS, WireType.Bit32).float(1945)],
+    ["a whole number", new BinaryWriter().tag(STOP_LOSS, WireType.Varint).uint32(1_945)],
+    ["a text", new BinaryWriter().tag(STOP_LOSS, WireType.LengthDelimited).string("1945")],
+  ])("%s for a stop loss, though with what follows it could be read as a double", (_, writer) => {
+    const stopLoss = writer.finish();
+    const text = "x".repeat(TAG_AND_DOUBLE_BYTES - stopLoss.length - 2);
+    const comment = new BinaryWriter().tag(10, WireType.LengthDelimited).string(text).finish();
+    const fields = Buffer.concat([stopLoss, comment]);
+    expect(fields).toHaveLength(TAG_AND_DOUBLE_BYTES);
+    expect(decode(REQUEST, signalOf(fields)).decoded).toBe(false);
+  });
+
+  test.each([WireType.Varint, WireType.Bit64, WireType.Bit32, WireType.StartGroup])(
+    "a message of the wire type %i",
+    (wireType) => {
+      const bytes = Buffer.concat([new BinaryWriter().tag(1, wireType).finish(), Buffer.alloc(9)]);
+      expect(decode(REQUEST, bytes).decoded).toBe(false);
+    },
+  );
+
+  test("a field that reaches beyond the message that it is in", () => {
+    const comment = new BinaryWriter().tag(10, WireType.LengthDelimited).string("a comment");
+    const whole = signalOf(comment.finish());
+    expect(decode(REQUEST, whole).decoded).toBe(true);
+    const short = Uint8Array.from(whole);
+    short[1] = (short[1] as number) - 1;
+    expect(decode(REQUEST, short).decoded).toBe(false);
+  });
+
+  test("every beginning of a message that ends within a field", () => {
+    for (let length = 1; length < REQUEST.length; length++) {
+      const decoding = decode(REQUEST.subarray(0, length));
+      if (!decoding.decoded) continue;
+      // It ends between two fields, so its own bytes are the same.
+      expect(toBinary(IngestRequestSchema, decoding.message)).toHaveLength(length);
+    }
+  });
+
+  test.each([
+    ["groups within groups", Buffer.alloc(60_000, 0x0b)],
+    [
+      "lists within lists",
+      signalOf(
+        new BinaryWriter().tag(13, WireType.LengthDelimited).bytes(nestedLists(5_000)).finish(),
+      ),
+    ],
+    ["a length beyond all bytes", Buffer.from("0affffffff0f", "hex")],
+    ["a number without an end", Buffer.from("18ffffffffffffffffffff", "hex")],
+  ])("%s", (_, bytes) => {
+    expect(decode(bytes).decoded).toBe(false);
+  });
+});
+
+describe("a Value in a payload", () => {
+  const NULL = "0800";
+  test.each([
+    ["null", NULL, true],
+    ["null, written longer", "08808000", true],
+    ["a list of nulls", "32080a0208000a020800", true],
+    ["no kind", "", false],
+    ["a list of one without a kind", "32020a00", false],
+    ["a null of the number 5", "0805", false],
+    ["a null of a number that is 0 in 32 bits", "088080808010", false],
+    ["two kinds", `${NULL}2001`, false],
+    ["null twice", `${NULL}${NULL}`, false],
+  ])("may be %s: %s is %s", (_, hex, isTaken) => {
+    const entry = Buffer.concat([
+      new BinaryWriter().tag(1, WireType.LengthDelimited).string("a").finish(),
+      new BinaryWriter().tag(2, WireType.LengthDelimited).bytes(Buffer.from(hex, "hex")).finish(),
+    ]);
+    expect(decode(payloadOf(entry)).decoded).toBe(isTaken);
+  });
+
+  test("may not be missing from its entry, nor be there twice", () => {
+    const key = new BinaryWriter().tag(1, WireType.LengthDelimited).string("a").finish();
+    const value = Buffer.from("12020800", "hex");
+    expect(decode(payloadOf(Buffer.concat([key, value]))).decoded).toBe(true);
+    expect(decode(payloadOf(value)).decoded).toBe(true);
+    expect(decode(payloadOf(key)).decoded).toBe(false);
+    expect(decode(payloadOf(Buffer.concat([key, value, value]))).decoded).toBe(false);
+  });
+
+  /** A request whose payload has this entry. */
+  function payloadOf(entry: Uint8Array): Uint8Array {
+    const struct = new BinaryWriter().tag(1, WireType.LengthDelimited).bytes(entry).finish();
+    return signalOf(new BinaryWriter().tag(13, WireType.LengthDelimited).bytes(struct).finish());
+  }
+});
+
+/** A Struct with so many lists, each in the other. */
+function nestedLists(depth: number): Uint8Array {
+  const delimited = (field: number, bytes: Uint8Array) =>
+    new BinaryWriter().tag(field, WireType.LengthDelimited).bytes(bytes).finish();
+  let value: Uint8Array = new Uint8Array();
+  for (let level = 0; level < depth; level++) value = delimited(6, delimited(1, value));
+  return delimited(1, delimited(2, value));
+}
+
+test("whatever the bytes are, they are decoded or refused", () => {
+  const change = fc.record({
+    at: fc.nat(REQUEST.length - 1),
+    removed: fc.nat(3),
+    added: fc.uint8Array({ maxLength: 3 }),
+  });
+  const changed = fc.array(change, { minLength: 1, maxLength: 3 }).map((changes) => {
+    const bytes = [...REQUEST];
+    for (const { at, removed, added } of changes) bytes.splice(at, removed, ...added);
+    return Uint8Array.from(bytes);
+  });
+  fc.assert(
+    fc.property(fc.oneof(changed, fc.uint8Array()), (bytes) => {
+      const decoding = decode(bytes);
+      if (!decoding.decoded) return;
+      // What was decoded is all that was there: it says the same when it is sent again.
+      const again = decode(toBinary(IngestRequestSchema, decoding.message));
+      expect(again).toEqual(decoding);
+    }),
+    { numRuns: 5_000 },
+  );
+});
