@@ -131,3 +131,11 @@ function signalExpired(): Refusal {
     violations: [{ field: "signal.expire_time", description: "is in the past" }],
   });
 }
+
+/** What a caller is told, for people, of a signal that was taken. */
+export function resultMessage(result: Exclude<IngestResult, { kind: "refused" }>): string {
+  if (result.kind === "valid") return "The signal is valid. Nothing was stored.";
+  return result.duplicate
+    ? "The signal was stored before; this is the first result."
+    : "The signal is stored.";
+}

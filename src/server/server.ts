@@ -7,6 +7,8 @@
  * same process, or in several workers on one port and one database.
  */
 import type { AddressInfo } from "node:net";
+import { extname } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { DestinationStream, Logger } from "pino";
 import {
   assertMayStart,
@@ -37,9 +39,9 @@ import {
   type MetricsSnapshot,
 } from "./ops/metrics.ts";
 import { metricsText } from "./ops/metricsSum.ts";
+import { serveOpsPort } from "./ops/opsPort.ts";
 import { startPurger } from "./ops/purger.ts";
 import { type DatabaseWatch, watchDatabase } from "./ops/readiness.ts";
-import { createOpsRouter } from "./opsRouter.ts";
 import { serveSignals } from "./signalServer.ts";
 import { VERSION } from "./version.ts";
 import { startWorkers } from "./workers/workers.ts";
@@ -64,6 +66,10 @@ export class OpsPortError extends Error {
 /** How long a scrape under way may take when the server closes. */
 const OPS_CLOSE_GRACE_MS = 2_000;
 const PRODUCERS_TIMEOUT_MS = 10_000;
+/** The program of a worker: of the same kind as this file, compiled or not. */
+const WORKER_FILE = fileURLToPath(
+  new URL(`./worker${extname(import.meta.filename)}`, import.meta.url),
+);
 /** A first process with workers only prepares the database and asks whether it answers. */
 const POOL_SIZE_BESIDE_WORKERS = 1;
 
@@ -241,6 +247,7 @@ async function serve(
   }
   const workers = await startWorkers({
     count: config.workers,
+    workerFile: WORKER_FILE,
     config: signalServerConfig(config, found, true),
     processLog,
     monotonicMs,
@@ -294,7 +301,7 @@ async function serveOps(
     port: config.opsPort,
     tls: undefined,
     monotonicMs,
-    onRequest: createOpsRouter({
+    onRequest: serveOpsPort({
       metricsText: async () => metricsText((await serving()?.snapshots()) ?? []),
       isReady: async () => serving()?.isServing() === true && watch.isReady(),
       monotonicMs,

@@ -21,9 +21,9 @@ import type { SignalServerConfig } from "./config/config.ts";
 import { readTls } from "./config/tls.ts";
 import { listen } from "./http/listener.ts";
 import { createRequestLog } from "./http/requestLog.ts";
-import { createRouter } from "./http/router.ts";
 import type { ProcessLog } from "./ops/log.ts";
 import type { ServerMetrics } from "./ops/metrics.ts";
+import { servePublicPort } from "./publicPort.ts";
 import { VERSION } from "./version.ts";
 
 /** The longest that a request waits for the store. */
@@ -89,7 +89,7 @@ export async function serveSignals({
   });
   metrics.watchQueue(() => batcher.queuedSignals);
   parts.defer(() => batcher.close());
-  const router = createRouter({
+  const onRequest = servePublicPort({
     authenticate: authentication(config, directory, metrics),
     ingest: createIngest({
       batcher,
@@ -114,7 +114,7 @@ export async function serveSignals({
     port: config.port,
     isShared: config.isPortShared,
     tls: config.tls && (await readTls(config.tls)),
-    onRequest: router,
+    onRequest,
     monotonicMs,
   });
   parts.defer(async () => {

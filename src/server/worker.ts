@@ -9,7 +9,7 @@ import { openProcessLog, type ProcessLog } from "./ops/log.ts";
 import { createServerMetrics } from "./ops/metrics.ts";
 import { watchDatabase } from "./ops/readiness.ts";
 import { serveSignals } from "./signalServer.ts";
-import type { FromWorker, StartFailure, ToWorker } from "./workers/workerMessages.ts";
+import type { FromWorker, StartFailure, ToWorker } from "./workers/workerProcess.ts";
 
 const metrics = createServerMetrics(systemClock.monotonicMs);
 const parts = new AsyncDisposableStack();

@@ -2,6 +2,11 @@ export { canonicalPayload, contentSha256 } from "./digest.ts";
 export { bareName, editsBetween } from "./editDistance.ts";
 export { INEXACT_NUMBER, isKeptByDouble } from "./exactNumber.ts";
 export { parseJsonStrictly, parseJsonText } from "./jsonText.ts";
+export {
+  BATCH_MAX_SIGNALS,
+  BATCH_REQUEST_MAX_BYTES,
+  SIGNAL_REQUEST_MAX_BYTES,
+} from "./limits.ts";
 export { didYouMean, nearestName } from "./nearestName.ts";
 export { PAYLOAD_VALUES_MAX, PAYLOAD_VALUES_RULE } from "./payload.ts";
 export {
@@ -12,8 +17,16 @@ export {
   statusToProto,
   type WithoutOtherFields,
 } from "./proto.ts";
-export { isReason, REASON_DOMAIN, REASONS, type Reason, type Retry, retryFor } from "./reason.ts";
-export { invalidSignal, NOT_STORED, type Refusal, refuse } from "./refusal.ts";
+export {
+  isReason,
+  REASON_DOMAIN,
+  REASONS,
+  type Reason,
+  type Retry,
+  recordOf,
+  retryFor,
+} from "./reason.ts";
+export { invalidSignal, NOT_STORED, type Refusal, refuse, retryAfterMsOf } from "./refusal.ts";
 export {
   DEFAULT_PAYLOAD_MAX_BYTES,
   IDEMPOTENCY_KEY_RULE,

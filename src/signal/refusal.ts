@@ -1,4 +1,4 @@
-import type { Reason } from "./reason.ts";
+import { type Reason, retryFor } from "./reason.ts";
 import type { Violation } from "./signal.ts";
 
 /**
@@ -60,4 +60,13 @@ export function invalidSignal(
 ): Refusal {
   const listed = violations.map((fault) => `${fault.field} ${fault.description}`).join("; ");
   return refuse(reason, `The signal is not valid: ${listed}.`, { violations });
+}
+
+/** Long enough not to hammer a server in trouble, short enough for a trading signal. */
+const DEFAULT_RETRY_AFTER_MS = 1_000;
+
+/** After what can be retried, a caller is told when, also if the cause does not say. */
+export function retryAfterMsOf({ reason, retryAfterMs }: Refusal): number | undefined {
+  const isRetried = retryFor(reason) === "same_key";
+  return retryAfterMs ?? (isRetried ? DEFAULT_RETRY_AFTER_MS : undefined);
 }

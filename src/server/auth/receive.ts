@@ -9,7 +9,6 @@ import { readBody } from "../http/body.ts";
 import type { BodyBudget } from "../http/bodyBudget.ts";
 import type { NodeRequest } from "../http/nodeHttp.ts";
 import type { RequestRecord } from "../http/requestRecord.ts";
-import { ENVELOPE_BYTES, unwrapEnvelope } from "../rpc/envelope.ts";
 import type { Authenticate } from "./authenticate.ts";
 
 /** What of a signed endpoint matters before its body is parsed. */
@@ -21,6 +20,25 @@ export interface SignedEndpointLimits {
   /** The memory that bodies of endpoints like this share until their senders are known. */
   readonly budget: BodyBudget;
 }
+
+/** What a protocol puts around a message in a body. It is not signed. */
+export interface Framing {
+  /** How many bytes it takes. */
+  readonly bytes: number;
+  unwrap(body: Uint8Array): Unwrapping;
+}
+
+/** A body without its framing. */
+export type Unwrapping =
+  | { readonly kind: "message"; readonly bytes: Uint8Array }
+  | { readonly kind: "compressed" }
+  | { readonly kind: "malformed"; readonly refusal: Refusal };
+
+/** The body is the message. */
+export const UNFRAMED: Framing = {
+  bytes: 0,
+  unwrap: (bytes) => ({ kind: "message", bytes }),
+};
 
 /** The outcome of {@link receiveSigned}. */
 export type Received =
@@ -34,13 +52,12 @@ export type Received =
 /**
  * Reads and authenticates one signed request.
  *
- * @param isFramed whether the message stands in gRPC framing.
  * @param timeoutMs how long the body may take.
  */
 export async function receiveSigned(
   request: NodeRequest,
   endpoint: SignedEndpointLimits,
-  isFramed: boolean,
+  framing: Framing,
   timeoutMs: number,
   authenticate: Authenticate,
   record: RequestRecord,
@@ -49,15 +66,13 @@ export async function receiveSigned(
     const message = "A signed endpoint takes no query string.";
     return { kind: "refused", refusal: refuse("MALFORMED_BODY", message) };
   }
-  const maxBytes = endpoint.maxMessageBytes + (isFramed ? ENVELOPE_BYTES : 0);
+  const maxBytes = endpoint.maxMessageBytes + framing.bytes;
   const contentLength = request.headers["content-length"];
   using reservation = endpoint.budget.reserve(record.caller.address);
   const reading = await readBody(request, { contentLength, maxBytes, timeoutMs, reservation });
   if (reading.kind !== "read") return reading;
 
-  const unwrapped = isFramed
-    ? unwrapEnvelope(reading.bytes)
-    : ({ kind: "message", bytes: reading.bytes } as const);
+  const unwrapped = framing.unwrap(reading.bytes);
   if (unwrapped.kind === "compressed") return unwrapped;
   if (unwrapped.kind === "malformed") return { kind: "refused", refusal: unwrapped.refusal };
 

@@ -5,7 +5,7 @@
 import type { Socket } from "node:net";
 import { addressKey } from "./address.ts";
 import { type Allowance, createAllowances } from "./allowance.ts";
-import type { Caller } from "./caller.ts";
+import type { Caller } from "./nodeHttp.ts";
 import { createPool } from "./pool.ts";
 
 /**

@@ -8,6 +8,8 @@ import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-g
 
 /** The longest that any unary request may take, whatever its caller says. */
 export const REQUEST_TIMEOUT_MS = 30_000;
+/** The longest that a stream lasts; its caller then calls again. No stream is without an end. */
+export const STREAM_MAX_MS = 60 * 60 * 1_000;
 
 /**
  * How long a call may take.

@@ -1,9 +1,9 @@
 /**
- * Node's two kinds of request and response under one name: HTTP/1.1 and HTTP/2.
+ * Node's two kinds of request and response under one name, HTTP/1.1 and HTTP/2, and who is at
+ * the other end, as far as limits for strangers need to know.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
-import type { Caller } from "./caller.ts";
 
 /** A request of either HTTP version. */
 export type NodeRequest = IncomingMessage | Http2ServerRequest;
@@ -17,3 +17,22 @@ export type RequestListener = (
   response: NodeResponse,
   caller: Caller,
 ) => void;
+
+/** One connection, as its requests see it. */
+export interface Caller {
+  /** By `addressKey`: what limits by address count as one. */
+  readonly address: string;
+  /** The same object for all requests of one connection. */
+  readonly connection: object;
+  /** Whether a producer has proven itself on this connection. */
+  readonly isProven: boolean;
+  /** Hangs up, whatever is under way. */
+  end(): void;
+  /** Notes that a producer has proven itself on this connection just now. */
+  prove(): void;
+}
+
+/** The greatest size of a request's headers, over either HTTP version. */
+export const HEADERS_MAX_BYTES = 16 * 1024;
+/** How many headers a request may have. */
+export const HEADERS_MAX_COUNT = 100;

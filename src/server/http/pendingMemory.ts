@@ -2,7 +2,9 @@
  * How much memory requests may take together from the moment when their sender is known
  * until they are answered: while they are decoded, wait for the database, or are stored.
  */
+
 import { type Refusal, refuse } from "../../signal/index.ts";
+import type { BodyBudget } from "./bodyBudget.ts";
 
 /** A number of bytes that requests share. */
 export interface PendingMemory {
@@ -12,6 +14,14 @@ export interface PendingMemory {
    * @returns `undefined` if they are not there to take.
    */
   take(bytes: number): Disposable | undefined;
+}
+
+/** What requests of one size share. */
+export interface RequestMemory {
+  /** For bodies until their senders are known. */
+  readonly budget: BodyBudget;
+  /** For what was decoded, until it is answered. */
+  readonly pending: PendingMemory;
 }
 
 /** What a signal takes besides its bytes: the objects that it is decoded into, but the payload. */

@@ -3,7 +3,7 @@
  * written as one line when the answer is done.
  */
 import type { Reason } from "../../signal/index.ts";
-import type { Caller } from "./caller.ts";
+import type { Caller } from "./nodeHttp.ts";
 
 /** The facts of one request. */
 export interface RequestRecord {

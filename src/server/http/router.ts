@@ -4,23 +4,11 @@
  */
 import { randomUUIDv7 } from "node:crypto";
 import { constants } from "node:http2";
-import { Health } from "../../../gen/grpc/health/v1/health_pb.ts";
-import { IngestService } from "../../../gen/signals/v1/ingest_service_pb.ts";
-import type { Ingest } from "../../ingest/index.ts";
-import type { Authenticate } from "../auth/authenticate.ts";
-import { restRoutes, sendProblem, sendRefusal } from "../rest/rest.ts";
-import { openService, rpcEndpoints, signedService } from "../rpc/rpcEndpoints.ts";
-import { healthService, WATCH_MAX_MS } from "../services/health.ts";
-import { ingestMethods } from "../services/ingestMethods.ts";
-import { createTurns } from "../services/turns.ts";
-import { createBodyBudget } from "./bodyBudget.ts";
-import type { Caller } from "./caller.ts";
-import { REQUEST_TIMEOUT_MS } from "./deadline.ts";
+import { REQUEST_TIMEOUT_MS, STREAM_MAX_MS } from "./deadline.ts";
 import type { Endpoint } from "./endpoint.ts";
-import { internalRefusal } from "./errors.ts";
-import type { NodeRequest, NodeResponse, RequestListener } from "./nodeHttp.ts";
-import { createPendingMemory } from "./pendingMemory.ts";
+import type { Caller, NodeRequest, NodeResponse, RequestListener } from "./nodeHttp.ts";
 import { createPool, type Place } from "./pool.ts";
+import { internalRefusal, sendProblem, sendRefusal } from "./problem.ts";
 import { type FormFault, settleForm } from "./requestForm.ts";
 import type { RequestLog } from "./requestLog.ts";
 import type { RequestRecord } from "./requestRecord.ts";
@@ -50,53 +38,25 @@ export interface RoutingOptions {
   ) => void;
 }
 
-/** What the router of the public port is made of. */
-export interface RouterOptions extends RoutingOptions {
-  readonly authenticate: Authenticate;
-  readonly ingest: Ingest;
-  readonly isReady: () => Promise<boolean>;
-  readonly version: string;
-  /** Ends open streams when it is aborted. */
-  readonly shutdownSignal: AbortSignal;
-}
-
 /** A resource that can be read can be asked for its headers alone (RFC 9110, section 9.1). */
 const ALLOWED_METHODS: Readonly<Record<Endpoint["method"], readonly string[]>> = {
   GET: ["GET", "HEAD"],
   POST: ["POST"],
 };
 /**
- * The memory for bodies whose senders are not known yet: a thousand single signals of the
- * greatest size, and eight batches. Apart, so that batches cannot crowd out single signals.
- */
-const SINGLE_BODIES_MAX_BYTES = 64 * 1024 * 1024;
-const BATCH_BODIES_MAX_BYTES = 32 * 1024 * 1024;
-/**
  * Requests under way of which nothing is proven, answers that nobody reads included. With
  * its headers, one takes up to 30 KB. Producers' own requests are among them only until
  * their signature is verified.
  */
 const UNPROVEN_REQUESTS_MAX = 2_048;
-/**
- * The memory for requests whose senders are known, until they are answered: more single
- * signals of an ordinary size than may be queued, and as many in batches of 1,000. On their
- * way into the database, the greatest batches take eight times their bytes for a moment.
- */
-const PENDING_SINGLES_MAX_BYTES = 24 * 1024 * 1024;
-const PENDING_BATCHES_MAX_BYTES = 12 * 1024 * 1024;
 /** A caller's own request id is taken over if it is harmless. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 /** A unary request is answered by its deadline; 5 s more, and it is stuck. */
 const UNARY_CUT_AFTER_MS = REQUEST_TIMEOUT_MS + 5_000;
 /** A stream ends by itself after an hour; 5 s more, and it is stuck. */
-const STREAM_CUT_AFTER_MS = WATCH_MAX_MS + 5_000;
+const STREAM_CUT_AFTER_MS = STREAM_MAX_MS + 5_000;
 /** How long a caller may go on sending a body that nobody wants before it is cut. */
 const UNREAD_BODY_GRACE_MS = 1_000;
-
-/** Makes the listener for all requests of the public port. */
-export function createRouter(options: RouterOptions): RequestListener {
-  return routeRequests(publicEndpoints(options), options);
-}
 
 /** Makes the listener for all requests of a port. @param endpoints by their path. */
 export function routeRequests(
@@ -185,30 +145,6 @@ function pathOf(request: NodeRequest): string {
 function requestIdOf(request: NodeRequest): string {
   const given = request.headers["x-request-id"];
   return typeof given === "string" && REQUEST_ID.test(given) ? given : randomUUIDv7();
-}
-
-/** What stands at each path of the public port. */
-export function publicEndpoints(options: RouterOptions): ReadonlyMap<string, Endpoint> {
-  const endpoints = new Map<string, Endpoint>();
-  const { monotonicMs } = options;
-  const budget = createBodyBudget(SINGLE_BODIES_MAX_BYTES, monotonicMs);
-  const singles = { budget, pending: createPendingMemory(PENDING_SINGLES_MAX_BYTES) };
-  const batches = {
-    budget: createBodyBudget(BATCH_BODIES_MAX_BYTES, monotonicMs),
-    pending: createPendingMemory(PENDING_BATCHES_MAX_BYTES),
-  };
-  const turns = createTurns(monotonicMs);
-  for (const [path, { method, handle }] of restRoutes({ ...options, singles })) {
-    endpoints.set(path, { method, handle, isStream: false });
-  }
-  const services = [
-    signedService(IngestService, ingestMethods({ ...options, singles, batches, turns })),
-    openService(Health, healthService(options.isReady, monotonicMs)),
-  ];
-  for (const [path, endpoint] of rpcEndpoints(services, { ...options, budget })) {
-    endpoints.set(path, endpoint);
-  }
-  return endpoints;
 }
 
 /**

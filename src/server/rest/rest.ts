@@ -2,42 +2,35 @@
  * REST, for producers that already speak it: the same signature, rules and store as the
  * RPCs, in flat JSON with the HTTP status codes that such producers expect.
  */
-import { type ServerResponse, STATUS_CODES } from "node:http";
-import type { Ingest, IngestResult } from "../../ingest/index.ts";
+import { type Ingest, type IngestResult, resultMessage } from "../../ingest/index.ts";
 import {
   invalidSignal,
   NOT_STORED,
   parseJsonStrictly,
   type Refusal,
   refuse,
+  SIGNAL_REQUEST_MAX_BYTES,
   type Violation,
 } from "../../signal/index.ts";
 import { formatTimestamp } from "../../signing/index.ts";
 import type { Authenticate } from "../auth/authenticate.ts";
-import { receiveSigned } from "../auth/receive.ts";
+import { receiveSigned, UNFRAMED } from "../auth/receive.ts";
 import { REQUEST_TIMEOUT_MS } from "../http/deadline.ts";
-import type { Endpoint, RequestHandler } from "../http/endpoint.ts";
-import { type Problem, problemOf, restHttpStatus, retryAfterHeader } from "../http/errors.ts";
-import type { NodeRequest, NodeResponse } from "../http/nodeHttp.ts";
-import { outOfMemory, SIGNAL_BYTES } from "../http/pendingMemory.ts";
-import { type RequestRecord, recordResults } from "../http/requestRecord.ts";
-import { type Memory, storedMessage } from "../services/ingestMethods.ts";
-import { INGEST_MAX_BYTES } from "../services/readSubmissions.ts";
+import type { RequestHandler } from "../http/endpoint.ts";
+import type { NodeRequest } from "../http/nodeHttp.ts";
+import { outOfMemory, type RequestMemory, SIGNAL_BYTES } from "../http/pendingMemory.ts";
+import { sendJson, sendProblem, sendRefusal } from "../http/problem.ts";
+import { recordResults } from "../http/requestRecord.ts";
 import { restSubmission } from "./restSignal.ts";
-
-/** What stands at a path: never a stream. */
-export type RestRoute = Omit<Endpoint, "isStream">;
+import { type RestRoute, type StatusDependencies, statusRoutes } from "./status.ts";
 
 /** What the REST routes are made of. */
-export interface RestDependencies {
+export interface RestDependencies extends StatusDependencies {
   readonly authenticate: Authenticate;
   readonly ingest: Ingest;
   /** What single signals share, whatever their protocol. */
-  readonly singles: Memory;
+  readonly singles: RequestMemory;
   readonly monotonicMs: () => number;
-  /** Whether the server can do its work now. */
-  readonly isReady: () => Promise<boolean>;
-  readonly version: string;
 }
 
 const SIGNAL_PATHS = ["/api/v1/signals/ingest", "/api/v1/signals"] as const;
@@ -55,39 +48,6 @@ export function restRoutes(dependencies: RestDependencies): ReadonlyMap<string, 
   return routes;
 }
 
-/** The routes that tell how the server is, by their path. */
-export function statusRoutes({
-  isReady,
-  version,
-}: Pick<RestDependencies, "isReady" | "version">): ReadonlyMap<string, RestRoute> {
-  return new Map<string, RestRoute>([
-    [
-      "/api/v1/health",
-      {
-        method: "GET",
-        handle: async (_, response) => sendJson(response, 200, { status: "ok" }),
-      },
-    ],
-    [
-      "/api/v1/ready",
-      {
-        method: "GET",
-        handle: async (_, response) => {
-          const ready = await isReady();
-          sendJson(response, ready ? 200 : 503, { status: ready ? "ready" : "not_ready" });
-        },
-      },
-    ],
-    [
-      "/api/v1/version",
-      {
-        method: "GET",
-        handle: async (_, response) => sendJson(response, 200, { name: "countersign", version }),
-      },
-    ],
-  ]);
-}
-
 function postSignal(
   path: string,
   { authenticate, ingest, singles, monotonicMs }: RestDependencies,
@@ -99,11 +59,11 @@ function postSignal(
     if (mediaFault !== undefined)
       return sendProblem(response, 415, `${mediaFault} ${NOT_STORED}`, record);
 
-    const endpoint = { path, maxMessageBytes: INGEST_MAX_BYTES, budget: singles.budget };
+    const endpoint = { path, maxMessageBytes: SIGNAL_REQUEST_MAX_BYTES, budget: singles.budget };
     const received = await receiveSigned(
       request,
       endpoint,
-      false,
+      UNFRAMED,
       REQUEST_TIMEOUT_MS,
       authenticate,
       record,
@@ -184,14 +144,11 @@ function signalAnswer(
   const isStored = result.kind === "stored";
   const signalId = isStored ? result.signalId : "";
   const time = formatTimestamp(result.receiveTime);
-  const message = isStored
-    ? storedMessage(result.duplicate)
-    : "The signal is valid. Nothing was stored.";
   return {
     signal_id: signalId,
     status: result.status,
     server_timestamp: time,
-    message: message + ignoredSentence(unknownNames),
+    message: resultMessage(result) + ignoredSentence(unknownNames),
     errors: [],
     duplicate: isStored && result.duplicate,
     id: signalId,
@@ -207,59 +164,4 @@ function ignoredSentence(unknownNames: readonly string[]): string {
     .join(", ");
   const rest = unknownNames.length - UNKNOWN_NAMES_MAX;
   return ` Ignored unknown fields: ${named}${rest > 0 ? ` and ${rest} more` : ""}.`;
-}
-
-/** Sends JSON and ends the response. */
-function sendJson(
-  response: NodeResponse,
-  status: number,
-  body: unknown,
-  headers: Readonly<Record<string, string>> = {},
-): void {
-  send(response, status, "application/json", body, headers);
-}
-
-/** Sends a refusal as problem details (RFC 9457). */
-export function sendRefusal(response: NodeResponse, refusal: Refusal, record: RequestRecord): void {
-  record.reason = refusal.reason;
-  const status = restHttpStatus(refusal.reason);
-  const problem = problemOf(refusal, STATUS_CODES[status] ?? "Error", record.requestId);
-  // RFC 9110, section 11.6.1: an answer of 401 names the scheme that would be accepted.
-  const challenge: Record<string, string> =
-    status === 401 ? { "www-authenticate": 'HMAC-SHA256 realm="signals.v1"' } : {};
-  send(response, status, "application/problem+json", problem, {
-    ...challenge,
-    ...retryAfterHeader(refusal),
-  });
-}
-
-/** Sends problem details for a fault of HTTP itself, which has no reason of ours. */
-export function sendProblem(
-  response: NodeResponse,
-  status: number,
-  detail: string,
-  record: RequestRecord,
-  headers: Readonly<Record<string, string>> = {},
-): void {
-  const title = STATUS_CODES[status] ?? "Error";
-  const request_id = record.requestId;
-  const problem: Problem = { type: "about:blank", title, status, detail, request_id };
-  send(response, status, "application/problem+json", problem, headers);
-}
-
-function send(
-  response: NodeResponse,
-  status: number,
-  contentType: string,
-  body: unknown,
-  headers: Readonly<Record<string, string>>,
-): void {
-  const text = JSON.stringify(body);
-  // Both kinds of response take the same arguments, but their types differ.
-  (response as ServerResponse).writeHead(status, {
-    "content-type": contentType,
-    "content-length": Buffer.byteLength(text).toString(),
-    ...headers,
-  });
-  response.end(text);
 }

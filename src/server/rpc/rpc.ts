@@ -20,13 +20,13 @@ import {
   universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
-import { type Refusal, refuse } from "../../signal/index.ts";
-import type { Caller } from "../http/caller.ts";
+import { type Refusal, recordOf, refuse } from "../../signal/index.ts";
 import { timeoutOf } from "../http/deadline.ts";
-import { connectErrorOf, connectHttpStatus, internalRefusal } from "../http/errors.ts";
-import type { NodeRequest, NodeResponse } from "../http/nodeHttp.ts";
+import type { Caller, NodeRequest, NodeResponse } from "../http/nodeHttp.ts";
+import { internalRefusal } from "../http/problem.ts";
 import type { RequestLog } from "../http/requestLog.ts";
 import type { RequestRecord } from "../http/requestRecord.ts";
+import { connectErrorOf } from "./errors.ts";
 import { writeUnaryAnswer } from "./unaryAnswer.ts";
 import { emptyBody, type WireForm, wireForm } from "./wireForm.ts";
 
@@ -158,7 +158,7 @@ async function serveByLibrary(
   universal.header.delete("content-length");
   const answer = await handler({ ...universal, body: createAsyncIterable([...body]) });
   const isHttpError = answer.status !== 200;
-  const status = isHttpError && reason !== undefined ? connectHttpStatus(reason) : answer.status;
+  const status = isHttpError && reason !== undefined ? recordOf(reason).httpStatus : answer.status;
   await universalResponseToNodeResponse({ ...answer, status }, response);
 }
 

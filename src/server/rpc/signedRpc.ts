@@ -18,7 +18,7 @@ import {
   serveRpc,
   unimplemented,
 } from "./rpc.ts";
-import type { WireForm } from "./wireForm.ts";
+import { framingOf, type WireForm } from "./wireForm.ts";
 
 /** What a handler is told besides the message. */
 export interface SignedCall {
@@ -88,8 +88,8 @@ async function admit(
   { authenticate, monotonicMs }: SignedRpcDependencies,
 ): Promise<Admission | undefined> {
   const deadlineMs = monotonicMs() + timeoutMs;
-  const { isFramed } = form;
-  const received = await receiveSigned(request, limits, isFramed, timeoutMs, authenticate, record);
+  const framing = framingOf(form);
+  const received = await receiveSigned(request, limits, framing, timeoutMs, authenticate, record);
   switch (received.kind) {
     case "aborted":
       return undefined;

@@ -9,12 +9,11 @@ import { type DescMessage, type MessageShape, toBinary, toJsonString } from "@bu
 import type { ConnectError } from "@connectrpc/connect";
 import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
-import { connectHttpStatus } from "../http/errors.ts";
+import { recordOf } from "../../signal/index.ts";
 import type { NodeResponse } from "../http/nodeHttp.ts";
 import type { RequestRecord } from "../http/requestRecord.ts";
 import type { Codec } from "./decode.ts";
-import { ENVELOPE_BYTES } from "./envelope.ts";
-import type { WireForm } from "./wireForm.ts";
+import { ENVELOPE_BYTES, type WireForm } from "./wireForm.ts";
 
 /**
  * Writes the answer to a unary call, if it is of a form that is known here.
@@ -31,7 +30,7 @@ export function writeUnaryAnswer<Desc extends DescMessage>(
 ): boolean {
   if (protocol === "connect" && !isFramed) {
     if ("answer" in answer) writeConnectMessage(response, codec, schema, answer.answer);
-    else writeConnectError(response, answer.error, reason && connectHttpStatus(reason));
+    else writeConnectError(response, answer.error, reason && recordOf(reason).httpStatus);
     return true;
   }
   if (protocol === "grpc" && "stream" in response) {

@@ -6,9 +6,8 @@
 import { readBody } from "../http/body.ts";
 import type { BodyBudget } from "../http/bodyBudget.ts";
 import { decodeMessage } from "./decode.ts";
-import { ENVELOPE_BYTES, unwrapEnvelope } from "./envelope.ts";
 import { type Admission, compressed, type RpcCall, refused, serveRpc } from "./rpc.ts";
-import type { WireForm } from "./wireForm.ts";
+import { framingOf, type WireForm } from "./wireForm.ts";
 
 /** The greatest request, in bytes. */
 export const UNSIGNED_MAX_BYTES = 4_096;
@@ -25,15 +24,14 @@ async function admit(
   budget: BodyBudget,
 ): Promise<Admission | undefined> {
   using reservation = budget.reserve(record.caller.address);
+  const framing = framingOf(form);
   const contentLength = request.headers["content-length"];
-  const maxBytes = UNSIGNED_MAX_BYTES + (form.isFramed ? ENVELOPE_BYTES : 0);
+  const maxBytes = UNSIGNED_MAX_BYTES + framing.bytes;
   const reading = await readBody(request, { contentLength, maxBytes, timeoutMs, reservation });
   if (reading.kind === "aborted") return undefined;
   if (reading.kind === "refused") return refused(reading.refusal, record);
 
-  const unwrapped = form.isFramed
-    ? unwrapEnvelope(reading.bytes)
-    : ({ kind: "message", bytes: reading.bytes } as const);
+  const unwrapped = framing.unwrap(reading.bytes);
   if (unwrapped.kind === "compressed") return compressed(record);
   if (unwrapped.kind === "malformed") return refused(unwrapped.refusal, record);
 

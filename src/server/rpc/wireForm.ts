@@ -2,9 +2,19 @@
  * How the messages of a call are written on the wire, told from its headers.
  */
 import type { DescMethod } from "@bufbuild/protobuf";
+import { refuse } from "../../signal/index.ts";
+import { type Framing, UNFRAMED, type Unwrapping } from "../auth/receive.ts";
 import type { NodeRequest } from "../http/nodeHttp.ts";
 import type { Codec } from "./decode.ts";
-import { ENVELOPE_BYTES } from "./envelope.ts";
+
+/**
+ * Bytes of framing around a message: one of flags, four of its length (gRPC over HTTP/2,
+ * "Length-Prefixed-Message").
+ */
+export const ENVELOPE_BYTES = 5;
+
+const COMPRESSED_FLAG = 0b0000_0001;
+const ENVELOPE: Framing = { bytes: ENVELOPE_BYTES, unwrap: unwrapEnvelope };
 
 /** The form of a call. */
 export interface WireForm {
@@ -20,6 +30,11 @@ export interface WireForm {
 interface KnownForm extends Pick<WireForm, "protocol" | "isFramed" | "timeoutHeader"> {
   readonly contentType: RegExp;
   readonly encodingHeader: string;
+}
+
+/** What is around the message of a unary call in this form. */
+export function framingOf({ isFramed }: WireForm): Framing {
+  return isFramed ? ENVELOPE : UNFRAMED;
 }
 
 const GRPC: readonly KnownForm[] = [
@@ -79,4 +94,24 @@ export function emptyBody({ isFramed, codec }: WireForm): Uint8Array {
   const envelope = Buffer.alloc(ENVELOPE_BYTES);
   envelope.writeUInt32BE(message.length, 1);
   return Buffer.concat([envelope, message]);
+}
+
+/** Takes the framing off the body of a unary call, which holds exactly one message. */
+function unwrapEnvelope(body: Uint8Array): Unwrapping {
+  if (body.length < ENVELOPE_BYTES)
+    return malformed("The body lacks the five bytes of gRPC framing.");
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+  const flags = view.getUint8(0);
+  if (flags === COMPRESSED_FLAG) return { kind: "compressed" };
+  if (flags !== 0) return malformed("The gRPC framing has flags that are not defined.");
+  if (view.getUint32(1) !== body.length - ENVELOPE_BYTES) {
+    return malformed(
+      "The body is not exactly one gRPC message of the length that its framing says.",
+    );
+  }
+  return { kind: "message", bytes: body.subarray(ENVELOPE_BYTES) };
+}
+
+function malformed(message: string): Unwrapping {
+  return { kind: "malformed", refusal: refuse("MALFORMED_BODY", message) };
 }

@@ -9,7 +9,8 @@ import {
   HealthCheckResponse_ServingStatus as ServingStatus,
 } from "../../../gen/grpc/health/v1/health_pb.ts";
 import { NO_ADDRESS } from "../http/address.ts";
-import type { Caller } from "../http/caller.ts";
+import { STREAM_MAX_MS } from "../http/deadline.ts";
+import type { Caller } from "../http/nodeHttp.ts";
 import { createPool } from "../http/pool.ts";
 import { callerKey } from "../rpc/rpc.ts";
 
@@ -24,8 +25,6 @@ const WATCH_INTERVAL_MS = 1_000;
 const WATCHES_MAX = 256;
 /** A client has one for each service that it asks for; ours are two. */
 const WATCHES_PER_CONNECTION_MAX = 8;
-/** How long one watch lasts, in milliseconds; a watcher then calls again. No stream is without an end. */
-export const WATCH_MAX_MS = 60 * 60 * 1_000;
 
 /** Serves Check and Watch. @param isReady whether the server can do its work now. */
 export function healthService(
@@ -47,7 +46,7 @@ export function healthService(
     },
     async *watch({ service }, { signal, values }: HandlerContext) {
       const watch = openWatch(values.get(callerKey), signal);
-      const endMs = monotonicMs() + WATCH_MAX_MS;
+      const endMs = monotonicMs() + STREAM_MAX_MS;
       const isKnown = SERVICES.has(service);
       try {
         let current: ServingStatus | undefined = await status();

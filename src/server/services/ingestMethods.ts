@@ -12,45 +12,39 @@ import {
   SignalErrorSchema,
 } from "../../../gen/signals/v1/ingest_service_pb.ts";
 import { SignalStatus as ProtoSignalStatus } from "../../../gen/signals/v1/signal_pb.ts";
-import type { Ingest, IngestResult, Submitted } from "../../ingest/index.ts";
 import {
+  type Ingest,
+  type IngestResult,
+  resultMessage,
+  type Submitted,
+} from "../../ingest/index.ts";
+import {
+  BATCH_MAX_SIGNALS,
+  BATCH_REQUEST_MAX_BYTES,
   instantToProto,
   type MessageFields,
   type Reason,
   type Refusal,
   refuse,
+  SIGNAL_REQUEST_MAX_BYTES,
   statusToProto,
 } from "../../signal/index.ts";
-import type { BodyBudget } from "../http/bodyBudget.ts";
-import { outOfMemory, type PendingMemory, SIGNAL_BYTES } from "../http/pendingMemory.ts";
+import { outOfMemory, type RequestMemory, SIGNAL_BYTES } from "../http/pendingMemory.ts";
 import { recordResults } from "../http/requestRecord.ts";
 import type { Answer, SignedCall, SignedMethods } from "../rpc/signedRpc.ts";
 import { batchParts } from "./batchParts.ts";
-import { INGEST_MAX_BYTES, readItems, readSubmission } from "./readSubmissions.ts";
+import { readItems, readSubmission } from "./readSubmissions.ts";
 import type { Turns } from "./turns.ts";
 
-/** The greatest request to IngestBatch, in bytes. */
-const INGEST_BATCH_MAX_BYTES = 4 * 1024 * 1024;
-/** The most signals in one batch. */
-const INGEST_BATCH_MAX_REQUESTS = 1_000;
-
 type Methods = SignedMethods<typeof IngestService>;
-
-/** What requests of one size share. */
-export interface Memory {
-  /** For bodies until their senders are known. */
-  readonly budget: BodyBudget;
-  /** For what was decoded, until it is answered. */
-  readonly pending: PendingMemory;
-}
 
 /** What {@link ingestMethods} is made of. */
 export interface IngestMethodsDependencies {
   readonly ingest: Ingest;
   readonly monotonicMs: () => number;
   readonly turns: Turns;
-  readonly singles: Memory;
-  readonly batches: Memory;
+  readonly singles: RequestMemory;
+  readonly batches: RequestMemory;
 }
 
 /** All methods of the service. */
@@ -61,7 +55,7 @@ export function ingestMethods(dependencies: IngestMethodsDependencies): Methods 
 /** `Ingest`: one signal, answered or refused as a whole. */
 function ingestMethod({ ingest, singles }: IngestMethodsDependencies): Methods["ingest"] {
   return {
-    maxMessageBytes: INGEST_MAX_BYTES,
+    maxMessageBytes: SIGNAL_REQUEST_MAX_BYTES,
     budget: singles.budget,
     async handle({ codec, bytes }, call) {
       using memory = singles.pending.take(bytes.length + SIGNAL_BYTES);
@@ -80,13 +74,13 @@ function ingestBatchMethod({
   monotonicMs,
 }: IngestMethodsDependencies): Methods["ingestBatch"] {
   return {
-    maxMessageBytes: INGEST_BATCH_MAX_BYTES,
+    maxMessageBytes: BATCH_REQUEST_MAX_BYTES,
     budget: batches.budget,
     async handle({ codec, bytes }, call) {
-      const parts = batchParts(codec, bytes, INGEST_BATCH_MAX_REQUESTS);
+      const parts = batchParts(codec, bytes, BATCH_MAX_SIGNALS);
       if ("refusal" in parts) return refused(parts.refusal);
       const { count, items } = parts;
-      if (count < 1 || count > INGEST_BATCH_MAX_REQUESTS) return refused(wrongCount(count));
+      if (count < 1 || count > BATCH_MAX_SIGNALS) return refused(wrongCount(count));
       using memory = batches.pending.take(bytes.length + count * SIGNAL_BYTES);
       if (memory === undefined) return refused(outOfMemory());
       const { deadlineMs } = call;
@@ -124,29 +118,14 @@ function batchResponse(responses: IngestResponse[]): IngestBatchResponse {
 }
 
 function responseOf(result: Exclude<IngestResult, { kind: "refused" }>): IngestResponse {
-  const status = statusToProto(result.status);
-  const serverTimestamp = instantToProto(result.receiveTime);
-  if (result.kind === "valid") {
-    const message = "The signal is valid. Nothing was stored.";
-    return response({
-      signalId: "",
-      status,
-      serverTimestamp,
-      message,
-      errors: [],
-      duplicate: false,
-    });
-  }
-  const { signalId, duplicate } = result;
-  const message = storedMessage(duplicate);
-  return response({ signalId, status, serverTimestamp, message, errors: [], duplicate });
-}
-
-/** The sentence for a signal that is on disk. */
-export function storedMessage(duplicate: boolean): string {
-  return duplicate
-    ? "The signal was stored before; this is the first result."
-    : "The signal is stored.";
+  return response({
+    signalId: result.kind === "stored" ? result.signalId : "",
+    status: statusToProto(result.status),
+    serverTimestamp: instantToProto(result.receiveTime),
+    message: resultMessage(result),
+    errors: [],
+    duplicate: result.kind === "stored" && result.duplicate,
+  });
 }
 
 function itemResponseOf(result: IngestResult): IngestResponse {
@@ -196,7 +175,7 @@ function isOfBatch({ reason }: Refusal): boolean {
 
 /** Why a batch of so many signals is refused. */
 export function wrongCount(count: number): Refusal {
-  const description = `must hold 1 to ${INGEST_BATCH_MAX_REQUESTS} requests`;
+  const description = `must hold 1 to ${BATCH_MAX_SIGNALS} requests`;
   return refuse("INVALID_SIGNAL", `A batch ${description}, not ${count}.`, {
     violations: [{ field: "requests", description }],
   });

@@ -10,15 +10,13 @@ import type { Submission, Submitted } from "../../ingest/index.ts";
 import {
   NOT_STORED,
   refuse,
+  SIGNAL_REQUEST_MAX_BYTES,
   signalFromProto,
   type WithoutOtherFields,
 } from "../../signal/index.ts";
 import { type Codec, decodeMessage } from "../rpc/decode.ts";
 import type { SignalOverrides } from "../rpc/unclearFields.ts";
 import type { Turns } from "./turns.ts";
-
-/** The greatest request for one signal, alone or as an item of a batch, in bytes. */
-export const INGEST_MAX_BYTES = 64 * 1024;
 
 /** Reads the signal in the bytes of an IngestRequest. */
 export function readSubmission(codec: Codec, bytes: Uint8Array): Submitted {
@@ -45,7 +43,9 @@ export async function* readItems(
     const turn = turns.next();
     if (turn !== undefined) await turn;
     if (monotonicMs() >= deadlineMs) return yield { refusal: notReadInTime() };
-    yield bytes.length > INGEST_MAX_BYTES ? { refusal: tooLarge() } : readSubmission(codec, bytes);
+    yield bytes.length > SIGNAL_REQUEST_MAX_BYTES
+      ? { refusal: tooLarge() }
+      : readSubmission(codec, bytes);
   }
 }
 
@@ -69,7 +69,7 @@ export function submissionOf(
 }
 
 function tooLarge() {
-  const message = `A signal of a batch may have at most ${INGEST_MAX_BYTES} bytes, as a single one.`;
+  const message = `A signal of a batch may have at most ${SIGNAL_REQUEST_MAX_BYTES} bytes, as a single one.`;
   return refuse("BODY_TOO_LARGE", message);
 }
 

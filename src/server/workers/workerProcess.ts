@@ -1,15 +1,34 @@
 /**
- * One worker as the first process sees it.
+ * One worker as the first process sees it, and what the two tell each other.
  */
 
 import { fork } from "node:child_process";
 import type { AddressInfo } from "node:net";
-import { extname } from "node:path";
-import { fileURLToPath } from "node:url";
+import type { Readable } from "node:stream";
 import { type SignalServerConfig, unconfiguredEnv } from "../config/config.ts";
 import type { MetricsSnapshot } from "../ops/metrics.ts";
-import { relayLines } from "./lineRelay.ts";
-import type { FromWorker, ToWorker } from "./workerMessages.ts";
+
+/** What a worker is told. */
+export type ToWorker =
+  | { readonly kind: "start"; readonly config: SignalServerConfig }
+  /** Tell the metrics, under this number. */
+  | { readonly kind: "report"; readonly number: number }
+  /** Finish what is under way, and end. */
+  | { readonly kind: "close" };
+
+/** What a worker tells. */
+export type FromWorker =
+  | { readonly kind: "ready"; readonly address: AddressInfo }
+  | { readonly kind: "failed"; readonly failure: StartFailure }
+  | { readonly kind: "report"; readonly number: number; readonly snapshot: MetricsSnapshot };
+
+/** What of an error matters to the first process, since an error does not travel whole. */
+export interface StartFailure {
+  readonly message: string;
+  /** As in Node's errors of the operating system, where it is one. */
+  readonly code?: string | undefined;
+  readonly syscall?: string | undefined;
+}
 
 /** How a process ended. */
 export interface WorkerEnd {
@@ -47,17 +66,14 @@ const REPORT_TIMEOUT_MS = 1_000;
  */
 const CLOSE_TIMEOUT_MS = 25_000;
 
-/** The file of the worker: of the same kind as this one, compiled or not. */
-const WORKER_FILE = fileURLToPath(
-  new URL(`./worker${extname(import.meta.filename)}`, import.meta.url),
-);
-
 /**
  * Starts a worker.
  *
+ * @param file its program.
  * @param onLogLine told each line of its log, with its end.
  */
 export function startWorkerProcess(
+  file: string,
   config: SignalServerConfig,
   onLogLine: (line: string) => void,
 ): WorkerProcess {
@@ -65,7 +81,7 @@ export function startWorkerProcess(
   // of this user can read: it holds the master key.
   // It inherits no output either: Node.js would make that block whoever writes to it, also
   // this process, each time a worker starts or ends.
-  const child = fork(WORKER_FILE, {
+  const child = fork(file, {
     serialization: "advanced",
     env: unconfiguredEnv(),
     stdio: ["ignore", "pipe", "pipe", "ipc"],
@@ -163,4 +179,25 @@ export function startWorkerProcess(
       }
     },
   };
+}
+
+/**
+ * Hands on what another process writes, line by line, for as long as it does. The lines of
+ * several processes are then never mixed, whatever one of them had written when it died.
+ *
+ * @param onLine told each line, with its end.
+ */
+function relayLines(stream: Readable, onLine: (line: string) => void): void {
+  let rest = "";
+  stream.setEncoding("utf8");
+  stream.on("data", (text: string) => {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) onLine(`${line}\n`);
+  });
+  stream.once("end", () => {
+    if (rest !== "") onLine(`${rest}\n`);
+  });
+  // A process that dies may break the pipe; its end is known from elsewhere.
+  stream.on("error", () => undefined);
 }

@@ -21,8 +21,14 @@ import type { ProcessLog } from "../ops/log.ts";
 import { createWorkersMetrics, type MetricsSnapshot } from "../ops/metrics.ts";
 import { addEnded } from "../ops/metricsSum.ts";
 import { claimPort, type PortClaim } from "./portClaim.ts";
-import { createReplaceDelays, type ReplaceDelays } from "./replaceDelays.ts";
 import { startWorkerProcess, type WorkerProcess } from "./workerProcess.ts";
+
+const REPLACE_FIRST_MS = 100;
+const REPLACE_MAX_MS = 10_000;
+/** Workers that died together are started apart: each up to a quarter of its delay later. */
+const REPLACE_JITTER = 0.25;
+/** A worker that lived so long did not die of what the one before died of. */
+const STEADY_AFTER_MS = 60_000;
 
 /** Workers that serve. */
 export interface Workers {
@@ -43,6 +49,8 @@ export interface Workers {
 export interface WorkersOptions {
   /** How many, at least 1. */
   readonly count: number;
+  /** The program that each of them runs. */
+  readonly workerFile: string;
   readonly config: SignalServerConfig;
   readonly processLog: ProcessLog;
   readonly monotonicMs: () => number;
@@ -54,7 +62,7 @@ export interface WorkersOptions {
  * @throws Error if one cannot; the others are then ended.
  */
 export async function startWorkers(options: WorkersOptions): Promise<Workers> {
-  const { count, config, monotonicMs } = options;
+  const { count, workerFile, config, monotonicMs } = options;
   const { log, dropped, onLine } = options.processLog;
   const closing = new AbortController();
   const living = new Set<WorkerProcess>();
@@ -64,7 +72,7 @@ export async function startWorkers(options: WorkersOptions): Promise<Workers> {
   let claim: PortClaim | undefined;
 
   function startOne(port: number): WorkerProcess {
-    const worker = startWorkerProcess({ ...config, port, isPortShared: true }, onLine);
+    const worker = startWorkerProcess(workerFile, { ...config, port, isPortShared: true }, onLine);
     living.add(worker);
     worker.ready.then(
       () => {
@@ -159,4 +167,24 @@ export async function startWorkers(options: WorkersOptions): Promise<Workers> {
     await close().catch(() => undefined);
     throw error;
   }
+}
+
+/** Tells how long to wait, in milliseconds, after a worker that lived so many milliseconds. */
+type ReplaceDelays = (livedMs: number) => number;
+
+/**
+ * How long the place of a worker that died stays empty: almost no time at first, since a
+ * port that is short of a worker is slower, and longer and longer for workers that die one
+ * after the other, which must not keep the machine busy with starting them.
+ *
+ * @param random from 0 to 1.
+ */
+export function createReplaceDelays(random: () => number = Math.random): ReplaceDelays {
+  let nextMs = REPLACE_FIRST_MS;
+  return function replaceDelay(livedMs) {
+    if (livedMs >= STEADY_AFTER_MS) nextMs = REPLACE_FIRST_MS;
+    const delayMs = nextMs;
+    nextMs = Math.min(2 * nextMs, REPLACE_MAX_MS);
+    return delayMs * (1 + REPLACE_JITTER * random());
+  };
 }

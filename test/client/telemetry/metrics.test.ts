@@ -9,8 +9,7 @@ import {
   SignalError,
 } from "../../../src/client/index.ts";
 import { httpCodeOf } from "../../../src/client/telemetry/postResult.ts";
-import { connectHttpStatus } from "../../../src/server/http/errors.ts";
-import { REASONS, type Reason } from "../../../src/signal/index.ts";
+import { REASONS, type Reason, recordOf } from "../../../src/signal/index.ts";
 import { PRODUCER_ID, SECRET, startTestServer, storedResponse } from "../support/ingestServer.ts";
 import { signalInput } from "../support/signals.ts";
 
@@ -83,7 +82,7 @@ describe("one signal that is not taken", () => {
     const other = reason === "DEADLINE_EXCEEDED" ? "timeout" : "failure";
     const result = validation ? "validation_error" : other;
     expect(await posted()).toEqual([
-      `signals_posted_total{result="${result}",http_code="${connectHttpStatus(reason)}",producer_id="test-bot"} 1`,
+      `signals_posted_total{result="${result}",http_code="${recordOf(reason).httpStatus}",producer_id="test-bot"} 1`,
     ]);
   });
 
@@ -113,7 +112,7 @@ describe("one signal that is not taken", () => {
 it("has the server's HTTP status for every reason of its own", () => {
   for (const reason of REASONS) {
     const error = new SignalError(reason, "No.", { code: Code.Unknown, requestId: "r" });
-    expect(httpCodeOf(error)).toBe(String(connectHttpStatus(reason)));
+    expect(httpCodeOf(error)).toBe(String(recordOf(reason).httpStatus));
     expect(httpCodeOf(new SignalError(reason, "No."))).toBe("none");
   }
 });

@@ -2,6 +2,7 @@
  * The two servers that are compared: the router, and the protocol library as it comes.
  * Behind both is the same domain, which does what a signal's comment says.
  */
+
 import { createHash } from "node:crypto";
 import http from "node:http";
 import http2 from "node:http2";
@@ -19,11 +20,11 @@ import type { Ingest, IngestResult, Submission, Submitted } from "../../../src/i
 import type { Authenticate } from "../../../src/server/auth/authenticate.ts";
 import { systemClock } from "../../../src/server/clock.ts";
 import { REQUEST_TIMEOUT_MS } from "../../../src/server/http/deadline.ts";
-import { connectErrorOf } from "../../../src/server/http/errors.ts";
 import { listen } from "../../../src/server/http/listener.ts";
 import { createRequestLog } from "../../../src/server/http/requestLog.ts";
-import { createRouter } from "../../../src/server/http/router.ts";
 import { createLog } from "../../../src/server/ops/log.ts";
+import { servePublicPort } from "../../../src/server/publicPort.ts";
+import { connectErrorOf } from "../../../src/server/rpc/errors.ts";
 import type { Answer, SignedCall } from "../../../src/server/rpc/signedRpc.ts";
 import { healthService } from "../../../src/server/services/health.ts";
 import {
@@ -31,8 +32,14 @@ import {
   answerSignal,
   wrongCount,
 } from "../../../src/server/services/ingestMethods.ts";
-import { INGEST_MAX_BYTES, submissionOf } from "../../../src/server/services/readSubmissions.ts";
-import { type Instant, isReason, type Refusal, refuse } from "../../../src/signal/index.ts";
+import { submissionOf } from "../../../src/server/services/readSubmissions.ts";
+import {
+  type Instant,
+  isReason,
+  type Refusal,
+  refuse,
+  SIGNAL_REQUEST_MAX_BYTES,
+} from "../../../src/signal/index.ts";
 import { anOrigin } from "../../ingest/submission.ts";
 import { SIGNAL_TIME } from "../../support/signals.ts";
 
@@ -151,7 +158,7 @@ const authenticate: Authenticate = async ({ headers }) =>
 export async function startRouterServer(): Promise<Compared> {
   const shutdown = new AbortController();
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
-  const onRequest = createRouter({
+  const onRequest = servePublicPort({
     authenticate,
     ingest,
     isReady,
@@ -186,7 +193,7 @@ export async function startPlainServer(): Promise<Compared> {
   const onRequest = connectNodeAdapter({
     routes: plainRoutes,
     shutdownSignal: shutdown.signal,
-    readMaxBytes: INGEST_MAX_BYTES,
+    readMaxBytes: SIGNAL_REQUEST_MAX_BYTES,
     acceptCompression: [],
     jsonOptions: { ignoreUnknownFields: false },
   });

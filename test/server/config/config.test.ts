@@ -251,7 +251,7 @@ describe("a wrong value stops the start, and its variable is named with its rule
 
 describe("every variable is listed", () => {
   test.each([["docs/operations.md"], ["src/cli/serve.ts"]])("in %s", async (file) => {
-    const text = await readFile(new URL(`../../${file}`, import.meta.url), "utf8");
+    const text = await readFile(new URL(`../../../${file}`, import.meta.url), "utf8");
     for (const name of SERVER_VARIABLES) expect(text).toContain(name);
   });
 });

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { systemClock } from "../../../src/server/clock.ts";
 import { listen } from "../../../src/server/http/listener.ts";
 import { createRequestLog } from "../../../src/server/http/requestLog.ts";
-import { createOpsRouter } from "../../../src/server/opsRouter.ts";
+import { serveOpsPort } from "../../../src/server/ops/opsPort.ts";
 import { REASONS } from "../../../src/signal/index.ts";
 import { exchange, rawRequest } from "../../attacks/support/rawHttp1.ts";
 import { createTestDatabase, silentLog, type TestDatabase } from "../../support/postgres.ts";
@@ -268,7 +268,7 @@ describe("the operations port", () => {
   test("asks for the metrics once for all who want them at the same time", async () => {
     const texts: ((text: string) => void)[] = [];
     const { monotonicMs } = systemClock;
-    const onRequest = createOpsRouter({
+    const onRequest = serveOpsPort({
       metricsText: () => new Promise((resolve) => texts.push(resolve)),
       isReady: async () => true,
       monotonicMs,

@@ -9,8 +9,8 @@ import { createRateLimit } from "../../../src/server/auth/rateLimit.ts";
 import { systemClock } from "../../../src/server/clock.ts";
 import { listen } from "../../../src/server/http/listener.ts";
 import { createRequestLog } from "../../../src/server/http/requestLog.ts";
-import { createRouter } from "../../../src/server/http/router.ts";
 import { createLog } from "../../../src/server/ops/log.ts";
+import { servePublicPort } from "../../../src/server/publicPort.ts";
 import type { TestServer } from "../../support/server.ts";
 
 /**
@@ -32,7 +32,7 @@ export async function startRouter(
     },
   });
   const shutdown = new AbortController();
-  const onRequest = createRouter({
+  const onRequest = servePublicPort({
     authenticate: authenticateNobody({
       directory: { find: () => undefined },
       rateLimit: createRateLimit(),

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { createReplaceDelays } from "../../../src/server/workers/replaceDelays.ts";
+import { createReplaceDelays } from "../../../src/server/workers/workers.ts";
 
 const BRIEFLY_MS = 59_999;
 const STEADILY_MS = 60_000;

@@ -3,14 +3,14 @@
  * its own so that no rule of a proxy decides who sees how much is traded.
  */
 import type { ServerResponse } from "node:http";
-import type { Endpoint } from "./http/endpoint.ts";
-import type { RequestListener } from "./http/nodeHttp.ts";
-import { type RoutingOptions, routeRequests } from "./http/router.ts";
-import { METRICS_CONTENT_TYPE } from "./ops/metricsSum.ts";
-import { statusRoutes } from "./rest/rest.ts";
+import type { Endpoint } from "../http/endpoint.ts";
+import type { RequestListener } from "../http/nodeHttp.ts";
+import { type RoutingOptions, routeRequests } from "../http/router.ts";
+import { statusRoutes } from "../rest/status.ts";
+import { METRICS_CONTENT_TYPE } from "./metricsSum.ts";
 
 /** What the operations port is made of. */
-export interface OpsRouterOptions extends RoutingOptions {
+export interface OpsPortOptions extends RoutingOptions {
   /** The metrics in the text format of Prometheus. */
   readonly metricsText: () => Promise<string>;
   readonly isReady: () => Promise<boolean>;
@@ -18,12 +18,12 @@ export interface OpsRouterOptions extends RoutingOptions {
 }
 
 /** Makes the listener for all requests of the operations port. */
-export function createOpsRouter(options: OpsRouterOptions): RequestListener {
+export function serveOpsPort(options: OpsPortOptions): RequestListener {
   return routeRequests(opsEndpoints(options), options);
 }
 
 /** What stands at each path of the operations port. */
-export function opsEndpoints(options: OpsRouterOptions): ReadonlyMap<string, Endpoint> {
+export function opsEndpoints(options: OpsPortOptions): ReadonlyMap<string, Endpoint> {
   const endpoints = new Map<string, Endpoint>();
   const metricsText = sharedWhileAsked(options.metricsText);
   for (const [path, route] of statusRoutes(options)) {
