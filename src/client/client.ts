@@ -1,9 +1,10 @@
 /**
  * The client: hands signals to the server, each under one idempotency key.
  */
-import { randomUUIDv7 } from "node:crypto";
+
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { type Client, createClient } from "@connectrpc/connect";
+import { v7 as randomUUIDv7 } from "uuid";
 import {
   IngestBatchRequestSchema,
   IngestRequestSchema,

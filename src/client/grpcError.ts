@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { findTrailerError } from "@connectrpc/connect/protocol-grpc";
-import { Metadata } from "@grpc/grpc-js";
+import type { Metadata } from "@grpc/grpc-js";
 
 /**
  * The Connect form of an error that `@grpc/grpc-js` threw, or `undefined` if it is not
@@ -40,8 +40,14 @@ function isServiceError(thrown: unknown): thrown is GrpcServiceError {
     "details" in thrown &&
     typeof thrown.details === "string" &&
     "metadata" in thrown &&
-    thrown.metadata instanceof Metadata
+    isMetadata(thrown.metadata)
   );
+}
+
+/** By what it can do: the class is not loaded here, since few bots have `@grpc/grpc-js`. */
+function isMetadata(value: unknown): value is Metadata {
+  const { get, getMap } = (value ?? {}) as Partial<Metadata>;
+  return typeof get === "function" && typeof getMap === "function";
 }
 
 function headersFrom(metadata: Metadata): Headers {

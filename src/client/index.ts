@@ -41,7 +41,6 @@ export { type ClientClock, systemClock } from "./clock.ts";
 export { alertOptionsFromEnv, clientOptionsFromEnv } from "./config.ts";
 export { ConfigError, type ConfigProblem } from "./configError.ts";
 export type { ClientReason, SignalErrorReason } from "./errorReason.ts";
-export { createGrpcSigningInterceptor } from "./grpcSigningInterceptor.ts";
 export type { SignalInput, TimeInput } from "./input.ts";
 export type {
   ClientCodec,

@@ -5,8 +5,9 @@
  * A message is made once, before the first attempt, and every attempt sends the same one:
  * its key, its time and so its content stay what they are.
  */
-import { randomUUIDv7 } from "node:crypto";
+
 import { create } from "@bufbuild/protobuf";
+import { v7 as randomUUIDv7 } from "uuid";
 import {
   type IngestBatchRequest,
   IngestBatchRequestSchema,

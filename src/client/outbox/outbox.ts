@@ -3,7 +3,7 @@
  * it when it can. What it took is delivered, or reported to a person as undeliverable, through
  * crashes and outages of either side.
  */
-import { randomUUIDv7 } from "node:crypto";
+import { v7 as randomUUIDv7 } from "uuid";
 import { monotonicMs, uptimeMs } from "../clock.ts";
 import type { SignalErrorReason } from "../errorReason.ts";
 import type { SignalInput } from "../input.ts";

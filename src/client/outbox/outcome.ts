@@ -38,12 +38,12 @@ const SWITCHED_OFF =
 export function outcomesOfFailure(count: number, error: SignalError): ItemOutcome[] {
   const outcomes = new Array<ItemOutcome>(count).fill({ kind: "failed", error });
   if (count === 1) return outcomes;
-  const wrong = Map.groupBy(error.violations, ({ field }) => placeOf(field));
+  const places = error.violations.map(({ field }) => placeOf(field));
   const isPlaceOfOne = (place: number | undefined) => place !== undefined && place < count;
-  if (wrong.size === 0 || ![...wrong.keys()].every(isPlaceOfOne)) return outcomes;
+  if (places.length === 0 || !places.every(isPlaceOfOne)) return outcomes;
   return outcomes.map((_, index) => {
-    const violations = wrong.get(index)?.map(withoutPlace);
-    if (violations === undefined) return UNSENT;
+    const violations = error.violations.filter((_, at) => places[at] === index).map(withoutPlace);
+    if (violations.length === 0) return UNSENT;
     const listed = violations.map(({ field, description }) => `${field} ${description}`).join("; ");
     return { kind: "failed", error: new SignalError(error.reason, `${listed}.`, { violations }) };
   });

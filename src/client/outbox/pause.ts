@@ -24,9 +24,11 @@ export class Pause {
   #callOff: () => void;
 
   constructor({ delayMs, shortestMs }: PauseLength, timers: OutboxTimers) {
-    const { promise, resolve } = Promise.withResolvers<void>();
+    let resolve = () => {};
+    this.over = new Promise((fulfil) => {
+      resolve = fulfil;
+    });
     const nowMs = timers.monotonicMs();
-    this.over = promise;
     this.#timers = timers;
     this.#resolve = resolve;
     this.#earliestEndMs = nowMs + shortestMs;

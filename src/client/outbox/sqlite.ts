@@ -18,7 +18,8 @@ export function requireSqlite(): typeof import("node:sqlite") {
       `The outbox needs Node.js ${NODE_MAJOR_MIN}.${NODE_MINOR_MIN} or newer for its SQLite file, and this is Node.js ${process.versions.node}.`,
     );
   }
-  return process.getBuiltinModule("node:sqlite");
+  // The types of an older Node.js, which the client is also checked against, do not know it.
+  return process.getBuiltinModule("node:sqlite") as typeof import("node:sqlite");
 }
 
 /** Opens a SQLite file. @throws Error of SQLite, or `OUTBOX_UNSUPPORTED`. */
