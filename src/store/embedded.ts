@@ -10,7 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { chooseAccount } from "./embedded/account.ts";
 import { type Attendance, attend } from "./embedded/attendance.ts";
-import { prepareBinaries } from "./embedded/binaries.ts";
+import { findInstallation, prepareBinaries } from "./embedded/binaries.ts";
 import {
   checkCluster,
   createCluster,
@@ -132,7 +132,8 @@ async function openCluster({ dataDir, log }: EmbeddedPostgresOptions): Promise<C
   const realDataDir = await makeDataDir(dataDir);
   const existing = await findCluster(realDataDir);
   const account = await chooseAccount(existing);
-  const binaries = await prepareBinaries(account, await reachableDir(realDataDir, account), log);
+  const copyDir = await reachableDir(realDataDir, account);
+  const binaries = await prepareBinaries(await findInstallation(), account, copyDir, log);
   const clusterDir = existing ?? (await createCluster(realDataDir, binaries, account, log));
   await checkCluster(clusterDir, binaries, account);
   return { clusterDir, binaries, account };

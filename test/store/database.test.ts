@@ -7,10 +7,9 @@ import {
   createSignalStore,
   type Database,
   type DatabaseOptions,
-  type EmbeddedPostgres,
   openDatabase,
-  startEmbeddedPostgres,
 } from "../../src/store/index.ts";
+import { createTestCluster, type TestCluster } from "../support/cluster.ts";
 import {
   createTestDatabase,
   runOnServer,
@@ -19,7 +18,6 @@ import {
 } from "../support/postgres.ts";
 import { aCandidate } from "./builders.ts";
 import { startFaultyProxy } from "./proxy.ts";
-import { makeTemporaryDir, type TemporaryDir } from "./temporaryDir.ts";
 
 const TIMEOUT_MS = 5_000;
 
@@ -288,18 +286,14 @@ test("a connection that dies at any moment of its start fails the statement and 
 });
 
 describe("a server", () => {
-  let dir: TemporaryDir;
-  let server: EmbeddedPostgres;
+  let server: TestCluster;
 
   beforeAll(async () => {
-    dir = await makeTemporaryDir("countersign-stall");
-    server = await startEmbeddedPostgres({ dataDir: dir.path, log: silentLog });
+    server = await createTestCluster();
+    await server.start();
   });
 
-  afterAll(async () => {
-    await server.close();
-    await dir[Symbol.asyncDispose]();
-  });
+  afterAll(() => server[Symbol.asyncDispose]());
 
   async function backendPids(database: Database): Promise<number[]> {
     const rows = await database.query<{ pid: number }>(

@@ -9,8 +9,13 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { chooseAccount } from "../../src/store/embedded/account.ts";
-import { prepareBinaries } from "../../src/store/embedded/binaries.ts";
+import { type Account, chooseAccount } from "../../src/store/embedded/account.ts";
+import {
+  type Binaries,
+  findInstallation,
+  prepareBinaries,
+  readInstallation,
+} from "../../src/store/embedded/binaries.ts";
 import { createCluster, DATABASE_USER, readPassword } from "../../src/store/embedded/cluster.ts";
 import { processTree, signalIfThere, waitUntilGone } from "../faults/support/embedded.ts";
 import { findFreePort } from "./freePort.ts";
@@ -18,7 +23,10 @@ import { silentLog } from "./postgres.ts";
 
 /** A PostgreSQL of a test's own. */
 export interface TestCluster extends AsyncDisposable {
+  /** Connects as its superuser. */
   readonly url: string;
+  /** Holds its data, and its configuration. */
+  readonly dir: string;
   /** Starts it. @param settings on its command line, which outrank all that is set later. */
   start(settings?: Readonly<Record<string, string>>): Promise<void>;
   /** Lets it write down what it has, and ends its sessions. */
@@ -37,9 +45,24 @@ const START_TIMEOUT_MS = 30_000;
 export async function createTestCluster(): Promise<TestCluster> {
   const home = await makeHome();
   const account = await chooseAccount(undefined);
-  const binaries = await prepareBinaries(account, home, silentLog);
+  const binaries = await prepareTestedBinaries(account, home);
   const dir = await createCluster(home, binaries, account, silentLog);
   return openCluster(home, await realDir(dir));
+}
+
+/**
+ * The programs to test with: those that this project brings, or those of another version that
+ * TEST_POSTGRES_PACKAGE names by its package's directory.
+ */
+async function prepareTestedBinaries(
+  account: Account | undefined,
+  copyDir: string,
+): Promise<Binaries> {
+  const packageDir = process.env.TEST_POSTGRES_PACKAGE;
+  const installed = await (packageDir === undefined
+    ? findInstallation()
+    : readInstallation(packageDir));
+  return prepareBinaries(installed, account, copyDir, silentLog);
 }
 
 async function realDir(dir: string): Promise<string> {
@@ -73,9 +96,10 @@ async function openCluster(home: string, dir: string): Promise<TestCluster> {
 
   return {
     url,
+    dir,
     async start(settings = {}) {
       const account = await chooseAccount(dir);
-      const binaries = await prepareBinaries(account, home, silentLog);
+      const binaries = await prepareTestedBinaries(account, home);
       await rm(path.join(dir, "postmaster.pid"), { force: true });
       const options = Object.entries(settings).flatMap(([name, value]) => [
         "-c",

@@ -3,11 +3,11 @@
  * names, and prepares the database that {@link createTestDatabase} copies.
  */
 import { randomUUID } from "node:crypto";
-import { chmod, mkdir, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
 import type { TestProject } from "vitest/node";
-import { migrateUp, openDatabase, startEmbeddedPostgres } from "../../src/store/index.ts";
+import { migrateUp, openDatabase } from "../../src/store/index.ts";
+import { createTestCluster } from "./cluster.ts";
 import { databaseUrl, runOnServer, silentLog } from "./postgres.ts";
 
 const template = `template_${randomUUID().replaceAll("-", "")}`;
@@ -16,11 +16,9 @@ let stopServer = async () => {};
 export async function setup(project: TestProject): Promise<void> {
   const serverUrl = process.env.TEST_DATABASE_URL ?? (await startServer());
   await runOnServer(serverUrl, `CREATE DATABASE ${template} TEMPLATE template0`);
-  const stopOwnServer = stopServer;
-  stopServer = async () => {
-    await runOnServer(serverUrl, `DROP DATABASE ${template}`);
-    await stopOwnServer();
-  };
+  if (process.env.TEST_DATABASE_URL !== undefined) {
+    stopServer = () => runOnServer(serverUrl, `DROP DATABASE ${template}`);
+  }
 
   const database = openDatabase({
     url: databaseUrl(serverUrl, template),
@@ -50,13 +48,9 @@ export async function teardown(): Promise<void> {
 }
 
 async function startServer(): Promise<string> {
-  const dataDir = await mkdtemp(path.join(tmpdir(), "countersign-test-"));
-  // As root, PostgreSQL runs under another account, which has to get in.
-  await chmod(dataDir, 0o711);
-  const server = await startEmbeddedPostgres({ dataDir, log: silentLog });
-  stopServer = async () => {
-    await server.close();
-    await rm(dataDir, { recursive: true, force: true });
-  };
-  return server.url;
+  const cluster = await createTestCluster();
+  stopServer = async () => cluster[Symbol.asyncDispose]();
+  // For all test files that run at a time.
+  await cluster.start({ max_connections: "300" });
+  return cluster.url;
 }

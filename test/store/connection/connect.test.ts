@@ -1,10 +1,13 @@
 /** What `DATABASE_URL` says, done: over TLS, Unix-domain sockets, IPv6 and several hosts. */
 import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
 import net from "node:net";
 import { networkInterfaces } from "node:os";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { type Database, openDatabase } from "../../../src/store/index.ts";
-import { silentLog } from "../../support/postgres.ts";
+import { createTestCluster, type TestCluster } from "../../support/cluster.ts";
+import { runOnServer, silentLog } from "../../support/postgres.ts";
 import { makeTemporaryDir, type TemporaryDir } from "../temporaryDir.ts";
 import {
   type CertificateFiles,
@@ -12,7 +15,6 @@ import {
   makeAuthority,
   makeCertificate,
 } from "./certificates.ts";
-import { type OwnPostgres, startOwnPostgres } from "./ownPostgres.ts";
 
 const TIMEOUT_MS = 10_000;
 const PASSWORD = "p@ss w/?#%:ä'";
@@ -24,7 +26,9 @@ let dir: TemporaryDir;
 let authority: CertificateFiles;
 let stranger: CertificateFiles;
 let client: CertificateFiles;
-let postgres: OwnPostgres;
+let cluster: TestCluster;
+/** Where the cluster is, and who may do everything there. */
+let postgres: { user: string; password: string; port: string; socketDir: string };
 
 beforeAll(async () => {
   dir = await makeTemporaryDir("countersign-tls", 0o755);
@@ -34,30 +38,37 @@ beforeAll(async () => {
   const server = await makeCertificate(dir.path, "server", "DNS:localhost,IP:::1", authority);
   client = await makeCertificate(dir.path, "carl", "DNS:carl", authority);
   await giveToPostgres(server.key);
-  postgres = await startOwnPostgres({
-    settings: {
-      ssl: "on",
-      ssl_cert_file: server.cert,
-      ssl_key_file: server.key,
-      ssl_ca_file: authority.cert,
-    },
-    hba: [
-      "local all all scram-sha-256",
-      "hostssl all carl all cert",
-      "hostnossl all secretive all reject",
-      "host all all all scram-sha-256",
-    ],
+  cluster = await createTestCluster();
+  const hba = [
+    "local all all scram-sha-256",
+    "hostssl all carl all cert",
+    "hostnossl all secretive all reject",
+    "host all all all scram-sha-256",
+  ];
+  await writeFile(path.join(cluster.dir, "pg_hba.conf"), `${hba.join("\n")}\n`);
+  await cluster.start({
+    listen_addresses: "127.0.0.1,::1",
+    unix_socket_directories: cluster.dir,
+    ssl: "on",
+    ssl_cert_file: server.cert,
+    ssl_key_file: server.key,
+    ssl_ca_file: authority.cert,
   });
-  for (const user of ['"b@t"', "secretive", "carl"]) {
-    await postgres.run(`CREATE ROLE ${user} LOGIN PASSWORD '${PASSWORD.replace("'", "''")}'`);
+  const { username: user, password, port } = new URL(cluster.url);
+  postgres = { user, password, port, socketDir: cluster.dir };
+  for (const name of ['"b@t"', "secretive", "carl"]) {
+    await run(`CREATE ROLE ${name} LOGIN PASSWORD '${PASSWORD.replace("'", "''")}'`);
   }
-  await postgres.run(`CREATE DATABASE "a/b c" OWNER "b@t"`);
-  await postgres.run('CREATE SCHEMA "odd""schema"');
+  await run(`CREATE DATABASE "a/b c" OWNER "b@t"`);
+  await run('CREATE SCHEMA "odd""schema"');
 });
 afterAll(async () => {
-  await postgres[Symbol.asyncDispose]();
+  await cluster[Symbol.asyncDispose]();
   await dir[Symbol.asyncDispose]();
 });
+
+/** Runs one statement as the superuser of a cluster. */
+const run = (statement: string, { url } = cluster) => runOnServer(url, statement);
 
 interface Session {
   readonly user: string;
@@ -259,9 +270,7 @@ describe("it does not connect, and says why without the password", () => {
   });
 
   test("a server without TLS that must have it", async () => {
-    await using clear = await startOwnPostgres();
-    const at = (query: string) =>
-      `postgres://${clear.user}:${clear.password}@127.0.0.1:${clear.port}/postgres${query}`;
+    const at = (query: string) => `${inject("postgresUrl")}${query}`;
     await expect(session(at("?sslmode=require"))).rejects.toThrow(
       /127\.0\.0\.1:\d+: it has no TLS, which sslmode in DATABASE_URL demands/,
     );
@@ -331,30 +340,31 @@ test("dropped connections over TLS fail their statements at once", async () => {
 
 describe("of several hosts", () => {
   test("the one that takes writes is used, and another one when that changes", async () => {
-    await using first = await startOwnPostgres();
-    await using second = await startOwnPostgres();
-    for (const one of [first, second]) await one.run("CREATE ROLE bot LOGIN PASSWORD 'secret'");
-    await setReadOnly(first, "on");
-    const url = `postgres://bot:secret@127.0.0.1:${first.port},127.0.0.1:${second.port}/postgres`;
+    await using second = await createTestCluster();
+    await second.start();
+    for (const one of [cluster, second]) await run("CREATE ROLE bot LOGIN PASSWORD 'secret'", one);
+    await setReadOnly("on");
+    const [firstPort, secondPort] = [cluster, second].map(({ url }) => Number(new URL(url).port));
+    const url = `postgres://bot:secret@127.0.0.1:${firstPort},127.0.0.1:${secondPort}/postgres`;
     const database = openDatabase({ url, poolSize: 3, log: silentLog });
     try {
-      expect(await portOf(database)).toBe(second.port);
-      await setReadOnly(first, "off");
+      expect(await portOf(database)).toBe(secondPort);
+      await setReadOnly("off");
       // It stays where it is while that is good.
-      expect(await portOf(database)).toBe(second.port);
+      expect(await portOf(database)).toBe(secondPort);
       await second.kill();
       let port: number | undefined;
       for (let attempt = 0; attempt < 20 && port === undefined; attempt += 1) {
         port = await portOf(database).catch(() => undefined);
       }
-      expect(port).toBe(first.port);
+      expect(port).toBe(firstPort);
     } finally {
       await database.close();
     }
   });
 
-  async function setReadOnly(one: OwnPostgres, value: "on" | "off"): Promise<void> {
-    await one.run(`ALTER ROLE bot SET default_transaction_read_only = ${value}`);
+  async function setReadOnly(value: "on" | "off"): Promise<void> {
+    await run(`ALTER ROLE bot SET default_transaction_read_only = ${value}`);
   }
 
   async function portOf(database: Database): Promise<number | undefined> {
