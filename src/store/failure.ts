@@ -23,6 +23,11 @@ export class DatabaseError extends Error {
   }
 }
 
+/** The role may not do what it must. The message names what is missing and how to give it. */
+export class MissingGrantError extends Error {
+  override readonly name = "MissingGrantError";
+}
+
 /** What to do if a session was refused for a setting that it asked for. */
 function startAdvice(message: string): string {
   if (message.startsWith("unsupported startup parameter")) {
@@ -93,13 +98,18 @@ export function toStoreUnavailableError(error: unknown): StoreUnavailableError {
   return new StoreUnavailableError(`The database failed: ${describe(cause)}`, { cause });
 }
 
+/** The SQLSTATE with which PostgreSQL failed a statement; `undefined` if it did not. */
+export function sqlStateOf(error: unknown): string | undefined {
+  const cause = error instanceof StoreUnavailableError ? error.cause : error;
+  return cause instanceof DatabaseError ? cause.code : undefined;
+}
+
 /**
  * Whether the database refused a row for what is in it: SQLSTATE class 22 is a data
  * exception, 23 a broken constraint, and 54 a limit that the row exceeds.
  */
 export function isDataException(error: unknown): boolean {
-  const cause = error instanceof StoreUnavailableError ? error.cause : error;
-  return cause instanceof DatabaseError && /^(22|23|54)/.test(cause.code);
+  return /^(22|23|54)/.test(sqlStateOf(error) ?? "");
 }
 
 function describe(cause: unknown): string {

@@ -4,9 +4,9 @@
  */
 import { toArray } from "./arrays.ts";
 import type { Database } from "./database.ts";
+import { MissingGrantError } from "./failure.ts";
 import type { SchemaObject } from "./migrationFiles.ts";
 import { RECORD_TABLE } from "./migrationRecord.ts";
-import { MissingGrantError } from "./missingGrantError.ts";
 
 /** What a server is going to do. */
 export interface ServingPlan {

@@ -13,7 +13,7 @@ export {
   type EmbeddedPostgresOptions,
   startEmbeddedPostgres,
 } from "./embedded.ts";
-export { DatabaseError } from "./failure.ts";
+export { DatabaseError, MissingGrantError } from "./failure.ts";
 export { ForeignObjectsError } from "./foreignObjects.ts";
 export {
   assertMayStart,
@@ -24,7 +24,6 @@ export {
   migrationStatus,
   NewerDatabaseError,
 } from "./migrate.ts";
-export { MissingGrantError } from "./missingGrantError.ts";
 export {
   createProducerStore,
   type NewProducer,

@@ -8,15 +8,9 @@
  * that message makes many processes that start at once take turns.
  */
 import type { Logger } from "pino";
-import {
-  RerunBehavior,
-  type RunnableMigration,
-  Umzug,
-  MigrationError as UmzugMigrationError,
-} from "umzug";
 import type { Database } from "./database.ts";
 import { DURABLE_COMMIT } from "./durable.ts";
-import { DatabaseError } from "./failure.ts";
+import { MissingGrantError, sqlStateOf } from "./failure.ts";
 import { ForeignObjectsError, findByName } from "./foreignObjects.ts";
 import { assertMayServe, findMissingMigrationGrant, type ServingPlan } from "./grants.ts";
 import { readCreatedObjects, readMigration, readMigrationNames } from "./migrationFiles.ts";
@@ -26,7 +20,6 @@ import {
   RECORD_TABLE,
   readMigrationRecord,
 } from "./migrationRecord.ts";
-import { MissingGrantError } from "./missingGrantError.ts";
 
 /** The state of one migration. */
 export interface MigrationState {
@@ -60,9 +53,8 @@ const MIGRATION_TIMEOUT_MS = 600_000;
 /** Held while the schema changes. Its own number, shared with nothing else. */
 const LOCK_KEY = "4850289311207714";
 
-/** SQLSTATEs of our own: another process was faster. */
-const ALREADY_APPLIED = "CS001";
-const ALREADY_REVERTED = "CS002";
+/** A SQLSTATE of our own: another process was faster. */
+const ALREADY_DONE = "CS001";
 
 /**
  * Applies all migrations that are pending. Where none is, nothing is written, and the role
@@ -77,14 +69,14 @@ const ALREADY_REVERTED = "CS002";
  */
 export async function migrateUp(database: Database, log: Logger): Promise<string[]> {
   const { record, pending } = await findPending(database);
-  if (pending.length === 0 && record.hasTable) return [];
-  const missing = await findMissingGrant(database, record);
-  if (missing !== undefined && pending.length === 0) return [];
-  await assertMayMigrate(database, record, missing);
+  if (pending.length > 0) {
+    await assertMayMigrate(database, record);
+  } else if (record.hasTable || (await findMissingGrant(database, record)) !== undefined) {
+    // Only the owner of a table of the former name may rename it, and nobody needs that.
+    return [];
+  }
   await runScript(database, PREPARE_RECORD_TABLE);
-  const changed: string[] = [];
-  await unwrap(createUmzug(database, log, changed).up());
-  return changed;
+  return runMigrations(database, log, pending, "up");
 }
 
 /**
@@ -101,7 +93,7 @@ export async function assertMayStart(database: Database, plan: ServingPlan): Pro
   if (pending.length === 0) {
     await assertMayServe(database, plan, MIGRATION_TIMEOUT_MS);
   } else {
-    await assertMayMigrate(database, record, await findMissingGrant(database, record));
+    await assertMayMigrate(database, record);
   }
 }
 
@@ -114,13 +106,15 @@ async function findPending(
   return { record, pending: names.filter((name) => !record.applied.has(name)) };
 }
 
-async function assertMayMigrate(
-  database: Database,
-  record: MigrationRecord,
-  missing: string | undefined,
-): Promise<void> {
-  if (missing !== undefined) throw new MissingGrantError(missing);
+async function assertMayMigrate(database: Database, record: MigrationRecord): Promise<void> {
+  await assertHasGrants(database, record);
   await refuseForeignObjects(database, record);
+}
+
+/** @throws MissingGrantError */
+async function assertHasGrants(database: Database, record: MigrationRecord): Promise<void> {
+  const missing = await findMissingGrant(database, record);
+  if (missing !== undefined) throw new MissingGrantError(missing);
 }
 
 /**
@@ -140,12 +134,9 @@ export async function migrateDown(
   const record = await readKnownRecord(database);
   const migrations = await selectForDown(record, options);
   if (migrations.length === 0) return [];
-  const missing = await findMissingGrant(database, record);
-  if (missing !== undefined) throw new MissingGrantError(missing);
+  await assertHasGrants(database, record);
   await runScript(database, PREPARE_RECORD_TABLE);
-  const changed: string[] = [];
-  await unwrap(createUmzug(database, log, changed).down({ migrations, rerun: RerunBehavior.SKIP }));
-  return changed;
+  return runMigrations(database, log, migrations, "down");
 }
 
 /** The applied migrations to revert, the last one first. */
@@ -212,36 +203,21 @@ function toKey({ kind, name }: { readonly kind: string; readonly name: string })
   return `${kind} ${name}`;
 }
 
-function createUmzug(database: Database, log: Logger, changed: string[]): Umzug {
-  return new Umzug({
-    migrations: async () =>
-      (await readMigrationNames()).map((name) => toMigration(name, database, log, changed)),
-    storage: {
-      executed: async () => {
-        const { applied } = await readMigrationRecord(database, MIGRATION_TIMEOUT_MS);
-        return [...applied.keys()];
-      },
-      // The migration's own transaction has already written the row.
-      logMigration: async () => {},
-      unlogMigration: async () => {},
-    },
-    logger: undefined,
-  });
-}
-
-function toMigration(
-  name: string,
+/** @returns the names of those that this call ran: another process may have been faster. */
+async function runMigrations(
   database: Database,
   log: Logger,
-  changed: string[],
-): RunnableMigration<object> {
-  const change = async (direction: "up" | "down") => {
+  names: readonly string[],
+  direction: "up" | "down",
+): Promise<string[]> {
+  const changed: string[] = [];
+  for (const name of names) {
     if (await runMigration(database, name, direction)) {
       changed.push(name);
       log.info({ migration: name, direction }, "database migrated");
     }
-  };
-  return { name, up: () => change("up"), down: () => change("down") };
+  }
+  return changed;
 }
 
 /** @returns false if another process was faster. */
@@ -251,27 +227,21 @@ async function runMigration(
   direction: "up" | "down",
 ): Promise<boolean> {
   const file = await readMigration(name, direction);
-  const row = `(SELECT FROM ${RECORD_TABLE} WHERE name = '${name}')`;
-  const [isDone, doneCode, recordChange] =
+  const isApplied = `EXISTS (SELECT FROM ${RECORD_TABLE} WHERE name = '${name}')`;
+  const [isDone, recordChange] =
     direction === "up"
-      ? [`EXISTS ${row}`, ALREADY_APPLIED, `INSERT INTO ${RECORD_TABLE} (name) VALUES ('${name}')`]
-      : [
-          `NOT EXISTS ${row}`,
-          ALREADY_REVERTED,
-          `DELETE FROM ${RECORD_TABLE} WHERE name = '${name}'`,
-        ];
+      ? [isApplied, `INSERT INTO ${RECORD_TABLE} (name) VALUES ('${name}')`]
+      : [`NOT ${isApplied}`, `DELETE FROM ${RECORD_TABLE} WHERE name = '${name}'`];
   try {
     await runScript(
       database,
-      `DO $$ BEGIN IF ${isDone} THEN RAISE 'already done' USING ERRCODE = '${doneCode}'; END IF; END $$;
+      `DO $$ BEGIN IF ${isDone} THEN RAISE 'already done' USING ERRCODE = '${ALREADY_DONE}'; END IF; END $$;
       ${file};
       ${recordChange};`,
     );
     return true;
   } catch (error) {
-    if (isDatabaseError(error, doneCode)) {
-      return false;
-    }
+    if (sqlStateOf(error) === ALREADY_DONE) return false;
     throw error;
   }
 }
@@ -286,20 +256,5 @@ async function runScript(database: Database, script: string): Promise<void> {
       SELECT pg_advisory_xact_lock(${LOCK_KEY});
       ${script}`,
     ),
-  );
-}
-
-/** Gives the error that a migration threw instead of the one that umzug wraps it in. */
-async function unwrap(run: Promise<unknown>): Promise<void> {
-  try {
-    await run;
-  } catch (error) {
-    throw error instanceof UmzugMigrationError && error.cause ? error.cause : error;
-  }
-}
-
-function isDatabaseError(error: unknown, code: string): boolean {
-  return (
-    error instanceof Error && error.cause instanceof DatabaseError && error.cause.code === code
   );
 }

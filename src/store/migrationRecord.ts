@@ -7,8 +7,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Database } from "./database.ts";
-import { DatabaseError } from "./failure.ts";
-import { MissingGrantError } from "./missingGrantError.ts";
+import { MissingGrantError, sqlStateOf } from "./failure.ts";
 
 /** The table that says which migrations are applied. */
 export const RECORD_TABLE = "countersign_migrations";
@@ -26,6 +25,7 @@ export interface MigrationRecord {
 const FIRST_MIGRATION = "0001_producers";
 
 const UNDEFINED_TABLE = "42P01";
+/** Another process may rename the table between two looks at it. */
 const READ_ATTEMPTS_MAX = 5;
 const READ_RETRY_INTERVAL_MS = 50;
 
@@ -40,21 +40,19 @@ export async function readMigrationRecord(
   timeoutMs: number,
 ): Promise<MigrationRecord> {
   for (let attempt = 1; ; attempt += 1) {
+    const table = await findTable(database, timeoutMs);
+    if (table === undefined) return { applied: new Map(), hasTable: false };
     try {
-      return await readOnce(database, timeoutMs);
+      return await readTable(database, table, timeoutMs);
     } catch (error) {
-      // Another process has renamed it between two statements.
-      const isGone =
-        error instanceof Error &&
-        error.cause instanceof DatabaseError &&
-        error.cause.code === UNDEFINED_TABLE;
-      if (!isGone || attempt === READ_ATTEMPTS_MAX) throw error;
+      if (sqlStateOf(error) !== UNDEFINED_TABLE || attempt === READ_ATTEMPTS_MAX) throw error;
       await sleep(READ_RETRY_INTERVAL_MS);
     }
   }
 }
 
-async function readOnce(database: Database, timeoutMs: number): Promise<MigrationRecord> {
+/** @returns the name of the table that may be it; `undefined` if there is none. */
+async function findTable(database: Database, timeoutMs: number): Promise<string | undefined> {
   const [found] = await database.query<FoundTable>(timeoutMs, (sql) =>
     sql.unsafe(`SELECT quote_ident(current_user) AS role, name, may_read FROM (
       SELECT CASE
@@ -63,24 +61,30 @@ async function readOnce(database: Database, timeoutMs: number): Promise<Migratio
       END AS name
     ) AS found, has_table_privilege(to_regclass(name), 'SELECT') AS may_read`),
   );
-  const { name, may_read: mayRead, role } = found ?? {};
-  const hasTable = name === RECORD_TABLE;
-  if (!name) return { applied: new Map(), hasTable };
-  if (!mayRead) {
+  // NULL says that the table is gone by that name, and nothing of its grants.
+  if (found?.name && found.may_read === false) {
     throw new MissingGrantError(
-      `The role ${role} may not read which migrations are applied. As the owner of the tables, run: GRANT SELECT ON ${name} TO ${role};`,
+      `The role ${found.role} may not read which migrations are applied. As the owner of the tables, run: GRANT SELECT ON ${found.name} TO ${found.role};`,
     );
   }
+  return found?.name ?? undefined;
+}
+
+async function readTable(
+  database: Database,
+  name: string,
+  timeoutMs: number,
+): Promise<MigrationRecord> {
   const rows = await database.query<{ readonly name: string; readonly applied_at: Date }>(
     timeoutMs,
     (sql) => sql`SELECT name, applied_at FROM ${sql(name)} ORDER BY name`,
   );
   const applied = new Map(rows.map((row) => [row.name, row.applied_at]));
+  const hasTable = name === RECORD_TABLE;
   const isOurs = hasTable || applied.has(FIRST_MIGRATION);
   return { applied: isOurs ? applied : new Map(), hasTable };
 }
 
-/** The table that may be it. */
 interface FoundTable {
   readonly role: string;
   readonly name: string | null;
