@@ -59,8 +59,8 @@ export function candidateOf(
     { producer, requestSignature: undefined, receiveTime },
     { payloadMaxBytes: DEFAULT_PAYLOAD_MAX_BYTES, newSignalId: randomUUIDv7 },
   );
-  if (!acceptance.accepted) throw new Error(acceptance.refusal.message);
-  return acceptance.candidate;
+  if (!acceptance.ok) throw new Error(acceptance.refusal.message);
+  return acceptance.value;
 }
 
 /** The wall clock. */

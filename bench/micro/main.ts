@@ -69,8 +69,8 @@ function verifyOrThrow({ body, endpoint, headers }: SignedRequest): Uint8Array {
 
 function decodeOrThrow(codec: Codec, { body }: SignedRequest) {
   const decoding = decodeMessage(IngestRequestSchema, codec, body);
-  if (!decoding.decoded) throw new Error(decoding.refusal.message);
-  return decoding;
+  if (!decoding.ok) throw new Error(decoding.refusal.message);
+  return decoding.value;
 }
 
 /** From the bytes to what the store is given. */
@@ -89,5 +89,5 @@ function acceptOrThrow(codec: Codec, request: SignedRequest): void {
     { producer, requestSignature, receiveTime: now() },
     { payloadMaxBytes: DEFAULT_PAYLOAD_MAX_BYTES, newSignalId: randomUUIDv7 },
   );
-  if (!acceptance.accepted) throw new Error(acceptance.refusal.message);
+  if (!acceptance.ok) throw new Error(acceptance.refusal.message);
 }

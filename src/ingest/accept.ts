@@ -9,8 +9,10 @@ import {
   type Instant,
   invalidSignal,
   isIdempotencyKey,
-  type Refusal,
+  ok,
+  type Result,
   refuse,
+  refused,
   type UncheckedSignal,
   type Violation,
   validateSignal,
@@ -31,7 +33,7 @@ export interface Submission {
 }
 
 /** What an edge made of one item of a request: a submission, or a refusal if it is none. */
-export type Submitted = Submission | { readonly refusal: Refusal };
+export type Submitted = Result<Submission>;
 
 /** Where a submission came from, and when. */
 export interface Origin {
@@ -49,11 +51,6 @@ export interface AcceptOptions {
   readonly newSignalId: () => string;
 }
 
-/** The outcome of {@link accept}. */
-export type Acceptance =
-  | { readonly accepted: true; readonly candidate: SignalCandidate }
-  | { readonly accepted: false; readonly refusal: Refusal };
-
 /**
  * Judges one submission by every rule that needs no database.
  *
@@ -64,7 +61,7 @@ export function accept(
   requestItem: number,
   origin: Origin,
   options: AcceptOptions,
-): Acceptance {
+): Result<SignalCandidate> {
   const { producer, receiveTime } = origin;
   const keyFaults = idempotencyKeyFaults(submission.idempotencyKey);
   if (submission.signal === undefined) {
@@ -108,11 +105,7 @@ export function accept(
     signal,
     payloadJson,
   };
-  return { accepted: true, candidate };
-}
-
-function refused(refusal: Refusal): Acceptance {
-  return { accepted: false, refusal };
+  return ok(candidate);
 }
 
 function idempotencyKeyFaults(key: string | undefined): Violation[] {

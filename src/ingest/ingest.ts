@@ -56,18 +56,19 @@ export function createIngest(dependencies: IngestDependencies): Ingest {
     const results = new Map<number, IngestResult>();
     const candidates: SignalCandidate[] = [];
     let item = -1;
-    for await (const submission of submissions) {
+    for await (const submitted of submissions) {
       item += 1;
-      if ("refusal" in submission) {
-        const refusal = refused(submission.refusal, origin);
-        if (isOfWholeRequest(submission.refusal)) return [refusal];
+      if (!submitted.ok) {
+        const refusal = refused(submitted.refusal, origin);
+        if (isOfWholeRequest(submitted.refusal)) return [refusal];
         results.set(item, refusal);
         continue;
       }
+      const submission = submitted.value;
       const acceptance = accept(submission, item, origin, dependencies);
-      if (!acceptance.accepted) results.set(item, refused(acceptance.refusal, origin));
-      else if (submission.validateOnly) results.set(item, validated(acceptance.candidate));
-      else candidates.push(acceptance.candidate);
+      if (!acceptance.ok) results.set(item, refused(acceptance.refusal, origin));
+      else if (submission.validateOnly) results.set(item, validated(acceptance.value));
+      else candidates.push(acceptance.value);
     }
     if (candidates.length > 0) {
       const outcomes = await dependencies.batcher.store(candidates, deadlineMs);

@@ -26,7 +26,16 @@ export {
   recordOf,
   retryFor,
 } from "./reason.ts";
-export { invalidSignal, NOT_STORED, type Refusal, refuse, retryAfterMsOf } from "./refusal.ts";
+export {
+  invalidSignal,
+  NOT_STORED,
+  ok,
+  type Refusal,
+  type Result,
+  refuse,
+  refused,
+  retryAfterMsOf,
+} from "./refusal.ts";
 export {
   DEFAULT_PAYLOAD_MAX_BYTES,
   IDEMPOTENCY_KEY_RULE,

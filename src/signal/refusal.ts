@@ -21,6 +21,21 @@ export interface Refusal {
   readonly retryAfterMs: number | undefined;
 }
 
+/** What came out of a step that may refuse: a value, or why there is none. */
+export type Result<Value> =
+  | { readonly ok: true; readonly value: Value }
+  | { readonly ok: false; readonly refusal: Refusal };
+
+/** The {@link Result} of a step that went well. */
+export function ok<Value>(value: Value): { readonly ok: true; readonly value: Value } {
+  return { ok: true, value };
+}
+
+/** The {@link Result} of a step that refused. */
+export function refused(refusal: Refusal): { readonly ok: false; readonly refusal: Refusal } {
+  return { ok: false, refusal };
+}
+
 /** Ends the message of each refusal that comes before the store, or from it without a row. */
 export const NOT_STORED = "Not stored by this request.";
 

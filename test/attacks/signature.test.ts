@@ -336,7 +336,7 @@ describe("freshness", () => {
   async function reasonAt(timestamp: string, secret = TEST_SECRET): Promise<string> {
     const headers = testHeaders(INGEST_PATH, body, { timestamp, secret, producerId: "known" });
     const result = await authenticate({ headers, endpoint: INGEST_PATH, body });
-    return result.authenticated ? "authenticated" : result.refusal.reason;
+    return result.ok ? "authenticated" : result.refusal.reason;
   }
 
   test("300 seconds are fresh on either side, and a nanosecond more is not", async () => {

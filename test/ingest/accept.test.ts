@@ -1,7 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { type Acceptance, type AcceptOptions, accept } from "../../src/ingest/accept.ts";
+import { type AcceptOptions, accept } from "../../src/ingest/accept.ts";
 import type { Origin, SignalCandidate, Submission } from "../../src/ingest/index.ts";
-import { contentSha256, DEFAULT_PAYLOAD_MAX_BYTES, type Refusal } from "../../src/signal/index.ts";
+import {
+  contentSha256,
+  DEFAULT_PAYLOAD_MAX_BYTES,
+  type Refusal,
+  type Result,
+} from "../../src/signal/index.ts";
 import { payloadOfBytes, SIGNAL_TIME, uncheckedSignal, validSignal } from "../support/signals.ts";
 import { anOrigin, aProducer, aSubmission } from "./submission.ts";
 
@@ -12,16 +17,19 @@ const options: AcceptOptions = {
   newSignalId: () => "019a1b2c-3d4e-7f60-8a9b-0c1d2e3f4a5b",
 };
 
-function judge(submission: Partial<Submission>, origin: Partial<Origin> = {}): Acceptance {
+function judge(
+  submission: Partial<Submission>,
+  origin: Partial<Origin> = {},
+): Result<SignalCandidate> {
   return accept(aSubmission(submission), 3, anOrigin(origin), options);
 }
 
-function candidateOf(acceptance: Acceptance): SignalCandidate {
-  return acceptance.accepted ? acceptance.candidate : expect.fail(acceptance.refusal.message);
+function candidateOf(acceptance: Result<SignalCandidate>): SignalCandidate {
+  return acceptance.ok ? acceptance.value : expect.fail(acceptance.refusal.message);
 }
 
-function refusalOf(acceptance: Acceptance): Refusal {
-  return acceptance.accepted ? expect.fail("was accepted") : acceptance.refusal;
+function refusalOf(acceptance: Result<SignalCandidate>): Refusal {
+  return acceptance.ok ? expect.fail("was accepted") : acceptance.refusal;
 }
 
 describe("what is accepted", () => {
@@ -50,13 +58,13 @@ describe("what is accepted", () => {
 
   test("is judged by the time of receipt", () => {
     const signal = uncheckedSignal({ signalTime: SIGNAL_TIME + 300_000_000_000n });
-    expect(judge({ signal }).accepted).toBe(true);
-    expect(judge({ signal }, { receiveTime: SIGNAL_TIME - 1n }).accepted).toBe(false);
+    expect(judge({ signal }).ok).toBe(true);
+    expect(judge({ signal }, { receiveTime: SIGNAL_TIME - 1n }).ok).toBe(false);
   });
 
   test("may be past its expire time: only the store knows whether it came in time before", () => {
     const signal = uncheckedSignal({ expireTime: SIGNAL_TIME + 1n });
-    expect(judge({ signal }, { receiveTime: SIGNAL_TIME + 2n }).accepted).toBe(true);
+    expect(judge({ signal }, { receiveTime: SIGNAL_TIME + 2n }).ok).toBe(true);
   });
 });
 
@@ -152,14 +160,12 @@ describe("the instruments of a producer", () => {
   });
 
   test("are all of them unless they are listed", () => {
-    expect(judge({}, { producer: aProducer({ allowedInstruments: undefined }) }).accepted).toBe(
-      true,
-    );
+    expect(judge({}, { producer: aProducer({ allowedInstruments: undefined }) }).ok).toBe(true);
   });
 
   test("are those listed, by their whole names", () => {
-    expect(judge({}, allowing("OIL", "GOLD")).accepted).toBe(true);
-    expect(judge({}, allowing("GOLD.M", "GOL")).accepted).toBe(false);
+    expect(judge({}, allowing("OIL", "GOLD")).ok).toBe(true);
+    expect(judge({}, allowing("GOLD.M", "GOL")).ok).toBe(false);
   });
 
   test("are none if the list is empty", () => {

@@ -10,7 +10,7 @@ import {
   StoreUnavailableError,
   type Submission,
 } from "../../src/ingest/index.ts";
-import { DEFAULT_PAYLOAD_MAX_BYTES, refuse } from "../../src/signal/index.ts";
+import { DEFAULT_PAYLOAD_MAX_BYTES, ok, refuse, refused } from "../../src/signal/index.ts";
 import { SIGNAL_TIME, uncheckedSignal } from "../support/signals.ts";
 import { ManualTimers, settled } from "./manualTimers.ts";
 import { ManualClock, MemoryStore } from "./memoryStore.ts";
@@ -59,7 +59,11 @@ function ingest(
   { patienceMs = 10_000, origin = anOrigin() }: { patienceMs?: number; origin?: Origin } = {},
 ): Promise<IngestResult[]> {
   const deadlineMs = clock.monotonicMs() + patienceMs;
-  return ingestInto(store)(submissions.map(aSubmission), origin, deadlineMs);
+  return ingestInto(store)(
+    submissions.map((parts) => ok(aSubmission(parts))),
+    origin,
+    deadlineMs,
+  );
 }
 
 function refusedFor(reason: string) {
@@ -90,7 +94,7 @@ describe("a signal", () => {
       },
     };
     const answered = vi.fn();
-    const results = ingestInto(slow)([aSubmission()], anOrigin(), clock.monotonicMs() + 1);
+    const results = ingestInto(slow)([ok(aSubmission())], anOrigin(), clock.monotonicMs() + 1);
     const done = results.then(answered);
     await new Promise(setImmediate);
     expect(answered).not.toHaveBeenCalled();
@@ -307,7 +311,7 @@ describe("a store that fails", () => {
     ["the little that the caller had left exceeds the deadline", 1, "DEADLINE_EXCEEDED"],
   ])("by not answering in %s", async (_, patienceMs, reason) => {
     const deadlineMs = clock.monotonicMs() + patienceMs;
-    const submissions = [aSubmission({ signal: invalid }), aSubmission()];
+    const submissions = [ok(aSubmission({ signal: invalid })), ok(aSubmission())];
     const results = ingestInto(silent)(submissions, anOrigin(), deadlineMs);
     await settled();
     await timers.advanceMs(Math.min(patienceMs, STORE_TIMEOUT_MS));
@@ -362,7 +366,7 @@ describe("a store that fails", () => {
         return (await store.ingest(candidates, timeoutMs)).slice(1);
       },
     };
-    const results = ingestInto(forgetful)([aSubmission()], anOrigin(), clock.monotonicMs() + 1);
+    const results = ingestInto(forgetful)([ok(aSubmission())], anOrigin(), clock.monotonicMs() + 1);
     expect(await results).toMatchObject([refusedFor("INTERNAL")]);
     expect(onStoreFailure).toHaveBeenCalledWith(new Error("The store answered 0 of 1 signals"));
   });
@@ -374,10 +378,10 @@ describe("a store that fails", () => {
 });
 
 describe("an item that an edge could not read", () => {
-  const tooLarge = { refusal: refuse("BODY_TOO_LARGE", "It is too large.") };
+  const tooLarge = refused(refuse("BODY_TOO_LARGE", "It is too large."));
 
   test("is refused by itself, in its place", async () => {
-    const items = [tooLarge, aSubmission(), tooLarge];
+    const items = [tooLarge, ok(aSubmission()), tooLarge];
     const results = await ingestInto(store)(items, anOrigin(), clock.monotonicMs() + 10_000);
     expect(results).toMatchObject([
       refusedFor("BODY_TOO_LARGE"),
@@ -393,9 +397,9 @@ describe("an item that an edge could not read", () => {
       let asked = 0;
       async function* items() {
         asked += 1;
-        yield aSubmission();
+        yield ok(aSubmission());
         asked += 1;
-        yield { refusal: refuse(reason, "It is of no use.") };
+        yield refused(refuse(reason, "It is of no use."));
         asked += 1;
       }
       const results = await ingestInto(store)(items(), anOrigin(), clock.monotonicMs() + 10_000);

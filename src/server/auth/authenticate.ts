@@ -4,7 +4,7 @@
  */
 import type { IncomingHttpHeaders } from "node:http";
 import type { Origin } from "../../ingest/index.ts";
-import { type Instant, type Refusal, refuse } from "../../signal/index.ts";
+import { type Instant, ok, type Refusal, refuse } from "../../signal/index.ts";
 import {
   formatTimestamp,
   HEADER_PRODUCER_ID,
@@ -37,9 +37,9 @@ export interface RequestToAuthenticate {
 
 /** The outcome of {@link Authenticate}. */
 export type Authentication =
-  | { readonly authenticated: true; readonly origin: Origin }
+  | { readonly ok: true; readonly value: Origin }
   | {
-      readonly authenticated: false;
+      readonly ok: false;
       readonly refusal: Refusal;
       /** The producer, if it was proven who it is though it is refused. */
       readonly producerId: string | undefined;
@@ -83,7 +83,7 @@ export function authenticateBySignature(options: AuthenticateOptions): Authentic
     }
     const refusal = await admit(producer, options);
     if (refusal !== undefined) return refused(refusal, producer.producerId);
-    return { authenticated: true, origin: { producer, requestSignature: signature, receiveTime } };
+    return ok({ producer, requestSignature: signature, receiveTime });
   };
 }
 
@@ -111,7 +111,7 @@ export function authenticateNobody(
     const refusal = await admit(producer, options);
     if (refusal !== undefined) return refused(refusal, producerId);
     const receiveTime = options.now();
-    return { authenticated: true, origin: { producer, requestSignature: undefined, receiveTime } };
+    return ok({ producer, requestSignature: undefined, receiveTime });
   };
 }
 
@@ -178,7 +178,7 @@ async function admit(
 }
 
 function refused(refusal: Refusal, producerId: string | undefined): Authentication {
-  return { authenticated: false, refusal, producerId };
+  return { ok: false, refusal, producerId };
 }
 
 function unauthenticated(): Refusal {

@@ -79,13 +79,13 @@ export async function receiveSigned(
   const message = unwrapped.bytes;
   const { headers } = request;
   const result = await authenticate({ headers, endpoint: endpoint.path, body: message });
-  if (!result.authenticated) {
+  if (!result.ok) {
     // Such a producer has proven itself, but maybe long ago: a request that was captured and
     // is sent again is refused so, too.
     if (result.producerId !== undefined) record.producerId = result.producerId;
     return { kind: "refused", refusal: result.refusal };
   }
   record.caller.prove();
-  record.producerId = result.origin.producer.producerId;
-  return { kind: "received", message, origin: result.origin };
+  record.producerId = result.value.producer.producerId;
+  return { kind: "received", message, origin: result.value };
 }

@@ -6,9 +6,12 @@ import { type Ingest, type IngestResult, resultMessage } from "../../ingest/inde
 import {
   invalidSignal,
   NOT_STORED,
+  ok,
   parseJsonStrictly,
   type Refusal,
+  type Result,
   refuse,
+  refused,
   SIGNAL_REQUEST_MAX_BYTES,
   type Violation,
 } from "../../signal/index.ts";
@@ -74,9 +77,9 @@ function postSignal(
     using memory = singles.pending.take(received.message.length + SIGNAL_BYTES);
     if (memory === undefined) return sendRefusal(response, outOfMemory(), record);
     const body = parseObject(received.message);
-    if (!body.parsed) return sendRefusal(response, body.refusal, record);
-    const { submission, faults, unknownNames } = restSubmission(body.object, request.headers);
-    const results = await ingest([submission], received.origin, deadlineMs);
+    if (!body.ok) return sendRefusal(response, body.refusal, record);
+    const { submission, faults, unknownNames } = restSubmission(body.value, request.headers);
+    const results = await ingest([ok(submission)], received.origin, deadlineMs);
     const result = withFaults(results[0] as IngestResult, faults);
     recordResults(record, [result]);
     if (result.kind === "refused") return sendRefusal(response, flattened(result.refusal), record);
@@ -96,16 +99,11 @@ function mediaTypeFault({ headers }: NodeRequest): string | undefined {
   return undefined;
 }
 
-type ObjectParsing =
-  | { readonly parsed: true; readonly object: Readonly<Record<string, unknown>> }
-  | { readonly parsed: false; readonly refusal: Refusal };
-
-function parseObject(body: Uint8Array): ObjectParsing {
+function parseObject(body: Uint8Array): Result<Readonly<Record<string, unknown>>> {
   // A signed body of JSON begins with "{", so that it can be no other codec's.
   if (body[0] !== 0x7b) return malformed("The body must be a JSON object and begin with {.");
   try {
-    const object = parseJsonStrictly(body) as Readonly<Record<string, unknown>>;
-    return { parsed: true, object };
+    return ok(parseJsonStrictly(body) as Readonly<Record<string, unknown>>);
   } catch (error) {
     // Only the producer that signed these bytes sees what is wrong with them.
     const explanation = (error as Error).message.slice(0, EXPLANATION_MAX_LENGTH);
@@ -113,8 +111,8 @@ function parseObject(body: Uint8Array): ObjectParsing {
   }
 }
 
-function malformed(message: string): ObjectParsing {
-  return { parsed: false, refusal: refuse("MALFORMED_BODY", message) };
+function malformed(message: string): Result<never> {
+  return refused(refuse("MALFORMED_BODY", message));
 }
 
 /** Refuses a signal also for what is wrong beside it, and names all faults together. */

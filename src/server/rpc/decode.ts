@@ -15,26 +15,25 @@ import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { NullValue, ValueSchema } from "@bufbuild/protobuf/wkt";
 import {
   invalidSignal,
+  ok,
   PAYLOAD_VALUES_MAX,
   PAYLOAD_VALUES_RULE,
   parseJsonStrictly,
-  type Refusal,
+  type Result,
   refuse,
+  refused,
 } from "../../signal/index.ts";
 import { type SignalOverrides, takeUnclearFields } from "./unclearFields.ts";
 
 /** How a message is serialised. */
 export type Codec = "binary" | "json";
 
-/** The outcome of {@link decodeMessage}. */
-export type Decoding<Desc extends DescMessage> =
-  | {
-      readonly decoded: true;
-      readonly message: MessageShape<Desc>;
-      /** Fields of the signal that were read here, not by the library; empty in binary. */
-      readonly overrides: SignalOverrides;
-    }
-  | { readonly decoded: false; readonly refusal: Refusal };
+/** A message that was read. */
+export interface Decoded<Desc extends DescMessage> {
+  readonly message: MessageShape<Desc>;
+  /** Fields of the signal that were read here, not by the library; empty in binary. */
+  readonly overrides: SignalOverrides;
+}
 
 const BRACE = 0x7b;
 const EXPLANATION_MAX_LENGTH = 300;
@@ -50,7 +49,7 @@ export function decodeMessage<Desc extends DescMessage>(
   schema: Desc,
   codec: Codec,
   body: Uint8Array,
-): Decoding<Desc> {
+): Result<Decoded<Desc>> {
   // A JSON body begins with "{" and a protobuf body never does, so that no signed body
   // can be replayed as the other codec.
   if ((body[0] === BRACE) !== (codec === "json")) {
@@ -60,7 +59,10 @@ export function decodeMessage<Desc extends DescMessage>(
   return codec === "json" ? decodeJson(schema, body) : decodeBinary(schema, body);
 }
 
-function decodeBinary<Desc extends DescMessage>(schema: Desc, body: Uint8Array): Decoding<Desc> {
+function decodeBinary<Desc extends DescMessage>(
+  schema: Desc,
+  body: Uint8Array,
+): Result<Decoded<Desc>> {
   try {
     // First, since it makes no objects.
     const walk: Walk = { reader: new BinaryReader(body), values: 0 };
@@ -69,20 +71,23 @@ function decodeBinary<Desc extends DescMessage>(schema: Desc, body: Uint8Array):
     }
     if (walk.values > PAYLOAD_VALUES_MAX) {
       const violation = { field: "signal.payload", description: PAYLOAD_VALUES_RULE };
-      return { decoded: false, refusal: invalidSignal("INVALID_SIGNAL", [violation]) };
+      return refused(invalidSignal("INVALID_SIGNAL", [violation]));
     }
-    return { decoded: true, message: fromBinary(schema, body), overrides: {} };
+    return ok({ message: fromBinary(schema, body), overrides: {} });
   } catch {
     return malformed("The body is not a valid protobuf message of this type.");
   }
 }
 
-function decodeJson<Desc extends DescMessage>(schema: Desc, body: Uint8Array): Decoding<Desc> {
+function decodeJson<Desc extends DescMessage>(
+  schema: Desc,
+  body: Uint8Array,
+): Result<Decoded<Desc>> {
   try {
     const json = parseJsonStrictly(body);
     const overrides = takeUnclearFields(json);
     const message = fromJson(schema, json as JsonValue, { ignoreUnknownFields: false });
-    return { decoded: true, message, overrides };
+    return ok({ message, overrides });
   } catch (error) {
     // Only the producer that signed these bytes sees what is wrong with them.
     const { message } = error as Error;
@@ -210,6 +215,6 @@ function scalarWireType(scalar: ScalarType): WireType {
   }
 }
 
-function malformed(message: string): { readonly decoded: false; readonly refusal: Refusal } {
-  return { decoded: false, refusal: refuse("MALFORMED_BODY", message) };
+function malformed(message: string): Result<never> {
+  return refused(refuse("MALFORMED_BODY", message));
 }

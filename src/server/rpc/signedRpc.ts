@@ -5,7 +5,7 @@
 
 import type { DescMessage, DescMethodUnary, DescService, MessageShape } from "@bufbuild/protobuf";
 import type { Origin } from "../../ingest/index.ts";
-import type { Refusal } from "../../signal/index.ts";
+import type { Result } from "../../signal/index.ts";
 import type { Authenticate } from "../auth/authenticate.ts";
 import { receiveSigned, type SignedEndpointLimits } from "../auth/receive.ts";
 import type { RequestRecord } from "../http/requestRecord.ts";
@@ -28,11 +28,6 @@ export interface SignedCall {
   readonly record: RequestRecord;
 }
 
-/** The answer to a call, or why there is none. */
-export type Answer<Message> =
-  | { readonly answered: true; readonly message: Message }
-  | { readonly answered: false; readonly refusal: Refusal };
-
 /** A message as it came. Its sender is proven; nobody has looked into it. */
 export interface EncodedMessage {
   readonly codec: Codec;
@@ -43,7 +38,7 @@ export interface EncodedMessage {
 export interface SignedMethod<Output extends DescMessage = DescMessage>
   extends Omit<SignedEndpointLimits, "path"> {
   /** Decodes the request as well, since one of many signals is better not decoded at once. */
-  handle(request: EncodedMessage, call: SignedCall): Promise<Answer<MessageShape<Output>>>;
+  handle(request: EncodedMessage, call: SignedCall): Promise<Result<MessageShape<Output>>>;
 }
 
 /** An implementation for each method of a service that takes signed requests only. */
@@ -101,5 +96,5 @@ async function admit(
   if (signed === undefined) return unimplemented("This method is not implemented.", record);
   const { message: bytes, origin } = received;
   const answer = await signed.handle({ codec: form.codec, bytes }, { origin, deadlineMs, record });
-  return answer.answered ? { answer: answer.message } : refused(answer.refusal, record);
+  return answer.ok ? { answer: answer.value } : refused(answer.refusal, record);
 }

@@ -36,5 +36,5 @@ async function admit(
   if (unwrapped.kind === "malformed") return refused(unwrapped.refusal, record);
 
   const decoding = decodeMessage(handler.method.input, form.codec, unwrapped.bytes);
-  return decoding.decoded ? { body: reading.bytes } : refused(decoding.refusal, record);
+  return decoding.ok ? { body: reading.bytes } : refused(decoding.refusal, record);
 }

@@ -5,7 +5,7 @@
 
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { IngestBatchRequestSchema } from "../../../gen/signals/v1/ingest_service_pb.ts";
-import { type Refusal, refuse } from "../../signal/index.ts";
+import { ok, type Refusal, type Result, refuse, refused } from "../../signal/index.ts";
 import { type Codec, decodeMessage } from "../rpc/decode.ts";
 
 /** The items of a batch. */
@@ -33,14 +33,10 @@ const FRAME_MAX_BYTES = 1024;
  *
  * @param maxItems no more items are given.
  */
-export function batchParts(
-  codec: Codec,
-  body: Uint8Array,
-  maxItems: number,
-): BatchParts | { readonly refusal: Refusal } {
+export function batchParts(codec: Codec, body: Uint8Array, maxItems: number): Result<BatchParts> {
   const parts = new Parts(body, maxItems);
   const refusal = codec === "json" ? splitJson(body, parts) : splitBinary(body, parts);
-  return refusal === undefined ? parts : { refusal };
+  return refusal === undefined ? ok(parts) : refused(refusal);
 }
 
 class Parts implements BatchParts {
@@ -95,7 +91,7 @@ function splitJson(body: Uint8Array, parts: Parts): Refusal | undefined {
     return malformed("The body is not valid JSON of this message: it has more than its requests.");
   }
   const decoding = decodeMessage(IngestBatchRequestSchema, "json", frame);
-  return decoding.decoded ? undefined : decoding.refusal;
+  return decoding.ok ? undefined : decoding.refusal;
 }
 
 /**

@@ -23,15 +23,18 @@ import {
   BATCH_REQUEST_MAX_BYTES,
   instantToProto,
   type MessageFields,
+  ok,
   type Reason,
   type Refusal,
+  type Result,
   refuse,
+  refused,
   SIGNAL_REQUEST_MAX_BYTES,
   statusToProto,
 } from "../../signal/index.ts";
 import { outOfMemory, type RequestMemory, SIGNAL_BYTES } from "../http/pendingMemory.ts";
 import { recordResults } from "../http/requestRecord.ts";
-import type { Answer, SignedCall, SignedMethods } from "../rpc/signedRpc.ts";
+import type { SignedCall, SignedMethods } from "../rpc/signedRpc.ts";
 import { batchParts } from "./batchParts.ts";
 import { readItems, readSubmission } from "./readSubmissions.ts";
 import type { Turns } from "./turns.ts";
@@ -78,8 +81,8 @@ function ingestBatchMethod({
     budget: batches.budget,
     async handle({ codec, bytes }, call) {
       const parts = batchParts(codec, bytes, BATCH_MAX_SIGNALS);
-      if ("refusal" in parts) return refused(parts.refusal);
-      const { count, items } = parts;
+      if (!parts.ok) return parts;
+      const { count, items } = parts.value;
       if (count < 1 || count > BATCH_MAX_SIGNALS) return refused(wrongCount(count));
       using memory = batches.pending.take(bytes.length + count * SIGNAL_BYTES);
       if (memory === undefined) return refused(outOfMemory());
@@ -95,11 +98,11 @@ export async function answerSignal(
   ingest: Ingest,
   submission: Submitted,
   { origin, deadlineMs, record }: SignedCall,
-): Promise<Answer<IngestResponse>> {
+): Promise<Result<IngestResponse>> {
   const results = await ingest([submission], origin, deadlineMs);
   recordResults(record, results);
   const result = results[0] as IngestResult;
-  return result.kind === "refused" ? refused(result.refusal) : answered(responseOf(result));
+  return result.kind === "refused" ? refused(result.refusal) : ok(responseOf(result));
 }
 
 /** Has the signals of a batch stored, and tells what became of each. */
@@ -107,10 +110,10 @@ export async function answerBatch(
   ingest: Ingest,
   submissions: Parameters<Ingest>[0],
   { origin, deadlineMs, record }: SignedCall,
-): Promise<Answer<IngestBatchResponse>> {
+): Promise<Result<IngestBatchResponse>> {
   const results = await ingest(submissions, origin, deadlineMs);
   recordResults(record, results);
-  return wholeBatchRefusal(results) ?? answered(batchResponse(results.map(itemResponseOf)));
+  return wholeBatchRefusal(results) ?? ok(batchResponse(results.map(itemResponseOf)));
 }
 
 function batchResponse(responses: IngestResponse[]): IngestBatchResponse {
@@ -155,7 +158,7 @@ function signalError(fields: MessageFields<SignalError>): SignalError {
  * second case nothing is wrong with its items, so they must be retried, not given up as
  * rejected.
  */
-function wholeBatchRefusal(results: readonly IngestResult[]): Answer<never> | undefined {
+function wholeBatchRefusal(results: readonly IngestResult[]): Result<never> | undefined {
   for (const result of results) {
     if (result.kind === "refused" && isOfBatch(result.refusal)) return refused(result.refusal);
   }
@@ -179,12 +182,4 @@ export function wrongCount(count: number): Refusal {
   return refuse("INVALID_SIGNAL", `A batch ${description}, not ${count}.`, {
     violations: [{ field: "requests", description }],
   });
-}
-
-function answered<Message>(message: Message): Answer<Message> {
-  return { answered: true, message };
-}
-
-function refused(refusal: Refusal): Answer<never> {
-  return { answered: false, refusal };
 }

@@ -9,7 +9,9 @@ import {
 import type { Submission, Submitted } from "../../ingest/index.ts";
 import {
   NOT_STORED,
+  ok,
   refuse,
+  refused,
   SIGNAL_REQUEST_MAX_BYTES,
   signalFromProto,
   type WithoutOtherFields,
@@ -21,8 +23,8 @@ import type { Turns } from "./turns.ts";
 /** Reads the signal in the bytes of an IngestRequest. */
 export function readSubmission(codec: Codec, bytes: Uint8Array): Submitted {
   const decoding = decodeMessage(IngestRequestSchema, codec, bytes);
-  if (!decoding.decoded) return { refusal: decoding.refusal };
-  return submissionOf(decoding.message, decoding.overrides);
+  if (!decoding.ok) return decoding;
+  return ok(submissionOf(decoding.value.message, decoding.value.overrides));
 }
 
 /** What {@link readItems} is told. */
@@ -42,9 +44,9 @@ export async function* readItems(
   for (const bytes of items) {
     const turn = turns.next();
     if (turn !== undefined) await turn;
-    if (monotonicMs() >= deadlineMs) return yield { refusal: notReadInTime() };
+    if (monotonicMs() >= deadlineMs) return yield refused(notReadInTime());
     yield bytes.length > SIGNAL_REQUEST_MAX_BYTES
-      ? { refusal: tooLarge() }
+      ? refused(tooLarge())
       : readSubmission(codec, bytes);
   }
 }

@@ -25,7 +25,7 @@ import { createRequestLog } from "../../../src/server/http/requestLog.ts";
 import { createLog } from "../../../src/server/ops/log.ts";
 import { servePublicPort } from "../../../src/server/publicPort.ts";
 import { connectErrorOf } from "../../../src/server/rpc/errors.ts";
-import type { Answer, SignedCall } from "../../../src/server/rpc/signedRpc.ts";
+import type { SignedCall } from "../../../src/server/rpc/signedRpc.ts";
 import { healthService } from "../../../src/server/services/health.ts";
 import {
   answerBatch,
@@ -36,8 +36,11 @@ import { submissionOf } from "../../../src/server/services/readSubmissions.ts";
 import {
   type Instant,
   isReason,
+  ok,
   type Refusal,
+  type Result,
   refuse,
+  refused,
   SIGNAL_REQUEST_MAX_BYTES,
 } from "../../../src/signal/index.ts";
 import { anOrigin } from "../../ingest/submission.ts";
@@ -92,29 +95,33 @@ const ingest: Ingest = async (submissions, _origin, deadlineMs) => {
   return Promise.all(results);
 };
 
-async function resultOf(submission: Submitted, deadlineMs: number): Promise<IngestResult> {
+async function resultOf(submitted: Submitted, deadlineMs: number): Promise<IngestResult> {
   const receiveTime = SIGNAL_TIME;
-  if ("refusal" in submission) {
-    return { kind: "refused", refusal: submission.refusal, receiveTime };
-  }
+  if (!submitted.ok) return { kind: "refused", refusal: submitted.refusal, receiveTime };
+  const submission = submitted.value;
   const { signal, validateOnly } = submission;
   const comment = String(signal?.comment ?? "");
-  const refused = (refusal: Refusal): IngestResult => ({ kind: "refused", refusal, receiveTime });
-  if (signal === undefined) return refused(refuse("INVALID_SIGNAL", "There is no signal."));
+  const refusedFor = (refusal: Refusal): IngestResult => ({
+    kind: "refused",
+    refusal,
+    receiveTime,
+  });
+  if (signal === undefined) return refusedFor(refuse("INVALID_SIGNAL", "There is no signal."));
   if (comment === ASK.fault) throw new Error("a fault that nobody outside may read about");
-  if (comment === ASK.refuseInManyScripts) return refused(refuse("INVALID_SIGNAL", MANY_SCRIPTS));
+  if (comment === ASK.refuseInManyScripts)
+    return refusedFor(refuse("INVALID_SIGNAL", MANY_SCRIPTS));
   if (comment === ASK.refuseWithHalfACharacter) {
     const violations = [{ field: "signal.payload.\ud83e", description: "is \udd47" }];
-    return refused(refuse("INVALID_SIGNAL", HALF_A_CHARACTER, { violations }));
+    return refusedFor(refuse("INVALID_SIGNAL", HALF_A_CHARACTER, { violations }));
   }
   if (comment === ASK.wait) {
     await new Promise((resolve) => setTimeout(resolve, deadlineMs - systemClock.monotonicMs() + 5));
   }
   if (deadlineMs <= systemClock.monotonicMs()) {
-    return refused(refuse("DEADLINE_EXCEEDED", "The time is over."));
+    return refusedFor(refuse("DEADLINE_EXCEEDED", "The time is over."));
   }
   const reason = comment.replace(/^refuse /, "");
-  if (isReason(reason)) return refused(wholeRefusal(reason));
+  if (isReason(reason)) return refusedFor(wholeRefusal(reason));
   if (validateOnly) return { kind: "valid", status: "received", receiveTime };
   return {
     kind: "stored",
@@ -151,8 +158,8 @@ const isReady = async () => true;
 /** Believes everybody but the stranger, since what a signature is worth has tests of its own. */
 const authenticate: Authenticate = async ({ headers }) =>
   headers["x-producer-id"] === STRANGER
-    ? { authenticated: false, refusal: refuse("UNAUTHENTICATED", "No."), producerId: undefined }
-    : { authenticated: true, origin };
+    ? { ok: false, refusal: refuse("UNAUTHENTICATED", "No."), producerId: undefined }
+    : ok(origin);
 
 /** The server as it is, on its one port. */
 export async function startRouterServer(): Promise<Compared> {
@@ -223,14 +230,14 @@ const CALLER = {
 function plainRoutes(router: ConnectRouter): void {
   router.service(IngestService, {
     ingest: plainHandler((request: IngestRequest, call) =>
-      answerSignal(ingest, submissionOf(request, {}), call),
+      answerSignal(ingest, ok(submissionOf(request, {})), call),
     ),
     ingestBatch: plainHandler(async ({ requests }: IngestBatchRequest, call) =>
       requests.length === 0
-        ? { answered: false, refusal: wrongCount(0) }
+        ? refused(wrongCount(0))
         : answerBatch(
             ingest,
-            requests.map((request) => submissionOf(request, {})),
+            requests.map((request) => ok(submissionOf(request, {}))),
             call,
           ),
     ),
@@ -240,20 +247,20 @@ function plainRoutes(router: ConnectRouter): void {
 
 /** The method as a handler that asks who calls, heeds its deadline, and throws its refusals. */
 function plainHandler<Input, Output>(
-  handle: (message: Input, call: SignedCall) => Promise<Answer<Output>>,
+  handle: (message: Input, call: SignedCall) => Promise<Result<Output>>,
 ) {
   return async (message: Input, context: HandlerContext) => {
     if (context.signal.aborted) throw ConnectError.from(context.signal.reason);
     const headers = Object.fromEntries(context.requestHeader);
     const authentication = await authenticate({ headers, endpoint: "", body: Buffer.alloc(0) });
-    if (!authentication.authenticated) throw connectErrorOf(authentication.refusal);
+    if (!authentication.ok) throw connectErrorOf(authentication.refusal);
     const answer = await handle(message, {
-      origin: authentication.origin,
+      origin: authentication.value,
       deadlineMs: systemClock.monotonicMs() + (context.timeoutMs() ?? REQUEST_TIMEOUT_MS),
       record: { requestId: "", protocol: "http", caller: CALLER },
     });
-    if (!answer.answered) throw connectErrorOf(answer.refusal);
-    return answer.message as never;
+    if (!answer.ok) throw connectErrorOf(answer.refusal);
+    return answer.value as never;
   };
 }
 

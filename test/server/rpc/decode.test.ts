@@ -39,7 +39,7 @@ const STOP_LOSS = 4;
 const TAG_AND_DOUBLE_BYTES = 9;
 
 test("a message as it should be is decoded", () => {
-  expect(decode(REQUEST).decoded).toBe(true);
+  expect(decode(REQUEST).ok).toBe(true);
 });
 
 describe("refused is", () => {
@@ -53,32 +53,32 @@ describe("refused is", () => {
     const comment = new BinaryWriter().tag(10, WireType.LengthDelimited).string(text).finish();
     const fields = Buffer.concat([stopLoss, comment]);
     expect(fields).toHaveLength(TAG_AND_DOUBLE_BYTES);
-    expect(decode(REQUEST, signalOf(fields)).decoded).toBe(false);
+    expect(decode(REQUEST, signalOf(fields)).ok).toBe(false);
   });
 
   test.each([WireType.Varint, WireType.Bit64, WireType.Bit32, WireType.StartGroup])(
     "a message of the wire type %i",
     (wireType) => {
       const bytes = Buffer.concat([new BinaryWriter().tag(1, wireType).finish(), Buffer.alloc(9)]);
-      expect(decode(REQUEST, bytes).decoded).toBe(false);
+      expect(decode(REQUEST, bytes).ok).toBe(false);
     },
   );
 
   test("a field that reaches beyond the message that it is in", () => {
     const comment = new BinaryWriter().tag(10, WireType.LengthDelimited).string("a comment");
     const whole = signalOf(comment.finish());
-    expect(decode(REQUEST, whole).decoded).toBe(true);
+    expect(decode(REQUEST, whole).ok).toBe(true);
     const short = Uint8Array.from(whole);
     short[1] = (short[1] as number) - 1;
-    expect(decode(REQUEST, short).decoded).toBe(false);
+    expect(decode(REQUEST, short).ok).toBe(false);
   });
 
   test("every beginning of a message that ends within a field", () => {
     for (let length = 1; length < REQUEST.length; length++) {
       const decoding = decode(REQUEST.subarray(0, length));
-      if (!decoding.decoded) continue;
+      if (!decoding.ok) continue;
       // It ends between two fields, so its own bytes are the same.
-      expect(toBinary(IngestRequestSchema, decoding.message)).toHaveLength(length);
+      expect(toBinary(IngestRequestSchema, decoding.value.message)).toHaveLength(length);
     }
   });
 
@@ -93,7 +93,7 @@ describe("refused is", () => {
     ["a length beyond all bytes", Buffer.from("0affffffff0f", "hex")],
     ["a number without an end", Buffer.from("18ffffffffffffffffffff", "hex")],
   ])("%s", (_, bytes) => {
-    expect(decode(bytes).decoded).toBe(false);
+    expect(decode(bytes).ok).toBe(false);
   });
 });
 
@@ -114,16 +114,16 @@ describe("a Value in a payload", () => {
       new BinaryWriter().tag(1, WireType.LengthDelimited).string("a").finish(),
       new BinaryWriter().tag(2, WireType.LengthDelimited).bytes(Buffer.from(hex, "hex")).finish(),
     ]);
-    expect(decode(payloadOf(entry)).decoded).toBe(isTaken);
+    expect(decode(payloadOf(entry)).ok).toBe(isTaken);
   });
 
   test("may not be missing from its entry, nor be there twice", () => {
     const key = new BinaryWriter().tag(1, WireType.LengthDelimited).string("a").finish();
     const value = Buffer.from("12020800", "hex");
-    expect(decode(payloadOf(Buffer.concat([key, value]))).decoded).toBe(true);
-    expect(decode(payloadOf(value)).decoded).toBe(true);
-    expect(decode(payloadOf(key)).decoded).toBe(false);
-    expect(decode(payloadOf(Buffer.concat([key, value, value]))).decoded).toBe(false);
+    expect(decode(payloadOf(Buffer.concat([key, value]))).ok).toBe(true);
+    expect(decode(payloadOf(value)).ok).toBe(true);
+    expect(decode(payloadOf(key)).ok).toBe(false);
+    expect(decode(payloadOf(Buffer.concat([key, value, value]))).ok).toBe(false);
   });
 
   /** A request whose payload has this entry. */
@@ -156,9 +156,9 @@ test("whatever the bytes are, they are decoded or refused", () => {
   fc.assert(
     fc.property(fc.oneof(changed, fc.uint8Array()), (bytes) => {
       const decoding = decode(bytes);
-      if (!decoding.decoded) return;
+      if (!decoding.ok) return;
       // What was decoded is all that was there: it says the same when it is sent again.
-      const again = decode(toBinary(IngestRequestSchema, decoding.message));
+      const again = decode(toBinary(IngestRequestSchema, decoding.value.message));
       expect(again).toEqual(decoding);
     }),
     { numRuns: 5_000 },
