@@ -11,7 +11,6 @@ import { Client, connectivityState, credentials } from "@grpc/grpc-js";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Ingest } from "../../src/ingest/index.ts";
 import { refuse } from "../../src/signal/index.ts";
-import { eventually } from "../server/support/eventually.ts";
 import { startRouter } from "../server/support/routerServer.ts";
 import {
   bodies,
@@ -21,6 +20,7 @@ import {
   REST_PATH,
 } from "../server/support/wire.ts";
 import { allOf } from "../support/allOf.ts";
+import { eventually } from "../support/eventually.ts";
 import type { TestServer } from "../support/server.ts";
 import * as frames from "./support/http2Frames.ts";
 import { exchange, rawPost, rawRequest } from "./support/rawHttp1.ts";

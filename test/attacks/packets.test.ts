@@ -14,7 +14,6 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { StructSchema } from "@bufbuild/protobuf/wkt";
 import postgres from "postgres";
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { temporaryDirectory } from "../server/support/temporaryDirectory.ts";
 import {
   bodies,
   connectError,
@@ -34,6 +33,7 @@ import {
   testServerEnv,
 } from "../support/server.ts";
 import { nested } from "../support/signals.ts";
+import { temporaryDirectory } from "../support/temporaryDirectory.ts";
 import * as frames from "./support/http2Frames.ts";
 import { exchange, type HeaderLines, rawPost, rawRequest } from "./support/rawHttp1.ts";
 

@@ -11,7 +11,7 @@ import fc from "fast-check";
 import postgres from "postgres";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { startEmbeddedPostgres } from "../../src/store/index.ts";
-import { eventually } from "../server/support/eventually.ts";
+import { eventually } from "../support/eventually.ts";
 import { createTestDatabase, silentLog } from "../support/postgres.ts";
 import { type ServerProcess, spawnServer, testServerEnv } from "../support/server.ts";
 import {

@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { eventually } from "../server/support/eventually.ts";
+import { eventually } from "../support/eventually.ts";
 import { TEST_PRODUCER_ID } from "../support/server.ts";
 import type { Bot, BotLife } from "./support/botProcess.ts";
 import { startDrill } from "./support/drill.ts";

@@ -31,8 +31,8 @@ import {
   signalFromProto,
   validateSignal,
 } from "../../src/signal/index.ts";
-import { temporaryDirectory } from "../server/support/temporaryDirectory.ts";
 import { TEST_PRODUCER_ID, TEST_SECRET } from "../support/server.ts";
+import { temporaryDirectory } from "../support/temporaryDirectory.ts";
 import { ROOT, run } from "./support/command.ts";
 import { INGEST_PATH, jsonOf, sendRaw, signed, signedRest } from "./support/raw.ts";
 import { type Interop, startInterop } from "./support/server.ts";

@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import postgres from "postgres";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { MissingGrantError, migrateUp, openDatabase } from "../../src/store/index.ts";
+import { eventually } from "../support/eventually.ts";
 import {
   createTestDatabase,
   runOnServer,
@@ -12,7 +13,6 @@ import {
 } from "../support/postgres.ts";
 import { spawnServer, startTestServer, testHeaders, testServerEnv } from "../support/server.ts";
 import { restBody } from "../support/signals.ts";
-import { eventually } from "./support/eventually.ts";
 
 const ENDPOINT = "/api/v1/signals";
 

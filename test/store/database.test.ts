@@ -1,4 +1,3 @@
-import { Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
@@ -16,8 +15,9 @@ import {
   silentLog,
   type TestDatabase,
 } from "../support/postgres.ts";
+import { type FaultyProxy, startProxy } from "../support/proxy.ts";
+import { recordLog } from "../support/recordLog.ts";
 import { aCandidate } from "./builders.ts";
-import { startFaultyProxy } from "./proxy.ts";
 
 const TIMEOUT_MS = 5_000;
 
@@ -42,22 +42,22 @@ function open(options: Partial<DatabaseOptions> = {}): Database {
   return database;
 }
 
+async function openProxy(): Promise<FaultyProxy> {
+  const proxy = await startProxy(testDatabase.url);
+  onTestFinished(() => proxy.close());
+  return proxy;
+}
+
 const ping = (database: Database, timeoutMs = TIMEOUT_MS) =>
   database.query<{ one: number }>(timeoutMs, (sql) => sql`SELECT 1 AS one`);
 
 /** A log, and how often it says that connections are replaced. */
 function countReplacements() {
-  const lines: string[] = [];
-  const stream = new Writable({
-    write(chunk, _, done) {
-      lines.push(String(chunk));
-      done();
-    },
-  });
+  const { stream, lines } = recordLog();
   return {
     log: pino(stream),
     get replacements() {
-      return lines.filter((line) => line.includes("database connections are replaced")).length;
+      return lines.filter(({ msg }) => msg === "database connections are replaced").length;
     },
   };
 }
@@ -170,11 +170,11 @@ describe("without a server", () => {
 
 describe("a network", () => {
   test("that swallows everything gives an error in time, and service resumes when it heals", async () => {
-    await using proxy = await startFaultyProxy(testDatabase.url);
+    const proxy = await openProxy();
     const database = open({ url: proxy.url });
     await ping(database);
 
-    proxy.stall();
+    proxy.loseAnswers();
     const attempts = await Promise.all(
       [200, 200, 300, 300, 300, 300].map((timeoutMs) => measureFailure(ping(database, timeoutMs))),
     );
@@ -183,15 +183,15 @@ describe("a network", () => {
       expect(elapsedMs).toBeLessThan(500);
     }
 
-    proxy.heal();
+    await proxy.heal();
     expect(await ping(database, 1_000)).toEqual([{ one: 1 }]);
   });
 
   test("that swallows everything keeps no connection of ours", async () => {
-    await using proxy = await startFaultyProxy(testDatabase.url);
+    const proxy = await openProxy();
     const database = open({ url: proxy.url });
     await ping(database);
-    proxy.stall();
+    proxy.loseAnswers();
     for (let attempt = 0; attempt < 5; attempt += 1) {
       await measureFailure(ping(database, 100));
     }
@@ -200,12 +200,12 @@ describe("a network", () => {
   });
 
   test("that swallows everything is noticed within the time of a readiness check", async () => {
-    await using proxy = await startFaultyProxy(testDatabase.url);
+    const proxy = await openProxy();
     const counter = countReplacements();
     const database = openDatabase({ url: proxy.url, poolSize: 3, log: counter.log });
     onTestFinished(() => database.close(100));
     await ping(database);
-    proxy.stall();
+    proxy.loseAnswers();
     await measureFailure(ping(database, 1_000));
     expect(counter.replacements).toBe(0);
     await measureFailure(ping(database, 2_000));
@@ -227,10 +227,10 @@ describe("a network", () => {
   });
 
   test("that swallows everything again and again leaves one retired pool at a time", async () => {
-    await using proxy = await startFaultyProxy(testDatabase.url);
+    const proxy = await openProxy();
     const database = open({ url: proxy.url, poolSize: 1 });
     await ping(database);
-    proxy.stall();
+    proxy.loseAnswers();
     const patient: ReturnType<typeof measureFailure>[] = [];
     for (let round = 0; round < 4; round += 1) {
       patient.push(measureFailure(ping(database, TIMEOUT_MS)));
@@ -246,13 +246,13 @@ describe("a network", () => {
   });
 
   test("that cuts connections fails what runs, and service resumes when it heals", async () => {
-    await using proxy = await startFaultyProxy(testDatabase.url);
+    const proxy = await openProxy();
     const database = open({ url: proxy.url });
     await ping(database);
 
     const running = measureFailure(database.query(TIMEOUT_MS, (sql) => sql`SELECT pg_sleep(2)`));
     await sleep(100);
-    proxy.cut();
+    proxy.refuse();
     const { error, elapsedMs } = await running;
     expect(error).toBeInstanceOf(StoreUnavailableError);
     expect(elapsedMs).toBeLessThan(1_000);
@@ -260,24 +260,24 @@ describe("a network", () => {
     expect(next.error).toBeInstanceOf(StoreUnavailableError);
     expect(next.elapsedMs).toBeLessThan(700);
 
-    proxy.heal();
+    await proxy.heal();
     expect(await ping(database, 1_000)).toEqual([{ one: 1 }]);
   });
 });
 
 test("a connection that dies at any moment of its start fails the statement and nothing else", async () => {
-  await using proxy = await startFaultyProxy(testDatabase.url);
+  const proxy = await openProxy();
   // A rejection that nobody handles would fail this run, as it would end the service.
   for (let delayMs = 0; delayMs < 16; delayMs += 1) {
     const database = open({ url: proxy.url });
     const first = ping(database, 150).catch((error: unknown) => error);
     await sleep(delayMs);
-    proxy.cut();
+    proxy.refuse();
     const outcome = await first;
     if (!Array.isArray(outcome)) {
       expect(outcome).toBeInstanceOf(StoreUnavailableError);
     }
-    proxy.heal();
+    await proxy.heal();
     // Once more, in case this one is the first to learn that its connection is dead.
     const next = await ping(database, 1_000).catch(() => ping(database, 1_000));
     expect(next).toEqual([{ one: 1 }]);
@@ -366,10 +366,10 @@ describe("closing", () => {
   });
 
   test("does not wait longer than it may, even for a network that swallows everything", async () => {
-    await using proxy = await startFaultyProxy(testDatabase.url);
+    const proxy = await openProxy();
     const database = open({ url: proxy.url });
     await ping(database);
-    proxy.stall();
+    proxy.loseAnswers();
     const running = measureFailure(ping(database, 10_000));
     await sleep(50);
     const { error, elapsedMs } = await measureFailure(database.close(200));
@@ -481,15 +481,9 @@ describe("a session", () => {
   });
 
   test("passes the server's notices on to the log", async () => {
-    const lines: string[] = [];
-    const stream = new Writable({
-      write(chunk, _, done) {
-        lines.push(String(chunk));
-        done();
-      },
-    });
+    const { stream, lines } = recordLog();
     const database = open({ log: pino({ level: "debug" }, stream) });
     await database.query(TIMEOUT_MS, (sql) => sql`DO $$ BEGIN RAISE NOTICE 'take notice'; END $$`);
-    expect(lines.join("")).toContain("take notice");
+    expect(JSON.stringify(lines)).toContain("take notice");
   });
 });

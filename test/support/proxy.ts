@@ -10,6 +10,8 @@ import net, { type AddressInfo } from "node:net";
 export interface FaultyProxy {
   /** The same URL by way of the proxy. */
   readonly url: string;
+  /** How many connections clients hold. */
+  readonly openConnections: number;
   /** From now on no byte passes, on old connections and new ones. None is lost. */
   stall(): void;
   /** From now on each piece of what is sent arrives so many milliseconds late. None is lost. */
@@ -110,6 +112,9 @@ export async function startProxy(targetUrl: string): Promise<FaultyProxy> {
 
   return {
     url: url.href,
+    get openConnections() {
+      return links.size;
+    },
     stall() {
       fault = "stalled";
       for (const link of links) pause(link);

@@ -5,11 +5,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
-import { type Readable, Writable } from "node:stream";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { serverConfigFromEnv, startServer } from "../../src/server/index.ts";
 import { formatTimestamp, Secret, signatureHeaders } from "../../src/signing/index.ts";
 import { coverageEnv } from "./processCoverage.ts";
+import { recordLog } from "./recordLog.ts";
 
 /** The producer that every test server knows. */
 export const TEST_PRODUCER_ID = "test-bot";
@@ -51,21 +52,14 @@ export async function startTestServer(
   databaseUrl: string,
   overrides: Readonly<Record<string, string | undefined>> = {},
 ): Promise<TestServer> {
-  const logLines: Record<string, unknown>[] = [];
-  const log = new Writable({
-    write(chunk: Buffer, _, done) {
-      for (const line of chunk.toString("utf8").split("\n")) {
-        if (line !== "") logLines.push(JSON.parse(line));
-      }
-      done();
-    },
-  });
-  const server = await startServer(serverConfigFromEnv(testServerEnv(databaseUrl, overrides)), log);
+  const log = recordLog();
+  const config = serverConfigFromEnv(testServerEnv(databaseUrl, overrides));
+  const server = await startServer(config, log.stream);
   return {
     url: server.url,
     port: Number(new URL(server.url).port),
     opsUrl: server.opsUrl,
-    logLines,
+    logLines: log.lines,
     close: () => server.close(),
   };
 }

@@ -1,4 +1,3 @@
-import { Writable } from "node:stream";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
@@ -9,6 +8,7 @@ import {
   type SignalError,
 } from "../../../src/client/index.ts";
 import type { Reason } from "../../../src/signal/index.ts";
+import { recordLog } from "../../support/recordLog.ts";
 import {
   PRODUCER_ID,
   SECRET,
@@ -22,20 +22,9 @@ const LEVELS: Readonly<Record<number, string>> = { 30: "info", 40: "warn", 50: "
 
 /** A pino logger as a bot has one, and what it wrote. */
 function recordingLogger() {
-  let text = "";
-  const stream = new Writable({
-    write(chunk: Buffer, _, done) {
-      text += chunk.toString();
-      done();
-    },
-  });
-  const lines = () =>
-    text
-      .split("\n")
-      .filter((line) => line !== "")
-      .map((line): Record<string, unknown> => JSON.parse(line))
-      .map((line) => ({ ...line, level: LEVELS[Number(line.level)] }));
-  return { logger: pino({ base: null }, stream), lines, text: () => text };
+  const log = recordLog();
+  const lines = () => log.lines.map((line) => ({ ...line, level: LEVELS[Number(line.level)] }));
+  return { logger: pino({ base: null }, log.stream), lines, text: () => JSON.stringify(log.lines) };
 }
 
 function clientOf(serverUrl: string, options: Partial<SignalClientOptions>) {

@@ -23,6 +23,7 @@ import {
   openDatabase,
   type ProducerStore,
 } from "../../../src/store/index.ts";
+import { eventually } from "../../support/eventually.ts";
 import { createTestDatabase, silentLog, type TestDatabase } from "../../support/postgres.ts";
 import {
   startTestServer,
@@ -30,10 +31,9 @@ import {
   TEST_PRODUCER_ID,
   TEST_SECRET,
 } from "../../support/server.ts";
-import { eventually } from "../support/eventually.ts";
+import { temporaryDirectory } from "../../support/temporaryDirectory.ts";
 import { addProducers } from "../support/producers.ts";
 import { expectNoLeak } from "../support/secrecy.ts";
-import { temporaryDirectory } from "../support/temporaryDirectory.ts";
 import { bodies, send } from "../support/wire.ts";
 
 const ANOTHER_MASTER_KEY = Buffer.alloc(32, 9).toString("base64");

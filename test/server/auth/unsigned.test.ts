@@ -15,10 +15,10 @@ import {
   reset,
 } from "../../attacks/support/http2Frames.ts";
 import { exchange, rawPost, rawRequest } from "../../attacks/support/rawHttp1.ts";
+import { eventually } from "../../support/eventually.ts";
 import { createTestDatabase, type TestDatabase } from "../../support/postgres.ts";
 import { startTestServer, type TestServer } from "../../support/server.ts";
 import { restBody, validIngestRequest } from "../../support/signals.ts";
-import { eventually } from "../support/eventually.ts";
 import { addProducers } from "../support/producers.ts";
 import { framed, INGEST_PATH, REST_PATH } from "../support/wire.ts";
 

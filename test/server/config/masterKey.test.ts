@@ -5,7 +5,7 @@ import { createSecretBox, SecretText } from "../../../src/server/auth/secretBox.
 import { ConfigError } from "../../../src/server/config/config.ts";
 import { masterKeyOf } from "../../../src/server/config/masterKey.ts";
 import { TEST_MASTER_KEY, TEST_SECRET } from "../../support/server.ts";
-import { temporaryDirectory } from "../support/temporaryDirectory.ts";
+import { temporaryDirectory } from "../../support/temporaryDirectory.ts";
 
 /** The key of a start with no variable set, on a database without secrets. */
 function loadMasterKey(dataDir: string): Promise<Buffer> {

@@ -25,8 +25,8 @@ import {
   testHeaders,
   testServerEnv,
 } from "../../support/server.ts";
+import { temporaryDirectory } from "../../support/temporaryDirectory.ts";
 import { startRouter } from "../support/routerServer.ts";
-import { temporaryDirectory } from "../support/temporaryDirectory.ts";
 import {
   bodies,
   framed,

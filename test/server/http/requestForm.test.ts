@@ -23,7 +23,7 @@ import {
   testHeaders,
 } from "../../support/server.ts";
 import { restBody } from "../../support/signals.ts";
-import { temporaryDirectory } from "../support/temporaryDirectory.ts";
+import { temporaryDirectory } from "../../support/temporaryDirectory.ts";
 import { bodies, framed, INGEST_PATH, REST_PATH } from "../support/wire.ts";
 
 const HEALTH = "/api/v1/health";

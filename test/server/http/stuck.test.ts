@@ -5,7 +5,7 @@ import net from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import * as frames from "../../attacks/support/http2Frames.ts";
 import { rawRequest } from "../../attacks/support/rawHttp1.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../support/eventually.ts";
 import { startRouter } from "../support/routerServer.ts";
 import { framed } from "../support/wire.ts";
 

@@ -12,9 +12,10 @@ import { LogDestination } from "../../../src/server/ops/logDestination.ts";
 import { createServerMetrics } from "../../../src/server/ops/metrics.ts";
 import type { Output } from "../../../src/server/ops/standardOutput.ts";
 import { hasTool, skipVisibly } from "../../interop/support/command.ts";
+import { eventually } from "../../support/eventually.ts";
 import { createTestDatabase, type TestDatabase } from "../../support/postgres.ts";
 import { testServerEnv } from "../../support/server.ts";
-import { eventually } from "../support/eventually.ts";
+import { temporaryDirectory } from "../../support/temporaryDirectory.ts";
 import {
   closedPipe,
   fill,
@@ -24,7 +25,6 @@ import {
   serveOn,
 } from "../support/outputs.ts";
 import { scrape } from "../support/scrape.ts";
-import { temporaryDirectory } from "../support/temporaryDirectory.ts";
 import { bodies, send } from "../support/wire.ts";
 
 /** Far more than the 2 s that a process gives its log, and far less than for ever. */

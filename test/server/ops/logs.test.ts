@@ -17,6 +17,7 @@ import {
   reset,
 } from "../../attacks/support/http2Frames.ts";
 import { exchange, type HeaderLines, rawPost, rawRequest } from "../../attacks/support/rawHttp1.ts";
+import { eventually } from "../../support/eventually.ts";
 import { createTestDatabase, type TestDatabase } from "../../support/postgres.ts";
 import {
   startTestServer,
@@ -25,7 +26,6 @@ import {
   testHeaders,
 } from "../../support/server.ts";
 import { restBody } from "../../support/signals.ts";
-import { eventually } from "../support/eventually.ts";
 import { expectNoLeak } from "../support/secrecy.ts";
 import {
   bodies,

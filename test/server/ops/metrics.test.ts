@@ -12,6 +12,7 @@ import { createRequestLog } from "../../../src/server/http/requestLog.ts";
 import { serveOpsPort } from "../../../src/server/ops/opsPort.ts";
 import { REASONS } from "../../../src/signal/index.ts";
 import { exchange, rawRequest } from "../../attacks/support/rawHttp1.ts";
+import { eventually } from "../../support/eventually.ts";
 import { createTestDatabase, silentLog, type TestDatabase } from "../../support/postgres.ts";
 import { startProxy } from "../../support/proxy.ts";
 import {
@@ -20,7 +21,6 @@ import {
   TEST_SECRET,
   type TestServer,
 } from "../../support/server.ts";
-import { eventually } from "../support/eventually.ts";
 import { type Scrape, scrape } from "../support/scrape.ts";
 import { bodies, INGEST_PATH, PROTOCOLS, REST_PATH, sameBytes, send } from "../support/wire.ts";
 

@@ -16,10 +16,10 @@ import {
 import { loadSync } from "@grpc/proto-loader";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { cachedReadiness } from "../../../src/server/ops/readiness.ts";
+import { eventually } from "../../support/eventually.ts";
 import { createTestDatabase, type TestDatabase } from "../../support/postgres.ts";
 import { type FaultyProxy, startProxy } from "../../support/proxy.ts";
 import { startTestServer, type TestServer } from "../../support/server.ts";
-import { eventually } from "../support/eventually.ts";
 import { startRouter } from "../support/routerServer.ts";
 import { connectError, framed, grpcError, http2Post } from "../support/wire.ts";
 

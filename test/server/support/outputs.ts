@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import { coverageEnv } from "../../support/processCoverage.ts";
-import { temporaryDirectory } from "./temporaryDirectory.ts";
+import { temporaryDirectory } from "../../support/temporaryDirectory.ts";
 
 const { O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } = constants;
 const MAIN = fileURLToPath(new URL("../../../src/cli/main.ts", import.meta.url));

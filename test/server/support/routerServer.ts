@@ -2,7 +2,6 @@
  * The edge on a real port, with a domain that does what a test says: for what the real
  * domain never does.
  */
-import { Writable } from "node:stream";
 import type { Ingest } from "../../../src/ingest/index.ts";
 import { authenticateNobody } from "../../../src/server/auth/authenticate.ts";
 import { createRateLimit } from "../../../src/server/auth/rateLimit.ts";
@@ -11,6 +10,7 @@ import { listen } from "../../../src/server/http/listener.ts";
 import { createRequestLog } from "../../../src/server/http/requestLog.ts";
 import { createLog } from "../../../src/server/ops/log.ts";
 import { servePublicPort } from "../../../src/server/publicPort.ts";
+import { recordLog } from "../../support/recordLog.ts";
 import type { TestServer } from "../../support/server.ts";
 
 /**
@@ -24,13 +24,7 @@ export async function startRouter(
   unaryCutAfterMs?: number,
   allowanceClock: () => number = systemClock.monotonicMs,
 ): Promise<TestServer> {
-  const logLines: Record<string, unknown>[] = [];
-  const log = new Writable({
-    write(chunk: Buffer, _, done) {
-      logLines.push(JSON.parse(chunk.toString("utf8")));
-      done();
-    },
-  });
+  const log = recordLog();
   const shutdown = new AbortController();
   const onRequest = servePublicPort({
     authenticate: authenticateNobody({
@@ -43,7 +37,7 @@ export async function startRouter(
     isReady,
     monotonicMs: systemClock.monotonicMs,
     requestLog: createRequestLog({
-      log: createLog({ logLevel: "info", hostname: "test" }, log),
+      log: createLog({ logLevel: "info", hostname: "test" }, log.stream),
       monotonicMs: systemClock.monotonicMs,
       unprovenPerSecond: Number.POSITIVE_INFINITY,
     }),
@@ -59,7 +53,7 @@ export async function startRouter(
     url: `http://127.0.0.1:${port}`,
     port,
     opsUrl: undefined,
-    logLines,
+    logLines: log.lines,
     async close() {
       shutdown.abort();
       await listener.close(1_000);

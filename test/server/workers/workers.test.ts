@@ -22,6 +22,7 @@ import {
   removeTestDataDir,
 } from "../../faults/support/embedded.ts";
 import { postSigned, restJson } from "../../faults/support/senders.ts";
+import { eventually } from "../../support/eventually.ts";
 import { createTestDatabase, type TestDatabase } from "../../support/postgres.ts";
 import {
   type ServerProcess,
@@ -31,9 +32,8 @@ import {
   testServerEnv,
 } from "../../support/server.ts";
 import { validSignal } from "../../support/signals.ts";
-import { eventually } from "../support/eventually.ts";
+import { temporaryDirectory } from "../../support/temporaryDirectory.ts";
 import { type Scrape, scrape } from "../support/scrape.ts";
-import { temporaryDirectory } from "../support/temporaryDirectory.ts";
 
 const WORKERS = 2;
 /** So many connections all go to one of two workers once in 2^39 times. */
