@@ -1,49 +1,37 @@
 /**
- * Holds docs/producers.md against the code: its programs and commands are run as a reader
- * runs them, and its tables are compared with what they tell of. The programs of the README
- * are run, too.
+ * Runs the programs and commands of docs/producers.md, docs/quickstart.md and the README as a
+ * reader runs them.
  */
-import { mkdtempDisposable, readFile, stat, symlink, writeFile } from "node:fs/promises";
+import {
+  mkdir,
+  mkdtempDisposable,
+  readdir,
+  readFile,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseEnv } from "node:util";
-import { Registry } from "prom-client";
+import postgres from "postgres";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
-import { ALERT_KINDS } from "../../src/alerts/index.ts";
-import { retryForError, type SignalErrorReason } from "../../src/client/errorReason.ts";
 import { createOutbox, createSignalClient, SignalError } from "../../src/client/index.ts";
-import { resolveClientOptions } from "../../src/client/options.ts";
-import { resolveOutboxOptions } from "../../src/client/outbox/options.ts";
-import { dispositionOf } from "../../src/client/outbox/policy.ts";
-import { resolveRetryOptions } from "../../src/client/retry/retryOptions.ts";
-import { REASONS } from "../../src/signal/index.ts";
 import { SIGNAL, silent, unreachable } from "../client/outbox/support.ts";
 import { hasTool, type Outcome, ROOT, run } from "../interop/support/command.ts";
 import { type Interop, startInterop } from "../interop/support/server.ts";
 import { TEST_PRODUCER_ID, TEST_SECRET } from "../support/server.ts";
 import { BOT_TOKEN, CHAT_ID, startTelegram } from "../support/telegram.ts";
+import { codeBlock, pageText } from "./page.ts";
 
-const page = await readFile(new URL("../../docs/producers.md", import.meta.url), "utf8");
-const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8");
+const page = pageText("docs/producers.md");
+const quickstart = pageText("docs/quickstart.md");
+const readme = pageText("README.md");
 
-/** The only block in a language that holds a text. */
-function block(language: string, text: string, source = page): string {
-  const pattern = new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, "gms");
-  const found = [...source.matchAll(pattern)].filter(([, code = ""]) => code.includes(text));
-  expect(found, `blocks with ${text}`).toHaveLength(1);
-  return found[0]?.[1] ?? "";
-}
-
-/** The rows of the table whose first title this is, as the texts of their cells. */
-function table(title: string): string[][] {
-  const rows = page.split(`\n| ${title} |`)[1]?.split("\n\n")[0]?.split("\n").slice(2) ?? [];
-  expect(rows.length, `rows under ${title}`).toBeGreaterThan(1);
-  return rows.map((row) => row.split("|").slice(1, -1).map(withoutQuotes));
-}
-
-function withoutQuotes(cell: string): string {
-  return cell.trim().replaceAll("`", "");
+/** The only block of producers.md in a language that holds a text. */
+function block(language: string, text: string): string {
+  return codeBlock(page, language, text);
 }
 
 let interop: Interop;
@@ -81,10 +69,15 @@ function runIn(commands: string, env: Record<string, string> = {}): Promise<Outc
   return run("sh", ["-euc", `cd '${folder}'\n${countersign}\n${commands}`], { env });
 }
 
-/** Runs a block that is meant for the root of the repository. */
-async function runAtRoot(commands: string, env: Record<string, string> = {}): Promise<Outcome> {
-  const file = await writeProducerFile("producer.env");
-  return run("sh", ["-euc", commands.replaceAll(".countersign/producer.env", file)], { env });
+/** Runs commands that are meant for a clone of this repository, beside a server that runs. */
+async function runInClone(commands: string, env: Record<string, string> = {}): Promise<Outcome> {
+  for (const entry of await readdir(ROOT)) {
+    if (entry.startsWith(".git") || entry === ".countersign" || entry === "node_modules") continue;
+    await symlink(join(ROOT, entry), join(folder, entry));
+  }
+  await mkdir(join(folder, ".countersign"));
+  await writeProducerFile(".countersign/producer.env");
+  return run("sh", ["-euc", `cd '${folder}'\n${commands}`], { env });
 }
 
 /** @returns the path of a file with the producer's variables in the test's folder. */
@@ -118,19 +111,6 @@ describe("the programs", () => {
     expect(rows).toHaveLength(1);
   });
 
-  it("of the README do the same", async () => {
-    const sent = await runProgram(block("ts", "client.ingest(", readme));
-    expect(sent).toEqual({
-      code: 0,
-      stdout: expect.stringMatching(/^stored [0-9a-f-]{36}\n$/),
-      stderr: "",
-    });
-    const before = (await interop.all()).length;
-    const kept = await runProgram(block("ts", "outbox.enqueue(", readme));
-    expect(kept).toEqual({ code: 0, stdout: "", stderr: "" });
-    expect(await interop.all()).toHaveLength(before + 1);
-  });
-
   it("tell a person", async () => {
     await using telegram = await startTelegram();
     const { code, stderr } = await runProgram(block("ts", "sendOwnerAlert("), {
@@ -145,8 +125,8 @@ describe("the programs", () => {
   });
 
   it("have the right types", async () => {
-    const programs = [...(readme + page).matchAll(/^```ts\n(.*?)^```$/gms)];
-    expect(programs).toHaveLength(2 + 4);
+    const programs = [...(quickstart + page).matchAll(/^```ts\n(.*?)^```$/gms)];
+    expect(programs).toHaveLength(1 + 4);
     for (const [index, [, code = ""]] of programs.entries()) {
       await writeFile(join(folder, `program${index}.ts`), code);
     }
@@ -250,14 +230,9 @@ describe("the commands", () => {
 
   it("run the whole bot", async () => {
     const env = { OUTBOX_FILE: join(folder, "signals.outbox"), METRICS_PORT: "0" };
-    const { code, stdout } = await runAtRoot(block("sh", "examples/bot.ts"), env);
+    const { code, stdout } = await runInClone(block("sh", "examples/bot.ts"), env);
     expect(code).toBe(0);
     expect(stdout).toMatch(/"outcome":"stored"/);
-  });
-
-  it.runIf(hasTool("python3"))("run the bot in Python", async () => {
-    const { code, stdout } = await runAtRoot(block("sh", "producer.py"));
-    expect([code, stdout]).toEqual([0, expect.stringMatching(/^stored /)]);
   });
 
   it("try the channels of alerts", async () => {
@@ -268,114 +243,55 @@ describe("the commands", () => {
     expect([code, stdout]).toEqual([0, expect.stringMatching(/^telegram +sent$/m)]);
     expect(telegram.messages).toHaveLength(1);
   });
-
-  it("are all run here, but two that need the internet", () => {
-    const blocks = [...page.matchAll(/^```(\w+)\n(.*)$/gm)].map(([, language]) => language);
-    expect(Object.groupBy(blocks, String)).toMatchObject({
-      // Not run are "npm pack" with what follows it, and the question to Telegram.
-      sh: { length: 6 + 2 },
-      ts: { length: 4 },
-    });
-    expect(blocks).toHaveLength(12);
-  });
 });
 
-describe("the tables", () => {
-  const client = resolveClientOptions({
-    serverUrl: "http://127.0.0.1",
-    producerId: TEST_PRODUCER_ID,
-    secret: TEST_SECRET,
-  });
-  if (!client.enabled) throw new Error("The client is off.");
-
+describe("the quickstart", () => {
   it.each([
-    ["option of `retry`", resolveRetryOptions({})],
-    ["option of `circuitBreaker`", client.circuitBreaker],
-  ])("have every %s with its default", (title, defaults) => {
-    const told = table(title).map(([name, value]) => [name, value?.replaceAll(",", "")]);
-    expect(told).toEqual(Object.entries(defaults).map(([name, value]) => [name, String(value)]));
+    ["command line", "countersign -- send", /^stored /m, []],
+    ["TypeScript example", "examples/producer.ts", /^stored /, []],
+    ["Python example", "examples/producer.py", /^stored /, ["python3"]],
+    ["curl", "curl -sS", /"status":"received"/, ["curl"]],
+  ] as const)("sends a signal by the %s", async (_, text, answer, tools) => {
+    if (!tools.every(hasTool)) return;
+    const before = (await interop.all()).length;
+    const { code, stdout } = await runInClone(codeBlock(quickstart, "sh", text));
+    expect([code, stdout]).toEqual([0, expect.stringMatching(answer)]);
+    expect(await interop.all()).toHaveLength(before + 1);
   });
 
-  it("have the defaults of client and outbox", () => {
-    const outbox = resolveOutboxOptions({ path: "signals.outbox", client: unreachable });
-    const [ofClient = [], ofOutbox = []] = page
-      .split("\n| option |")
-      .slice(1)
-      .map((text) => text.split("\n\n")[0]?.split("\n").slice(2) ?? []);
-    const wrong = (rows: readonly string[], defaults: object) =>
-      rows
-        .map((row) => row.split("|").map(withoutQuotes))
-        .filter(([, name = "", value = ""]) => /^(\d|connect$|binary$)/.test(value) && name)
-        .filter(
-          ([, name = "", value = ""]) =>
-            String(Reflect.get(defaults, name)) !== value.replaceAll(",", ""),
-        );
-    expect(wrong(ofClient, client)).toEqual([]);
-    expect(wrong(ofOutbox, outbox)).toEqual([]);
-    const names = ofOutbox.flatMap((row) => withoutQuotes(row.split("|")[1] ?? "").split(", "));
-    // The clock is for tests.
-    expect(new Set([...names, "clock"])).toEqual(
-      new Set([...Object.keys(outbox), "logger", "registry", "alerts"]),
+  it("sends a signal by a program of one's own", async () => {
+    const sent = await runProgram(codeBlock(quickstart, "ts", "client.ingest("));
+    expect(sent).toEqual({
+      code: 0,
+      stdout: expect.stringMatching(/^stored [0-9a-f-]{36}\n$/),
+      stderr: "",
+    });
+  });
+
+  it("finds it in PostgreSQL", async () => {
+    const [, statement = ""] = /-c '(.*)'/.exec(codeBlock(quickstart, "sh", "psql")) ?? [];
+    const sql = postgres(interop.databaseUrl, { max: 1 });
+    onTestFinished(() => sql.end());
+    expect(await sql.unsafe(statement)).toContainEqual(
+      expect.objectContaining({ instrument: "GOLD", producer_id: TEST_PRODUCER_ID }),
     );
   });
 
-  it("tell what each reason does", () => {
-    const CLIENT = {
-      never: "throws",
-      same_key: "repeats",
-      after_delay: "repeats after the delay",
-      corrected_clock: "corrects its clock, once",
-    };
-    const OUTBOX = {
-      dead_letter: "dead letter",
-      expired: "dead letter, told as expired",
-      wait: "waits",
-      hold: "held",
-    };
-    const told = table("reason | client");
-    for (const [name, client, outbox] of told) {
-      const reason = name as SignalErrorReason;
-      const expected = [CLIENT[retryForError(reason)], OUTBOX[dispositionOf(reason)]];
-      expect([client, outbox], reason).toEqual(expected);
+  it("is what the README shows of it", () => {
+    for (const text of ["npm start", "countersign -- send"]) {
+      expect(codeBlock(readme, "sh", text)).toBe(codeBlock(quickstart, "sh", text));
     }
-    const elsewhere = ["SCOPE_MISSING", "SIGNAL_NOT_PENDING", "CONTENT_MISMATCH"];
-    const ofClient = {
-      UNREACHABLE: true,
-      INVALID_RESPONSE: true,
-      CIRCUIT_OPEN: true,
-      CANCELLED: true,
-      REFUSED: true,
-      UNKNOWN: true,
-    } satisfies Record<Exclude<SignalErrorReason, (typeof REASONS)[number]>, true>;
-    expect(new Set([...told.map(([name]) => name), ...elsewhere])).toEqual(
-      new Set([...REASONS, ...Object.keys(ofClient)]),
-    );
-  });
-
-  it("have every metric", async () => {
-    const registry = new Registry();
-    const path = join(folder, "signals.outbox");
-    const { PRODUCER_ID: producerId = "", HMAC_PRODUCER_SECRET: secret = "" } = producer;
-    await using made = createSignalClient({ serverUrl: interop.url, producerId, secret, registry });
-    await using _ = createOutbox({ path, client: made, registry, logger: silent });
-    const metrics = await registry.getMetricsAsJSON();
-    expect(table("metric").map(([name, type]) => [name, type])).toEqual(
-      metrics.map(({ name, type }) => [name, type]),
-    );
-  });
-
-  it("have every kind of alert", () => {
-    expect(table("kind").map(([kind]) => kind)).toEqual(Object.keys(ALERT_KINDS));
   });
 });
 
-it("has links that lead somewhere", async () => {
-  const links = [...page.matchAll(/\]\((?!https:)([^)#]*)(?:#([^)]+))?\)/g)];
-  expect(links.length).toBeGreaterThan(10);
-  for (const [link, path = "", anchor] of links) {
-    const target = new URL(path || "producers.md", new URL("../../docs/", import.meta.url));
-    const headings = (await readFile(target, "utf8")).matchAll(/^#+ (.*)$/gm);
-    const anchors = [...headings].map(([, text = ""]) => text.toLowerCase().replaceAll(" ", "-"));
-    if (anchor !== undefined) expect(anchors, link).toContain(anchor);
-  }
+it("runs every block of both pages, but those that need the internet or install a package", () => {
+  const languages = [...(page + quickstart).matchAll(/^```(\w+)\n/gm)].map(([, name]) => name);
+  expect(Object.groupBy(languages, String)).toMatchObject({
+    // Not run are the question to Telegram, "npm ci && npm start", and "npm pack".
+    sh: { length: 5 + 1 + (5 + 2) },
+    ts: { length: 4 + 1 },
+    // The answer to curl.
+    json: { length: 1 },
+  });
+  expect(languages).toHaveLength(13 + 5 + 1);
 });
