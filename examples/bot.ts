@@ -22,7 +22,7 @@ import { createServer } from "node:http";
 import { createInterface } from "node:readline";
 import { pino } from "pino";
 import { Registry } from "prom-client";
-// In a project of your own: from "countersign/client".
+// In a project of your own: from "countersign-client".
 import {
   alertOptionsFromEnv,
   clientOptionsFromEnv,

@@ -6,7 +6,7 @@
  * The environment says who the bot is and where the server is: PRODUCER_ID,
  * HMAC_PRODUCER_SECRET and OUTBOUND_SERVER_URL.
  */
-// In a project of your own: from "countersign/client".
+// In a project of your own: from "countersign-client".
 import { clientOptionsFromEnv, createSignalClient } from "../src/client/index.ts";
 
 try {

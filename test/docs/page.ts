@@ -6,9 +6,12 @@ import { expect } from "vitest";
 const ROOT = join(import.meta.dirname, "..", "..");
 
 /** Every page, by its path from the root of the repository. */
-export const PAGES: readonly string[] = globSync(["*.md", "docs/**/*.md", "bench/**/*.md"], {
-  cwd: ROOT,
-}).map((path) => path.replaceAll("\\", "/"));
+export const PAGES: readonly string[] = globSync(
+  ["*.md", "{docs,bench,examples}/**/*.md", "packages/*/*.md"],
+  {
+    cwd: ROOT,
+  },
+).map((path) => path.replaceAll("\\", "/"));
 
 /** A page's text. @param path from the root of the repository. */
 export function pageText(path: string): string {
