@@ -2,9 +2,9 @@
  * One sink with its own queue: alerts leave one after the other, each under a deadline, and
  * a sink that hangs delays no other.
  */
-import { TaskCancelledError, TimeoutStrategy, timeout } from "cockatiel";
 import { ALERT_KINDS, type Alert, type AlertSink, type Logger } from "./alert.ts";
 import { describeUnknown, readProperty } from "./text.ts";
+import { DeadlineError, withDeadline } from "./waiting.ts";
 
 /**
  * The most alerts that wait for one sink. Throttling lets few come at all, so more means
@@ -52,9 +52,7 @@ export class Channel {
   async #deliver(alert: Alert): Promise<void> {
     const { sink, giveUp, sendTimeoutMs } = this.#options;
     try {
-      giveUp.throwIfAborted();
-      const policy = timeout(sendTimeoutMs, TimeoutStrategy.Aggressive);
-      await policy.execute(({ signal }) => sink.send(alert, signal), giveUp);
+      await withDeadline((signal) => sink.send(alert, signal), sendTimeoutMs, giveUp);
     } catch (error) {
       this.#report(alert, giveUp.aborted ? "The alerts were closed." : this.#reasonFor(error));
     } finally {
@@ -63,7 +61,7 @@ export class Channel {
   }
 
   #reasonFor(error: unknown): string {
-    if (error instanceof TaskCancelledError) {
+    if (error instanceof DeadlineError) {
       return `It took longer than ${this.#options.sendTimeoutMs} ms.`;
     }
     return describeUnknown(readProperty(error, "message") ?? error);

@@ -1,19 +1,8 @@
 /**
  * How a channel repeats an attempt that failed for a passing reason, and when it stops.
  */
-import {
-  DelegateBackoff,
-  ExponentialBackoff,
-  handleWhen,
-  type IBackoff,
-  type IRetryBackoffContext,
-  retry,
-  TaskCancelledError,
-  TimeoutStrategy,
-  timeout,
-  wrap,
-} from "cockatiel";
 import { AlertError } from "./alert.ts";
+import { DeadlineError, exponentialDelayMs, pause, withDeadline } from "./waiting.ts";
 
 /** How often an attempt is repeated unless told otherwise. */
 export const RETRIES_DEFAULT = 3;
@@ -24,26 +13,7 @@ export const SEND_TIMEOUT_MS = 60_000;
 /** How long one attempt may take: an alert is small, so a slow answer is a lost one. */
 const ATTEMPT_TIMEOUT_MS = 10_000;
 
-const BACKOFF_INITIAL_MS = 1_000;
-const BACKOFF_MAX_MS = 10_000;
-
-const exponential = new ExponentialBackoff({
-  initialDelay: BACKOFF_INITIAL_MS,
-  maxDelay: BACKOFF_MAX_MS,
-});
-
-/** Exponential with jitter, and counted from the end of a pause that the channel asked for. */
-const backoff = new DelegateBackoff<IRetryBackoffContext<unknown>, IBackoff<unknown>>(
-  (context, last = undefined) => {
-    const next = (last ?? exponential).next(context);
-    return { delay: askedPauseMs(context) + next.duration, state: next };
-  },
-);
-
-function askedPauseMs({ result }: IRetryBackoffContext<unknown>): number {
-  const error = "error" in result ? (result.error as unknown) : undefined;
-  return error instanceof AlertError ? (error.retryAfterMs ?? 0) : 0;
-}
+const BACKOFF = { baseDelayMs: 1_000, factor: 2, delayMaxMs: 10_000, jitter: 0.5 } as const;
 
 /**
  * Attempts until it succeeds, or until the failure is final, or there were as many repeats
@@ -58,22 +28,31 @@ export async function withRetries(
   retries: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const policy = wrap(
-    timeout(SEND_TIMEOUT_MS, TimeoutStrategy.Aggressive),
-    // The pauses hold nothing up: the deadline above keeps the process while one is waited for.
-    retry(handleWhen(isPassing), { maxAttempts: retries, backoff }).dangerouslyUnref(),
-    timeout(ATTEMPT_TIMEOUT_MS, TimeoutStrategy.Aggressive),
-  );
+  const repeated = async (untilEnd: AbortSignal) => {
+    for (let retry = 0; ; retry += 1) {
+      try {
+        return await withDeadline(attempt, ATTEMPT_TIMEOUT_MS, untilEnd);
+      } catch (error) {
+        if (retry >= retries || !isPassing(error)) throw error;
+        const ownMs = exponentialDelayMs(retry, BACKOFF, Math.random());
+        if (!(await pause(askedPauseMs(error) + ownMs, [untilEnd]))) throw error;
+      }
+    }
+  };
   try {
-    signal.throwIfAborted();
-    await policy.execute((context) => attempt(context.signal), signal);
+    await withDeadline(repeated, SEND_TIMEOUT_MS, signal);
   } catch (error) {
     throw error instanceof AlertError ? error : noAnswer();
   }
 }
 
+/** The jitter is counted from the end of a pause that the channel asked for. */
+function askedPauseMs(error: unknown): number {
+  return error instanceof AlertError ? (error.retryAfterMs ?? 0) : 0;
+}
+
 function isPassing(error: unknown): boolean {
-  return error instanceof AlertError ? error.retryable : error instanceof TaskCancelledError;
+  return error instanceof AlertError ? error.retryable : error instanceof DeadlineError;
 }
 
 /** The attempt was given up before an answer came. */

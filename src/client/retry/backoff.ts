@@ -2,14 +2,10 @@
  * When to try again: one schedule for the client's own retries and for whoever schedules
  * attempts by himself, such as an outbox.
  */
+import { exponentialDelayMs } from "../../alerts/index.ts";
 import { monotonicMs } from "../clock.ts";
 import { SignalError } from "../signalError.ts";
-import {
-  DELAY_MS_MAX,
-  type ResolvedRetryOptions,
-  type RetryOptions,
-  resolveRetryOptions,
-} from "./retryOptions.ts";
+import { DELAY_MS_MAX, type RetryOptions, resolveRetryOptions } from "./retryOptions.ts";
 
 /**
  * The longest delay that is waited for because the other side asks for it, in milliseconds. The
@@ -111,21 +107,6 @@ export function createBackoff({
     },
     remainingMs,
   };
-}
-
-/**
- * The wait before a retry. Pure.
- *
- * @param retry counted from 0.
- * @param chance from 0, for the whole wait, up to 1, for one that is shorter by all of `jitter`.
- */
-export function exponentialDelayMs(
-  retry: number,
-  { baseDelayMs, factor, delayMaxMs, jitter }: ResolvedRetryOptions,
-  chance: number,
-): number {
-  const wholeMs = Math.min(baseDelayMs * factor ** retry, delayMaxMs);
-  return Math.round(wholeMs * (1 - jitter * chance));
 }
 
 /** Never shorter, up to the longest wait: earlier than the server said would be too early. */

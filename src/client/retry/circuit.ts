@@ -14,13 +14,6 @@
  *   counts neither way,
  *   but a probe that proves nothing leaves the circuit open.
  */
-import {
-  CircuitState as CockatielState,
-  ConsecutiveBreaker,
-  ConstantBackoff,
-  circuitBreaker,
-  handleWhenResult,
-} from "cockatiel";
 import { monotonicMs } from "../clock.ts";
 import type { SignalErrorReason } from "../errorReason.ts";
 import { SignalError } from "../signalError.ts";
@@ -73,85 +66,75 @@ export function createCircuit(
     : new BreakingCircuit(options, observer);
 }
 
-/** How an attempt ended, as a value: only values can reset the count of cockatiel's breaker. */
-type Ending<T> =
-  | { readonly kind: "answered"; readonly value: T }
-  | { readonly kind: "failed"; readonly error: SignalError; readonly isOutage: boolean };
-
 class BreakingCircuit implements Circuit {
   readonly #options: ResolvedCircuitBreakerOptions;
-  readonly #breaker;
+  readonly #observer: CircuitObserver;
+  #state: CircuitState = "closed";
+  #failuresInRow = 0;
+  /** When the next probe may be made, by the clock that never jumps. */
   #probeAtMs = 0;
   #cause: SignalError | undefined;
 
   constructor(options: ResolvedCircuitBreakerOptions, observer: CircuitObserver) {
     this.#options = options;
-    this.#breaker = circuitBreaker(
-      handleWhenResult((ending) => isOutage(ending)),
-      {
-        breaker: new ConsecutiveBreaker(options.failuresMax),
-        // The time is kept here: cockatiel's is the wall clock, and when that is set back by
-        // an hour, the circuit would be open for an hour.
-        halfOpenAfter: new ConstantBackoff(Number.NEGATIVE_INFINITY),
-      },
-    );
-    this.#observe(observer);
+    this.#observer = observer;
   }
 
   async run<T>(attempt: () => Promise<T>): Promise<T> {
-    this.#requireLetThrough();
-    const isProbe = this.#breaker.state === CockatielState.Open;
-    const ending = await this.#breaker.execute(() => endingOf(attempt, isProbe));
-    if (ending.kind === "failed") throw ending.error;
-    return ending.value;
-  }
-
-  #requireLetThrough(): void {
-    const { state } = this.#breaker;
-    if (state === CockatielState.HalfOpen) {
-      throw circuitOpen(Math.min(this.#options.halfOpenAfterMs, PROBE_RETRY_AFTER_MS), this.#cause);
+    const isProbe = this.#letThrough();
+    try {
+      const value = await attempt();
+      this.#ended(undefined, isProbe);
+      return value;
+    } catch (thrown) {
+      const error = SignalError.from(thrown);
+      this.#ended(error, isProbe);
+      throw error;
     }
-    const waitMs = Math.ceil(this.#probeAtMs - monotonicMs());
-    if (state === CockatielState.Open && waitMs > 0) throw circuitOpen(waitMs, this.#cause);
   }
 
-  #observe(observer: CircuitObserver): void {
-    let last: CircuitState = "closed";
-    const change = (to: CircuitState, cause?: SignalError) => {
-      const from = last;
-      last = to;
-      observer.changed(from, to, cause);
-    };
-    this.#breaker.onBreak((broken) => {
-      this.#probeAtMs = monotonicMs() + this.#options.halfOpenAfterMs;
-      this.#cause = "value" in broken ? causeOf(broken.value) : undefined;
-      change("open", this.#cause);
-    });
-    this.#breaker.onHalfOpen(() => change("half_open"));
-    this.#breaker.onReset(() => change("closed"));
+  /** @returns whether the attempt is the probe. @throws SignalError if it may not be made. */
+  #letThrough(): boolean {
+    if (this.#state === "closed") return false;
+    const waitMs =
+      this.#state === "half_open"
+        ? Math.min(this.#options.halfOpenAfterMs, PROBE_RETRY_AFTER_MS)
+        : Math.ceil(this.#probeAtMs - monotonicMs());
+    if (waitMs > 0) throw circuitOpen(waitMs, this.#cause);
+    this.#change("half_open");
+    return true;
+  }
+
+  #ended(error: SignalError | undefined, isProbe: boolean): void {
+    // What was under way when the circuit opened decides nothing any more: only a probe does.
+    if (!isProbe && this.#state !== "closed") return;
+    const proof = error === undefined ? "works" : proofOf(error);
+    if (proof === "works") {
+      this.#failuresInRow = 0;
+      if (isProbe) this.#change("closed");
+    } else if (isProbe || proof === "fails") {
+      this.#failuresInRow += 1;
+      if (isProbe || this.#failuresInRow >= this.#options.failuresMax) this.#open(error);
+    }
+  }
+
+  #open(cause: SignalError | undefined): void {
+    this.#probeAtMs = monotonicMs() + this.#options.halfOpenAfterMs;
+    this.#cause = cause;
+    this.#change("open", cause);
+  }
+
+  #change(to: CircuitState, cause?: SignalError): void {
+    const from = this.#state;
+    this.#state = to;
+    this.#observer.changed(from, to, cause);
   }
 }
 
-/** @throws SignalError if it proves nothing, which the breaker counts neither way. */
-async function endingOf<T>(attempt: () => Promise<T>, isProbe: boolean): Promise<Ending<T>> {
-  try {
-    return { kind: "answered", value: await attempt() };
-  } catch (thrown) {
-    const error = SignalError.from(thrown);
-    const isUnproven = UNPROVEN.has(error.reason) || error.isForeign;
-    if (isUnproven && !isProbe) throw error;
-    return { kind: "failed", error, isOutage: isUnproven || UNAVAILABLE.has(error.reason) };
-  }
-}
-
-/** @param ending is what {@link endingOf} made, though cockatiel's type has forgotten it. */
-function isOutage(ending: unknown): boolean {
-  const { kind, isOutage } = ending as { readonly kind: string; readonly isOutage?: boolean };
-  return kind === "failed" && isOutage === true;
-}
-
-function causeOf(ending: unknown): SignalError {
-  return (ending as { readonly error: SignalError }).error;
+/** What a failure proves of the service. */
+function proofOf({ reason, isForeign }: SignalError): "works" | "fails" | "nothing" {
+  if (UNPROVEN.has(reason) || isForeign) return "nothing";
+  return UNAVAILABLE.has(reason) ? "fails" : "works";
 }
 
 function circuitOpen(retryAfterMs: number, cause: SignalError | undefined): SignalError {

@@ -1,6 +1,8 @@
-import { ConstantBackoff, handleWhen, noop, retry, TimeoutStrategy, timeout } from "cockatiel";
+/**
+ * Repeats an operation that fails for a passing reason.
+ */
+import { pause } from "../../alerts/index.ts";
 import { type BackoffOptions, createBackoff } from "./backoff.ts";
-import { pause } from "./pause.ts";
 
 /** One attempt, as the operation sees it. */
 export interface RetryAttempt {
@@ -56,48 +58,40 @@ export async function withRetry<T>(
 ): Promise<T> {
   const backoff = createBackoff(schedule);
   signal?.throwIfAborted();
-  const signals = [signal, stopSignal].filter((each) => each !== undefined);
-  let attempts = 0;
-  let planned: PlannedRetry | undefined;
-
-  function isRepeated(error: unknown): boolean {
-    if (signals.some(({ aborted }) => aborted)) return false;
-    const delayMs = backoff.next(error);
-    if (delayMs === undefined) return false;
-    planned = { attempt: attempts, error, delayMs };
-    onRetry?.(planned);
-    return true;
+  const endings = [signal, stopSignal].filter((each) => each !== undefined);
+  const budget = createBudget(backoff.remainingMs(), signal);
+  try {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const { remainingMs } = backoff;
+        return await operation({ attempt, signal: budget.signal, remainingMs });
+      } catch (error) {
+        const isEnded = endings.some(({ aborted }) => aborted);
+        const delayMs = isEnded ? undefined : backoff.next(error);
+        if (delayMs === undefined) throw error;
+        onRetry?.({ attempt, error, delayMs });
+        const hasWaited = await pause(delayMs, endings);
+        signal?.throwIfAborted();
+        // A machine that was asleep can wake long after the wait should have ended.
+        if (!hasWaited || backoff.remainingMs() <= 0) throw error;
+      }
+    }
+  } finally {
+    budget.release();
   }
-
-  async function attempt(attemptSignal: AbortSignal): Promise<T> {
-    if (planned !== undefined) await waitFor(planned);
-    // A machine that was asleep can wake long after the wait should have ended.
-    if (planned !== undefined && backoff.remainingMs() <= 0) throw planned.error;
-    attempts += 1;
-    return operation({
-      attempt: attempts,
-      signal: attemptSignal,
-      remainingMs: backoff.remainingMs,
-    });
-  }
-
-  async function waitFor({ delayMs, error }: PlannedRetry): Promise<void> {
-    if (await pause(delayMs, signals)) return;
-    signal?.throwIfAborted();
-    throw error;
-  }
-
-  // The wait is made at the start of an attempt, since nothing could end one of cockatiel's.
-  const repeat = retry(handleWhen(isRepeated), { backoff: new ConstantBackoff(0) });
-  return withinBudget(backoff.remainingMs()).execute(
-    (budget) => repeat.execute(() => attempt(budget.signal), budget.signal),
-    signal,
-  );
 }
 
-/** Aborts what is still going on when the budget is used up. */
-function withinBudget(budgetMs: number) {
-  if (budgetMs === Number.POSITIVE_INFINITY) return noop;
-  const options = { strategy: TimeoutStrategy.Cooperative, abortOnReturn: false };
-  return timeout(budgetMs, options);
+/** A signal that is aborted when the budget is used up, or with the caller's own. */
+function createBudget(budgetMs: number, signal: AbortSignal | undefined) {
+  const controller = new AbortController();
+  const abort = () => controller.abort(signal?.reason);
+  const timer = budgetMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(abort, budgetMs);
+  signal?.addEventListener("abort", abort);
+  return {
+    signal: controller.signal,
+    release() {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+    },
+  };
 }

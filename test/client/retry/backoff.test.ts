@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { exponentialDelayMs } from "../../../src/alerts/index.ts";
 import {
   type BackoffOptions,
   ConfigError,
@@ -7,7 +8,6 @@ import {
   SignalError,
   type SignalErrorReason,
 } from "../../../src/client/index.ts";
-import { exponentialDelayMs } from "../../../src/client/retry/backoff.ts";
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["performance"] });

@@ -157,6 +157,19 @@ describe("an open circuit", () => {
     },
   );
 
+  it("learns nothing from an attempt that was under way when it opened", async () => {
+    const { circuit, run, open, changes } = newCircuit();
+    const late = Promise.withResolvers<never>();
+    const attempt = circuit.run(() => late.promise);
+    await open();
+    vi.advanceTimersByTime(9_999);
+    late.reject(new SignalError("UNREACHABLE", "No."));
+    await expect(attempt).rejects.toMatchObject({ reason: "UNREACHABLE" });
+    vi.advanceTimersByTime(1);
+    expect(await run()).toBe("done");
+    expect(changes).toEqual(["open", "half_open", "closed"]);
+  });
+
   it("does not care where the wall clock jumps", async () => {
     const { run, open } = newCircuit();
     await open();
