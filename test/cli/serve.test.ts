@@ -60,7 +60,7 @@ describe("countersign serve", () => {
     const bare = await runShell('node "$MAIN" serve --env-file nowhere.env', { env: { MAIN } });
     expect([bare.code, bare.stderr]).toEqual([9, "node: nowhere.env: not found\n"]);
     const { default: manifest } = await import("../../package.json", { with: { type: "json" } });
-    expect(manifest.scripts.start).toMatch(/^node .*-- src\/cli\/main\.ts serve$/);
+    expect(manifest.scripts.start).toMatch(/^node .*-- bin\/countersign\.js serve$/);
     expect(manifest.scripts.countersign).toBe("node -- src/cli/main.ts");
   });
 
