@@ -80,7 +80,7 @@ function acceptOrThrow(codec: Codec, request: SignedRequest): void {
   const { signal, idempotencyKey } = message;
   const acceptance = accept(
     {
-      signal: signal && { ...signalFromProto(signal), ...overrides },
+      signal: signal && Object.assign(signalFromProto(signal), overrides),
       idempotencyKey,
       isKeySigned: true,
       validateOnly: false,

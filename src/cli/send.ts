@@ -1,8 +1,9 @@
 import { type Command, Option } from "commander";
+import { type FieldKind, SIGNAL_FIELD_LIST } from "../signal/index.ts";
 import { addHelp, createCommand, parseInteger, parseNumber } from "./command.ts";
 import { addCredentialOptions, CREDENTIALS_HELP } from "./credentials.ts";
 import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "./exitCodes.ts";
-import { RETRIES_DEFAULT, type SendOptions } from "./send/options.ts";
+import { optionOf, RETRIES_DEFAULT, type SendOptions } from "./send/options.ts";
 import { parsePayload } from "./send/payload.ts";
 
 const NOTES = `A signal comes from options, from a JSON file with one object or an array of them, or,
@@ -66,20 +67,16 @@ function addSourceOptions(command: Command): void {
 }
 
 function addSignalOptions(command: Command): void {
+  const parsers: Partial<Record<FieldKind, (text: string) => unknown>> = {
+    number: parseNumber,
+    object: parsePayload,
+  };
+  for (const { name, kind, placeholder, about } of SIGNAL_FIELD_LIST) {
+    const option = new Option(`${optionOf(name)} <${placeholder}>`, about);
+    const parse = parsers[kind];
+    command.addOption(parse === undefined ? option : option.argParser(parse));
+  }
   command
-    .option("--instrument <name>", "what to trade, such as GOLD")
-    .option("--side <side>", "buy or sell")
-    .option("--entry-price <price>", "the price at which to enter", parseNumber)
-    .option("--stop-loss <price>", "the price at which to leave with a loss", parseNumber)
-    .option("--take-profit <price>", "the price at which to leave with a gain", parseNumber)
-    .option("--confidence <n>", "how sure the strategy is, 0 to 1", parseNumber)
-    .option("--risk-percent <n>", "the share of the account to risk, above 0 to 100", parseNumber)
-    .option("--strategy-name <name>", "which strategy decided")
-    .option("--reason <text>", "why it decided so")
-    .option("--comment <text>", "anything else for people to read")
-    .option("--signal-time <time>", "when it decided, RFC 3339 (now)")
-    .option("--expire-time <time>", "when the signal stops being worth executing, RFC 3339")
-    .option("--payload <json>", "anything else for programs, a JSON object", parsePayload)
     .option("--idempotency-key <key>", "names this signal for good (a new UUIDv7)")
     .option("--validate-only", "have everything checked, but store nothing");
 }

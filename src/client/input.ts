@@ -6,6 +6,8 @@ import {
   type Instant,
   type JsonObject,
   nearestName,
+  SIGNAL_FIELD_LIST,
+  SIGNAL_FIELDS,
   type Side,
   type UncheckedSignal,
 } from "../signal/index.ts";
@@ -52,22 +54,6 @@ export interface SignalInput {
   readonly payload?: JsonObject | undefined;
 }
 
-const FIELDS = {
-  instrument: true,
-  side: true,
-  entryPrice: true,
-  stopLoss: true,
-  takeProfit: true,
-  confidence: true,
-  riskPercent: true,
-  strategyName: true,
-  reason: true,
-  comment: true,
-  signalTime: true,
-  expireTime: true,
-  payload: true,
-} as const satisfies Record<keyof SignalInput, true>;
-
 /** A field that no signal has, for instance a misspelt stop loss. */
 export interface UnknownField {
   readonly name: string;
@@ -78,15 +64,15 @@ export interface UnknownField {
 /** The fields of an input that no signal has. */
 export function unknownFields(input: SignalInput): UnknownField[] {
   return Object.keys(input)
-    .filter((name) => !Object.hasOwn(FIELDS, name))
-    .map((name) => ({ name, meant: nearestName(name, Object.keys(FIELDS)) }));
+    .filter((name) => !Object.hasOwn(SIGNAL_FIELDS, name))
+    .map((name) => ({ name, meant: nearestName(name, Object.keys(SIGNAL_FIELDS)) }));
 }
 
 /** Takes an input apart. Judges nothing: `validateSignal` does. */
 export function signalFromInput(input: SignalInput, now: Instant): UncheckedSignal {
   const { signalTime, expireTime } = input;
   // Each by its name: those of an instance of a class may be accessors, which a copy leaves out.
-  const fields = Object.keys(FIELDS).map((name) => [name, input[name as keyof SignalInput]]);
+  const fields = SIGNAL_FIELD_LIST.map(({ field }) => [field, input[field]]);
   return {
     ...(Object.fromEntries(fields) as UncheckedSignal),
     signalTime: signalTime === undefined ? now : instantFromInput(signalTime),

@@ -20,6 +20,7 @@ import {
   IDEMPOTENCY_KEY_RULE,
   type Instant,
   isIdempotencyKey,
+  SIGNAL_FIELD_LIST,
   type Signal,
   signalToProto,
   type Violation,
@@ -145,12 +146,10 @@ function judgeSignal(input: SignalInput, now: Instant): Faults & Pick<JudgedItem
   }
   // That one is missing whose name is misspelt is the same mistake told twice.
   const misspelt = new Set(unknown.map(({ meant }) => meant));
-  const isMisspelt = ({ field }: Violation) => {
-    const name = field.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-    return misspelt.has(name) && !Object.hasOwn(input, name);
-  };
+  const missing = SIGNAL_FIELD_LIST.filter(({ field }) => !Object.hasOwn(input, field));
+  const told = new Set(missing.filter(({ field }) => misspelt.has(field)).map(({ name }) => name));
   const violations = verdict.valid ? [] : verdict.violations;
-  const faults = violations.filter((violation) => !isMisspelt(violation));
+  const faults = violations.filter(({ field }) => !told.has(field));
   for (const { name, meant } of unknown) {
     const hint = meant === undefined ? "" : ` (did you mean ${meant}?)`;
     faults.push({ field: name, description: `is not a field of a signal${hint}` });

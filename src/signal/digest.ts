@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
 import canonicalize from "canonicalize";
-import type { JsonObject, JsonValue, Signal } from "./signal.ts";
+import { SIGNAL_FIELD_LIST, type Signal } from "./fields.ts";
+import type { JsonObject, JsonValue } from "./values.ts";
 
 /**
  * The SHA-256 of a signal's content, 32 bytes: equal for two signals exactly if every
@@ -42,26 +43,24 @@ function hasSortedKeys(value: JsonValue): boolean {
 }
 
 /**
- * Only the payload needs the canonical form made. Of the rest, the names stand below in
- * their order, and JSON.stringify writes numbers and texts as RFC 8785, section 3.2.2, does.
+ * The fields in the order of RFC 8785, section 3.2.3, each with its name as it is written. Only
+ * the payload needs the canonical form made: JSON.stringify writes texts, and this language
+ * writes numbers, as section 3.2.2 does.
  */
+const MEMBERS = SIGNAL_FIELD_LIST.toSorted((a, b) => (a.name < b.name ? -1 : 1)).map(
+  ({ field, name, kind }) => ({ field, kind, name: `"${name}":` }),
+);
+
 function canonicalJson(signal: Signal, payload: string | undefined): string {
-  const head = JSON.stringify({
-    comment: signal.comment || undefined,
-    confidence: signal.confidence,
-    entry_price: signal.entryPrice,
-    expire_time: signal.expireTime?.toString(),
-    instrument: signal.instrument,
-  });
-  const tail = JSON.stringify({
-    reason: signal.reason || undefined,
-    risk_percent: signal.riskPercent,
-    side: signal.side,
-    signal_time: signal.signalTime.toString(),
-    stop_loss: signal.stopLoss,
-    strategy_name: signal.strategyName || undefined,
-    take_profit: signal.takeProfit,
-  });
-  const middle = payload === undefined ? "" : `"payload":${payload},`;
-  return `${head.slice(0, -1)},${middle}${tail.slice(1)}`;
+  let members = "";
+  for (const { field, kind, name } of MEMBERS) {
+    const value = signal[field];
+    if (value === undefined || value === "") continue;
+    if (members !== "") members += ",";
+    members += name;
+    if (kind === "object") members += payload;
+    else if (kind === "text") members += JSON.stringify(value);
+    else members += kind === "number" ? value : `"${value}"`;
+  }
+  return `{${members}}`;
 }

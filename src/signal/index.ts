@@ -1,6 +1,17 @@
 export { canonicalPayload, contentSha256 } from "./digest.ts";
 export { bareName, editsBetween } from "./editDistance.ts";
 export { INEXACT_NUMBER, isKeptByDouble } from "./exactNumber.ts";
+export {
+  type Field,
+  type FieldKind,
+  type FieldName,
+  REQUEST_FIELDS,
+  SIGNAL_FIELD_LIST,
+  SIGNAL_FIELDS,
+  type Signal,
+  type SignalField,
+  type UncheckedSignal,
+} from "./fields.ts";
 export { parseJsonStrictly, parseJsonText } from "./jsonText.ts";
 export {
   BATCH_MAX_SIGNALS,
@@ -45,14 +56,11 @@ export {
   validateSignal,
 } from "./rules.ts";
 export {
-  type DecodedSignal,
   INVALID_TIME,
   type Instant,
   type JsonObject,
   type JsonValue,
   type Side,
-  type Signal,
   type SignalStatus,
-  type UncheckedSignal,
   type Violation,
-} from "./signal.ts";
+} from "./values.ts";

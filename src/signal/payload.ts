@@ -3,7 +3,7 @@
  * jsonb can all carry without changing it.
  */
 import { INEXACT_NUMBER } from "./exactNumber.ts";
-import type { Violation } from "./signal.ts";
+import type { Violation } from "./values.ts";
 
 const DEPTH_MAX = 16;
 

@@ -10,16 +10,15 @@ import {
   SignalStatus as ProtoSignalStatus,
   SignalSchema,
 } from "../../gen/signals/v1/signal_pb.ts";
+import { type FieldKind, SIGNAL_FIELD_LIST, type Signal, type UncheckedSignal } from "./fields.ts";
 import {
-  type DecodedSignal,
   INVALID_TIME,
   type Instant,
   type JsonObject,
   type JsonValue,
   type Side,
-  type Signal,
   type SignalStatus,
-} from "./signal.ts";
+} from "./values.ts";
 
 const NANOS_PER_SECOND = 1_000_000_000n;
 
@@ -51,29 +50,22 @@ export type MessageFields<Whole extends Message> = {
 export type WithoutOtherFields<Whole extends Message, Read extends keyof Whole> = Whole &
   Record<Exclude<keyof MessageFields<Whole>, Read>, never>;
 
-/** Every field of the message is one of the signal, and the other way round. */
-type SignalFromProto = {
-  readonly [Field in keyof MessageFields<ProtoSignal> | keyof DecodedSignal]: DecodedSignal[Field];
+/** A value of each kind as the domain has it, where a message has it otherwise. */
+const FROM_PROTO: Conversions = {
+  // SIDE_UNSPECIFIED and numbers that the enum lacks become undefined: no direction.
+  side: (side: ProtoSide) => SIDE_FROM_PROTO.get(side),
+  time: instantFromProto,
 };
+const TO_PROTO: Conversions = {
+  side: (side: Side) => (side === "buy" ? ProtoSide.BUY : ProtoSide.SELL),
+  time: instantToProto,
+  object: sortedObject,
+};
+type Conversions = Readonly<Partial<Record<FieldKind, (value: never) => unknown>>>;
 
 /** Takes a decoded message apart. Judges nothing: {@link validateSignal} does. */
-export function signalFromProto(message: ProtoSignal): SignalFromProto {
-  return {
-    instrument: message.instrument,
-    // SIDE_UNSPECIFIED and numbers that the enum lacks become undefined: no direction.
-    side: SIDE_FROM_PROTO.get(message.side),
-    entryPrice: message.entryPrice,
-    stopLoss: message.stopLoss,
-    takeProfit: message.takeProfit,
-    confidence: message.confidence,
-    riskPercent: message.riskPercent,
-    strategyName: message.strategyName,
-    reason: message.reason,
-    comment: message.comment,
-    signalTime: message.signalTime && instantFromProto(message.signalTime),
-    expireTime: message.expireTime && instantFromProto(message.expireTime),
-    payload: message.payload,
-  };
+export function signalFromProto(message: ProtoSignal): UncheckedSignal {
+  return converted(message, FROM_PROTO);
 }
 
 /**
@@ -82,22 +74,23 @@ export function signalFromProto(message: ProtoSignal): SignalFromProto {
  * and −0 becomes 0, since JSON and the content digest know no −0.
  */
 export function signalToProto(signal: Signal): ProtoSignal {
-  const fields: MessageFields<ProtoSignal> = {
-    instrument: signal.instrument,
-    side: signal.side === "buy" ? ProtoSide.BUY : ProtoSide.SELL,
-    entryPrice: signal.entryPrice,
-    stopLoss: signal.stopLoss,
-    takeProfit: signal.takeProfit,
-    confidence: signal.confidence,
-    riskPercent: signal.riskPercent,
-    strategyName: signal.strategyName,
-    reason: signal.reason,
-    comment: signal.comment,
-    signalTime: instantToProto(signal.signalTime),
-    expireTime: signal.expireTime === undefined ? undefined : instantToProto(signal.expireTime),
-    payload: signal.payload && sortedObject(signal.payload),
-  };
-  return create(SignalSchema, fields);
+  return Object.assign(create(SignalSchema), converted(signal, TO_PROTO));
+}
+
+/** To begin with: an object to which fields are added one by one takes longer to make. */
+const NO_FIELDS = Object.fromEntries(
+  SIGNAL_FIELD_LIST.map(({ field }) => [field, undefined as unknown]),
+);
+
+/** Every field of a signal, each converted by its kind. */
+function converted(from: ProtoSignal | Signal, conversions: Conversions): object {
+  const fields = { ...NO_FIELDS };
+  for (const { field, kind } of SIGNAL_FIELD_LIST) {
+    const value = from[field];
+    const convert = conversions[kind];
+    fields[field] = convert === undefined || value === undefined ? value : convert(value as never);
+  }
+  return fields;
 }
 
 /** The protobuf form of a status. */

@@ -1,5 +1,5 @@
 import { type Reason, retryFor } from "./reason.ts";
-import type { Violation } from "./signal.ts";
+import type { Violation } from "./values.ts";
 
 /**
  * Why a request, or one signal of it, was not taken: a value that the edges turn

@@ -359,7 +359,7 @@ describe("a field that is not there", () => {
   ] as const)("%s may be left out, which is the same as undefined", (field) => {
     const verdict = verdictOnExactly(without(field));
     expect(verdict).toEqual(verdictOnExactly({ ...signal, [field]: undefined }));
-    expect(verdict).toMatchObject({ valid: true, signal: { [field]: undefined } });
+    expect(verdict.valid && verdict.signal[field]).toBeUndefined();
   });
 });
 

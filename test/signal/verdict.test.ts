@@ -46,7 +46,7 @@ describe("a valid signal", () => {
       entryPrice: 1,
       signalTime: SIGNAL_TIME,
     });
-    expect(verdict).toStrictEqual({
+    expect(verdict).toEqual({
       valid: true,
       signal: {
         instrument: "GOLD",

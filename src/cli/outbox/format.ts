@@ -4,6 +4,7 @@
 import { itemOf } from "../../client/outbox/item.ts";
 import type { Entry } from "../../client/outbox/record.ts";
 import { deadCount, type Totals } from "../../client/outbox/totals.ts";
+import { SIGNAL_FIELD_LIST } from "../../signal/index.ts";
 import { formatTimestamp } from "../../signing/index.ts";
 import type { Column } from "../table.ts";
 
@@ -86,24 +87,13 @@ export function entryJson(entry: Entry): Record<string, unknown> {
 
 /** The signal in the names of REST, ready to be sent again under its key. */
 export function signalJson(entry: Entry): Record<string, unknown> {
-  const { signal, expireTime } = itemOf(entry);
-  const { signalTime } = signal;
-  return {
-    idempotency_key: entry.idempotencyKey,
-    instrument: signal.instrument,
-    side: signal.side,
-    entry_price: signal.entryPrice,
-    stop_loss: signal.stopLoss,
-    take_profit: signal.takeProfit,
-    confidence: signal.confidence,
-    risk_percent: signal.riskPercent,
-    strategy_name: signal.strategyName || undefined,
-    reason: signal.reason || undefined,
-    comment: signal.comment || undefined,
-    signal_time: typeof signalTime === "bigint" ? formatTimestamp(signalTime) : undefined,
-    expire_time: expireTime === undefined ? undefined : formatTimestamp(expireTime),
-    payload: signal.payload,
-  };
+  const { signal } = itemOf(entry);
+  const values = SIGNAL_FIELD_LIST.map(({ field, name }) => {
+    const value = signal[field];
+    return [name, typeof value === "bigint" ? formatTimestamp(value) : value];
+  });
+  const given = values.filter(([, value]) => value !== undefined && value !== "");
+  return { idempotency_key: entry.idempotencyKey, ...Object.fromEntries(given) };
 }
 
 /** Such as `3 min`, in the biggest unit of which there is one. */

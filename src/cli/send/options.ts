@@ -2,6 +2,7 @@
  * The options of `countersign send`, and what they say about the signals. Pure.
  */
 import type { ClientCodec, ClientProtocol } from "../../client/index.ts";
+import { SIGNAL_FIELD_LIST, type SignalField } from "../../signal/index.ts";
 import { usageError } from "../cliError.ts";
 import type { CredentialOptions } from "../credentials.ts";
 import { STANDARD_INPUT } from "../input.ts";
@@ -23,41 +24,16 @@ export interface SendOptions extends CredentialOptions, SignalOptions {
   readonly json?: boolean;
 }
 
-interface SignalOptions {
-  readonly instrument?: string;
-  readonly side?: string;
-  readonly entryPrice?: number;
-  readonly stopLoss?: number;
-  readonly takeProfit?: number;
-  readonly confidence?: number;
-  readonly riskPercent?: number;
-  readonly strategyName?: string;
-  readonly reason?: string;
-  readonly comment?: string;
-  readonly signalTime?: string;
-  readonly expireTime?: string;
-  readonly payload?: object;
-}
+/** The fields of a signal. Their values are judged with those of files. */
+type SignalOptions = { readonly [Name in SignalField]?: unknown };
 
 /** How often a failed attempt is repeated unless told otherwise. */
 export const RETRIES_DEFAULT = 3;
 
-/** The options that are fields of a signal, by the names of the fields. */
-export const SIGNAL_OPTIONS = [
-  "instrument",
-  "side",
-  "entryPrice",
-  "stopLoss",
-  "takeProfit",
-  "confidence",
-  "riskPercent",
-  "strategyName",
-  "reason",
-  "comment",
-  "signalTime",
-  "expireTime",
-  "payload",
-] as const satisfies readonly (keyof SignalOptions)[];
+/** The option of a field, such as `--entry-price`. */
+export function optionOf(name: string): string {
+  return `--${name.replaceAll("_", "-")}`;
+}
 
 /** Where the signals come from. */
 export type SignalSource =
@@ -73,10 +49,9 @@ export function signalSource(options: SendOptions): SignalSource {
   }
   const fromStdin = stdin === true || source === STANDARD_INPUT || file === STANDARD_INPUT;
   const signal = Object.fromEntries(
-    SIGNAL_OPTIONS.filter((name) => options[name] !== undefined).map((name) => [
-      name,
-      options[name],
-    ]),
+    SIGNAL_FIELD_LIST.map(({ field }) => [field, options[field]]).filter(
+      ([, value]) => value !== undefined,
+    ),
   );
   const hasSignal = Object.keys(signal).length > 0;
   const hasFile = file !== undefined && file !== STANDARD_INPUT;

@@ -2,10 +2,11 @@
  * The command that sends signals again without storing any of them twice: with the keys and
  * the times that they had, as the same producer, to the same server. Pure.
  */
+import { SIGNAL_FIELD_LIST } from "../../signal/index.ts";
 import { STANDARD_INPUT } from "../input.ts";
 import { type Invocation, programWords, shellCommand } from "../invocation.ts";
 import { printable } from "../output.ts";
-import { RETRIES_DEFAULT, type SendOptions, SIGNAL_OPTIONS, type SignalSource } from "./options.ts";
+import { optionOf, RETRIES_DEFAULT, type SendOptions, type SignalSource } from "./options.ts";
 import { type PlacedItem, resendJson } from "./report.ts";
 
 /** How the signals were sent. */
@@ -58,17 +59,11 @@ function commonWords({ options, producerId, url }: Sent): string[] {
 }
 
 function signalWords({ item }: PlacedItem): string[] {
-  const signal = item.signal as unknown as Readonly<Record<string, unknown>>;
   return [
-    ...SIGNAL_OPTIONS.flatMap((name) => word(optionOf(name), signal[name])),
+    ...SIGNAL_FIELD_LIST.flatMap(({ field, name }) => word(optionOf(name), item.signal[field])),
     ...word("--idempotency-key", item.idempotencyKey),
     ...(item.validateOnly === true ? ["--validate-only"] : []),
   ];
-}
-
-/** The option of a field, such as `--entry-price`. */
-function optionOf(name: string): string {
-  return `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
 function word(option: string, value: unknown): string[] {

@@ -2,6 +2,7 @@
  * The JSON of a signal, as people write it to a file, as an item to send. Pure.
  */
 import type { IngestItem, SignalInput, Violation } from "../../client/index.ts";
+import { REQUEST_FIELDS, SIGNAL_FIELD_LIST } from "../../signal/index.ts";
 
 /** The outcome of {@link itemFromJson}. */
 export type ItemReading =
@@ -9,28 +10,14 @@ export type ItemReading =
   | { readonly readable: false; readonly violations: readonly Violation[] };
 
 /** Names in snake_case, as in REST, and what they are in lowerCamelCase, as in the RPCs. */
-const SIGNAL_FIELDS: Readonly<Record<string, string>> = {
-  instrument: "instrument",
-  side: "side",
-  entry_price: "entryPrice",
-  stop_loss: "stopLoss",
-  take_profit: "takeProfit",
-  confidence: "confidence",
-  risk_percent: "riskPercent",
-  strategy_name: "strategyName",
-  reason: "reason",
-  comment: "comment",
-  signal_time: "signalTime",
-  timestamp: "signalTime",
-  time: "signalTime",
-  expire_time: "expireTime",
-  payload: "payload",
-};
-
-const REQUEST_FIELDS: Readonly<Record<string, string>> = {
-  idempotency_key: "idempotencyKey",
-  validate_only: "validateOnly",
-};
+const SIGNAL_NAMES: ReadonlyMap<string, string> = new Map(
+  SIGNAL_FIELD_LIST.flatMap(({ field, name, aliases = {} }) =>
+    [name, ...Object.keys(aliases)].map((each) => [each, field] as const),
+  ),
+);
+const REQUEST_NAMES: ReadonlyMap<string, string> = new Map(
+  Object.entries(REQUEST_FIELDS).map(([field, { name }]) => [name, field]),
+);
 
 const SIDES: ReadonlyMap<unknown, string> = new Map<unknown, string>([
   ["SIDE_BUY", "buy"],
@@ -56,13 +43,13 @@ export function itemFromJson(value: unknown): ItemReading {
   const violations: Violation[] = [];
   const { idempotencyKey, validateOnly, ...rest } = translate(
     value,
-    isNested ? REQUEST_FIELDS : { ...SIGNAL_FIELDS, ...REQUEST_FIELDS },
+    isNested ? REQUEST_NAMES : new Map([...SIGNAL_NAMES, ...REQUEST_NAMES]),
     violations,
   );
   let signal = rest;
   if (isNested) {
     const { signal: nested, ...others } = rest;
-    signal = translate(nested as Record<string, unknown>, SIGNAL_FIELDS, violations);
+    signal = translate(nested as Record<string, unknown>, SIGNAL_NAMES, violations);
     for (const name of Object.keys(others)) {
       violations.push({ field: name, description: "is not a field of a request" });
     }
@@ -83,13 +70,13 @@ export function itemFromJson(value: unknown): ItemReading {
 /** Renames fields and leaves out those that are null, as many programs write what they lack. */
 function translate(
   object: Readonly<Record<string, unknown>>,
-  names: Readonly<Record<string, string>>,
+  names: ReadonlyMap<string, string>,
   violations: Violation[],
 ): Record<string, unknown> {
   const translated = new Map<string, unknown>();
   for (const [name, value] of Object.entries(object)) {
     if (value === null) continue;
-    const field = Object.hasOwn(names, name) ? (names[name] as string) : name;
+    const field = names.get(name) ?? name;
     // Of two spellings with different values, none can be trusted.
     if (translated.has(field) && translated.get(field) !== value) {
       violations.push({ field: name, description: "is given twice, with different values" });

@@ -5,9 +5,12 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Submission } from "../../ingest/index.ts";
 import {
-  type DecodedSignal,
+  type FieldKind,
   INVALID_TIME,
   type Instant,
+  SIGNAL_FIELD_LIST,
+  type SignalField,
+  type UncheckedSignal,
   type Violation,
 } from "../../signal/index.ts";
 import { parseTimestamp } from "../../signing/index.ts";
@@ -19,9 +22,6 @@ const SIDES: ReadonlyMap<unknown, "buy" | "sell"> = new Map<unknown, "buy" | "se
   [0, "buy"],
   [1, "sell"],
 ]);
-
-/** The names under which the signal's time may come. */
-const TIME_NAMES = ["signal_time", "timestamp", "time"] as const;
 
 const VALIDATE_ONLY_FAULT: Violation = {
   field: "validate_only",
@@ -39,6 +39,8 @@ const KEY_HEADERS_FAULT: Violation = {
 const MISSPELT_MAX = 20;
 const NAMED_MAX_LENGTH = 64;
 
+type RestBody = Readonly<Record<string, unknown>>;
+
 /** A REST body taken apart. */
 export interface RestSubmission {
   readonly submission: Submission;
@@ -54,10 +56,7 @@ export interface RestSubmission {
  *
  * @param headers may carry the idempotency key: one in the body wins over it.
  */
-export function restSubmission(
-  body: Readonly<Record<string, unknown>>,
-  headers: IncomingHttpHeaders,
-): RestSubmission {
+export function restSubmission(body: RestBody, headers: IncomingHttpHeaders): RestSubmission {
   const headerKeys = new Set(KEY_HEADERS.map((name) => headerText(headers[name])));
   headerKeys.delete(undefined);
   const [headerKey] = headerKeys;
@@ -68,7 +67,7 @@ export function restSubmission(
   if (typeof validateOnly !== "boolean") faults.push(VALIDATE_ONLY_FAULT);
   if (headerKeys.size > 1) faults.push(KEY_HEADERS_FAULT);
   const submission: Submission = {
-    signal: decodedSignal(body),
+    signal: uncheckedSignal(body),
     // A key that is not text becomes text that no key may be, so that it is refused.
     idempotencyKey: bodyKey === undefined ? headerKey : typeof bodyKey === "string" ? bodyKey : "",
     isKeySigned: bodyKey !== undefined,
@@ -79,7 +78,7 @@ export function restSubmission(
 }
 
 /** The names that are no field: those that look like one, and those that are ignored. */
-function otherNames(body: Readonly<Record<string, unknown>>) {
+function otherNames(body: RestBody) {
   const misspelt: Violation[] = [];
   const unknownNames: string[] = [];
   for (const name of Object.keys(body)) {
@@ -98,36 +97,37 @@ function headerText(value: string | string[] | undefined): string | undefined {
   return Array.isArray(value) ? value.join(", ") : value;
 }
 
-function decodedSignal(body: Readonly<Record<string, unknown>>): DecodedSignal {
-  return {
-    instrument: present(body.instrument),
-    side: SIDES.get(body.side) ?? present(body.side),
-    entryPrice: present(body.entry_price),
-    stopLoss: present(body.stop_loss),
-    takeProfit: present(body.take_profit),
-    confidence: present(body.confidence),
-    riskPercent: present(body.risk_percent),
-    strategyName: present(body.strategy_name),
-    reason: present(body.reason),
-    comment: present(body.comment),
-    signalTime: signalTime(body),
-    expireTime: time(body.expire_time),
-    payload: present(body.payload),
-  };
+/** How a value of each kind is read. Many producers write `null` for what they do not have. */
+const READERS: Readonly<Record<FieldKind, (value: unknown) => unknown>> = {
+  text: present,
+  number: present,
+  object: present,
+  side: (value) => SIDES.get(value) ?? present(value),
+  time: (value) => (value === undefined || value === null ? undefined : instantOf(value)),
+};
+
+const FIELDS = SIGNAL_FIELD_LIST.map(({ field, name, kind, aliases = {} }) => {
+  return { field, name, read: READERS[kind], aliases: Object.keys(aliases) };
+});
+
+function uncheckedSignal(body: RestBody): UncheckedSignal {
+  const signal: Partial<Record<SignalField, unknown>> = {};
+  for (const { field, name, read, aliases } of FIELDS) {
+    let value = read(body[name]);
+    for (const alias of aliases) {
+      const other = read(body[alias]);
+      // Two names with different times leave unclear which is meant, so that is no time.
+      if (other !== undefined) value = (value ?? other) === other ? other : INVALID_TIME;
+    }
+    signal[field] = value;
+  }
+  return signal as UncheckedSignal;
 }
 
-/** Many producers write `null` for what they do not have. */
 function present(value: unknown): unknown {
   return value === null ? undefined : value;
 }
 
-/** Two names with different times leave unclear which is meant, so that is no time. */
-function signalTime(body: Readonly<Record<string, unknown>>): DecodedSignal["signalTime"] {
-  const times = TIME_NAMES.map((name) => time(body[name])).filter((value) => value !== undefined);
-  return new Set(times).size > 1 ? INVALID_TIME : times[0];
-}
-
-function time(value: unknown): Instant | typeof INVALID_TIME | undefined {
-  if (value === undefined || value === null) return undefined;
+function instantOf(value: unknown): Instant | typeof INVALID_TIME {
   return (typeof value === "string" ? parseTimestamp(value) : undefined) ?? INVALID_TIME;
 }

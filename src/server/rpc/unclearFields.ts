@@ -6,33 +6,34 @@
  * marked as invalid, and validation names it like any other.
  */
 import {
+  type FieldKind,
   INEXACT_NUMBER,
   INVALID_TIME,
+  type Instant,
   isKeptByDouble,
+  SIGNAL_FIELD_LIST,
+  type SignalField,
   type UncheckedSignal,
 } from "../../signal/index.ts";
 import { parseTimestamp } from "../../signing/index.ts";
 
-/** Each field with its proto name, which ProtoJSON takes as well. */
-const TIME_FIELDS = [
-  ["signalTime", "signal_time"],
-  ["expireTime", "expire_time"],
-] as const;
-const NUMBER_FIELDS = [
-  ["entryPrice", "entry_price"],
-  ["stopLoss", "stop_loss"],
-  ["takeProfit", "take_profit"],
-  ["confidence", "confidence"],
-  ["riskPercent", "risk_percent"],
-] as const;
 /** A number as RFC 8259, section 6 writes it. */
 const DECIMAL_NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
 
 /** What replaces the decoded fields of one signal. */
-export type SignalOverrides = Pick<
-  UncheckedSignal,
-  (typeof TIME_FIELDS)[number][0] | (typeof NUMBER_FIELDS)[number][0] | "payload"
->;
+export type SignalOverrides = Partial<UncheckedSignal>;
+
+/** How a value of each kind is read that is not left to the library. */
+const READERS: Readonly<Partial<Record<FieldKind, (value: unknown) => unknown>>> = {
+  time: timeOf,
+  number: numberOf,
+  object: (value) => value,
+};
+
+const UNCLEAR_FIELDS = SIGNAL_FIELD_LIST.flatMap(({ field, name, kind }) => {
+  const read = READERS[kind];
+  return read === undefined ? [] : [{ field, name, read }];
+});
 
 /**
  * Takes the fields out of the JSON of an IngestRequest, and changes that JSON.
@@ -44,18 +45,12 @@ export function takeUnclearFields(request: unknown): SignalOverrides {
 }
 
 function takeFromSignal(signal: Record<string, unknown>): SignalOverrides {
-  const overrides: { -readonly [Field in keyof SignalOverrides]: SignalOverrides[Field] } = {};
-  for (const [field, protoName] of TIME_FIELDS) {
-    const value = take(signal, field, protoName);
-    if (value !== undefined) overrides[field] = timeOf(value);
+  const overrides: Partial<Record<SignalField, unknown>> = {};
+  for (const { field, name, read } of UNCLEAR_FIELDS) {
+    const value = take(signal, field, name);
+    if (value !== undefined) overrides[field] = read(value);
   }
-  for (const [field, protoName] of NUMBER_FIELDS) {
-    const value = take(signal, field, protoName);
-    if (value !== undefined) overrides[field] = numberOf(value);
-  }
-  const payload = take(signal, "payload", "payload");
-  if (payload !== undefined) overrides.payload = payload;
-  return overrides;
+  return overrides as SignalOverrides;
 }
 
 /**
@@ -71,7 +66,7 @@ function take(signal: Record<string, unknown>, field: string, protoName: string)
   return value ?? undefined;
 }
 
-function timeOf(value: unknown): NonNullable<UncheckedSignal["signalTime"]> {
+function timeOf(value: unknown): Instant | typeof INVALID_TIME {
   return (typeof value === "string" ? parseTimestamp(value) : undefined) ?? INVALID_TIME;
 }
 

@@ -62,7 +62,7 @@ export function submissionOf(
 ): Submission {
   const { signal, idempotencyKey, validateOnly } = request;
   return {
-    signal: signal && { ...signalFromProto(signal), ...overrides },
+    signal: signal && Object.assign(signalFromProto(signal), overrides),
     // In proto3 an absent string and an empty one are the same.
     idempotencyKey: idempotencyKey === "" ? undefined : idempotencyKey,
     isKeySigned: idempotencyKey !== "",

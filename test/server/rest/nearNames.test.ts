@@ -34,7 +34,7 @@ test.each(
     "region symbol quantity volume price magic_number timeframe leverage order_type ticker " +
     "exchange action direction strategy strategy_id account user_id confluence entry exit_price " +
     "close open high low date client_order_id note rr stop_type limit lots tags meta version " +
-    "source provider candles entry_time signal_strength trailing_stop __proto__ constructor"
+    "source provider candles entry_time signal_strength trailing_stop __proto__ constructor _"
   ).split(" "),
 )("%s is an ordinary name", (name) => {
   expect(isRestName(name)).toBe(false);
