@@ -99,17 +99,50 @@ it.each([
   await expect(storedSignal(answer)).resolves.toMatchObject({ side: meant });
 });
 
-it.each([["BUY"], ["long"], ["0"], [2], [-1], [true], [""], [null]])(
-  "refuses the side %j",
-  async (side) => {
-    const raw = await sendRaw(interop.url, signedRest(restBody({ side })));
+/** Posts what has to be refused, and tells which fields are wrong. */
+async function wrongFields(fields: Readonly<Record<string, unknown>>, headers = {}) {
+  const raw = await sendRaw(interop.url, signedRest(restBody(fields), headers));
+  expect(raw.status).toBe(422);
+  const problem = jsonOf<{ reason: string; violations: { field: string }[] }>(raw);
+  expect(problem.reason).toBe("INVALID_SIGNAL");
+  return problem.violations.map(({ field }) => field).sort();
+}
 
-    expect(raw.status).toBe(422);
-    expect(jsonOf(raw)).toMatchObject({
-      reason: "INVALID_SIGNAL",
-      violations: [{ field: "side" }],
-    });
-  },
+it.each(["BUY", "long", "0", 2, -1, true, "", null, undefined, [0], {}])(
+  "refuses the side %j",
+  async (side) => expect(await wrongFields({ side })).toEqual(["side"]),
+);
+
+it.each([
+  "2024-02-30T00:00:00Z",
+  "2024-01-01t00:00:00Z",
+  "2024-01-01T00:00:00z",
+  "2024-01-01T00:00:00.1234567890Z",
+  "yesterday",
+  1_735_689_600,
+  true,
+  {},
+])("refuses the time %j", async (timestamp) =>
+  expect(await wrongFields({ timestamp })).toEqual(["signal_time"]),
+);
+
+it.each([
+  ["empty in the body", { idempotency_key: "" }, {}],
+  ["no text in the body", { idempotency_key: 1 }, {}],
+  ["too long", { idempotency_key: "a".repeat(129) }, {}],
+  ["empty in the header", {}, { "x-idempotency-key": "" }],
+  ["with a blank in the header", {}, { "x-idempotency-key": "a b" }],
+])("refuses a key that is %s", async (_, fields, headers) =>
+  expect(await wrongFields(fields, headers)).toEqual(["idempotency_key"]),
+);
+
+it.each(["true", "false", 1, 0, "", {}, []])(
+  "refuses %j for validate_only, with all else that is wrong",
+  async (validate_only) =>
+    expect(await wrongFields({ validate_only, entry_price: -1 })).toEqual([
+      "entry_price",
+      "validate_only",
+    ]),
 );
 
 it.each(["timestamp", "time", "signal_time"])("reads the time from %s", async (name) => {
@@ -179,6 +212,14 @@ it("ignores unknown fields, and names them", async () => {
     "The signal is stored. Ignored unknown fields: signal_type, magic_number.",
   );
   await expect(storedSignal(answer)).resolves.toEqual(validSignal());
+});
+
+it("names unknown fields no longer, and no more of them, than a person would read", async () => {
+  const long = await post({ ["x".repeat(100)]: 1, __proto: 1 });
+  const many = await post(Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`n${i}`, i])));
+
+  expect(long.answer.message).toMatch(new RegExp(`: ${"x".repeat(64)}, __proto\\.$`));
+  expect(many.answer.message).toMatch(/n19 and 10 more\.$/);
 });
 
 it.each(["stopLoss", "StopLoss", "stop-loss", "stop_los", "sl"])(

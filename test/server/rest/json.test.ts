@@ -1,10 +1,10 @@
 /**
- * JSON as producers write it, over Connect and REST: what is meant is taken, and what
- * could mean two things is refused.
+ * JSON as producers write it: what is meant is taken, and what could mean two things is
+ * refused. What only REST has is in test/interop/rest.test.ts.
  */
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type JsonObject, parseJsonStrictly, signalToProto } from "../../../src/signal/index.ts";
+import { type JsonObject, signalToProto } from "../../../src/signal/index.ts";
 import { createTestDatabase, type TestDatabase } from "../../support/postgres.ts";
 import { startTestServer, type TestServer, testHeaders } from "../../support/server.ts";
 import { restBody, validSignal } from "../../support/signals.ts";
@@ -34,9 +34,9 @@ afterAll(async () => {
   await database.drop();
 });
 
-async function postJson(path: string, text: string, headers: Record<string, string> = {}) {
+async function postJson(path: string, text: string) {
   const body = Buffer.from(text);
-  const signed = { "content-type": "application/json", ...testHeaders(path, body), ...headers };
+  const signed = { "content-type": "application/json", ...testHeaders(path, body) };
   const answer = await http2Post(server.url, path, signed, body);
   return { ...answer, json: JSON.parse(answer.body.toString("utf8")) };
 }
@@ -344,192 +344,4 @@ test("one item of a batch that is malformed makes the batch malformed, and nothi
   expect(httpStatus).toBe(400);
   expect(connectError(body).reason).toBe("MALFORMED_BODY");
   expect(await count()).toBe(before);
-});
-
-describe("REST", () => {
-  const post = (overrides: Readonly<Record<string, unknown>>, headers?: Record<string, string>) =>
-    postJson(REST_PATH, restBody(overrides), headers);
-
-  test("answers a new signal with 201 and everything that producers look for", async () => {
-    const { httpStatus, headers, json } = await post({});
-    expect(httpStatus).toBe(201);
-    expect(headers["content-type"]).toBe("application/json");
-    expect(json).toEqual({
-      signal_id: expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-7/),
-      status: "received",
-      server_timestamp: expect.stringMatching(/^20.*Z$/),
-      message: "The signal is stored.",
-      errors: [],
-      duplicate: false,
-      id: json.signal_id,
-      created_at: json.server_timestamp,
-    });
-  });
-
-  test.each([
-    ["in the body", { idempotency_key: "rest-key-1" }, {}],
-    ["in the header", { comment: "header" }, { "x-idempotency-key": "rest-key-2" }],
-    [
-      "in both, where the body wins",
-      { idempotency_key: "rest-key-3" },
-      { "x-idempotency-key": "x" },
-    ],
-  ])(
-    "answers a repeat under a key %s with 200 and the first result",
-    async (_, overrides, headers) => {
-      const first = await post(overrides, headers as Record<string, string>);
-      const again = await post({ ...overrides }, headers as Record<string, string>);
-      expect([first.httpStatus, again.httpStatus]).toEqual([201, 200]);
-      expect(again.json).toMatchObject({ duplicate: true, signal_id: first.json.signal_id });
-      expect(again.json.server_timestamp).toBe(first.json.server_timestamp);
-    },
-  );
-
-  test.each([
-    ["empty in the body", { idempotency_key: "" }, {}],
-    ["no text in the body", { idempotency_key: 1 }, {}],
-    ["too long", { idempotency_key: "a".repeat(129) }, {}],
-    ["empty in the header", {}, { "x-idempotency-key": "" }],
-    ["with a blank in the header", {}, { "x-idempotency-key": "a b" }],
-  ])("refuses a key that is %s", async (_, overrides, headers) => {
-    const { httpStatus, json } = await post(overrides, headers as Record<string, string>);
-    expect(httpStatus).toBe(422);
-    expect(json.violations).toMatchObject([{ field: "idempotency_key" }]);
-  });
-
-  test.each([
-    ["buy", "buy"],
-    ["sell", "sell"],
-    [0, "buy"],
-    [1, "sell"],
-  ])("takes the side %j", async (side, stored) => {
-    const prices = { stop_loss: undefined, take_profit: undefined };
-    const { json } = await post({ side, ...prices });
-    const [row] = await sql`SELECT side FROM signals WHERE signal_id = ${json.signal_id}`;
-    expect(row?.side).toBe(stored);
-  });
-
-  test.each([2, -1, "BUY", "0", true, null, undefined, [0], {}])(
-    "refuses the side %j",
-    async (side) => {
-      const { httpStatus, json } = await post({ side });
-      expect(httpStatus).toBe(422);
-      expect(json.violations).toMatchObject([{ field: "side" }]);
-    },
-  );
-
-  test.each(["timestamp", "time", "signal_time"])("takes the time as %s", async (name) => {
-    const { httpStatus } = await post({ timestamp: undefined, [name]: "2025-10-25T14:30:45Z" });
-    expect(httpStatus).toBe(201);
-  });
-
-  test("takes two names for one time, and refuses them for two times", async () => {
-    const same = await post({ time: "2025-10-25T14:30:45.123456789Z" });
-    expect(same.httpStatus).toBe(201);
-    const other = await post({ time: "2025-10-25T14:30:46Z" });
-    expect(other.json.violations).toMatchObject([{ field: "signal_time" }]);
-  });
-
-  test.each([
-    "2024-02-30T00:00:00Z",
-    "2024-01-01t00:00:00Z",
-    "2024-01-01T00:00:00z",
-    "2024-01-01T00:00:00.1234567890Z",
-    "yesterday",
-    1_735_689_600,
-    true,
-    {},
-  ])("refuses the time %j", async (timestamp) => {
-    const { json } = await post({ timestamp });
-    expect(json.violations).toMatchObject([{ field: "signal_time" }]);
-  });
-
-  test("takes null for what is not there", async () => {
-    const { httpStatus } = await post({
-      stop_loss: null,
-      payload: null,
-      comment: null,
-      expire_time: null,
-    });
-    expect(httpStatus).toBe(201);
-  });
-
-  test("does not take text for a number", async () => {
-    const { json } = await post({ entry_price: "2650.5" });
-    expect(json.violations).toMatchObject([{ field: "entry_price" }]);
-  });
-
-  test("stores nothing if it is asked to validate, in whatever way it is asked", async () => {
-    const count = async () => Number((await sql`SELECT count(*) FROM signals`)[0]?.count);
-    const before = await count();
-    const asked = await post({ validate_only: true });
-    expect(asked.httpStatus).toBe(200);
-    expect(asked.json).toMatchObject({ signal_id: "", duplicate: false });
-    for (const unclear of ["true", "false", 1, 0, "", {}, []]) {
-      const { httpStatus, json } = await post({ validate_only: unclear, entry_price: -1 });
-      expect(httpStatus).toBe(422);
-      const fields = json.violations.map(({ field }: { field: string }) => field);
-      expect(fields).toContain("validate_only");
-      expect(fields).toContain("entry_price");
-      expect(json.detail).toContain("validate_only must be true or false");
-    }
-    expect((await post({ validate_only: "true" })).httpStatus).toBe(422);
-    expect(await count()).toBe(before);
-    expect((await post({ validate_only: false })).httpStatus).toBe(201);
-    expect((await post({ validate_only: null })).httpStatus).toBe(201);
-  });
-
-  test("passes over names that it does not know, and says which", async () => {
-    const { httpStatus, json } = await post({ unknown: 1, ["x".repeat(100)]: 1, __proto: 1 });
-    expect(httpStatus).toBe(201);
-    expect(json.message).toBe(
-      `The signal is stored. Ignored unknown fields: unknown, ${"x".repeat(64)}, __proto.`,
-    );
-    const many = Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`n${i}`, i]));
-    expect((await post(many)).json.message).toMatch(/n19 and 10 more\.$/);
-  });
-
-  test("refuses a name that stands there twice", async () => {
-    const text = restBody().replace("{", '{"stop_loss":1,');
-    const { httpStatus, json } = await postJson(REST_PATH, text);
-    expect(httpStatus).toBe(400);
-    expect(json).toMatchObject({ reason: "MALFORMED_BODY" });
-  });
-});
-
-describe("strict JSON", () => {
-  const parse = (text: string) => parseJsonStrictly(Buffer.from(text));
-
-  test.each([
-    '{"a":1,"b":{"a":1},"c":[{"a":1},{"a":1}]}',
-    '{"a":"a","b":"a"}',
-    '{"a":["a","a",{"a":[]}],"b":{}}',
-    '{"a":"\\"a\\":1,\\"a\\":2"}',
-    '{"\\\\":1,"\\"":2}',
-    '["a","a"]',
-    '{"__proto__":1,"constructor":2}',
-    '"a"',
-    "{}",
-  ])("takes %s", (text) => {
-    expect(parse(text)).toEqual(JSON.parse(text));
-  });
-
-  test.each([
-    '{"a":1,"a":1}',
-    '{"a":1,"b":2,"\\u0061":3}',
-    '{"x":[{"a":{},"a":[]}]}',
-    '{"__proto__":1,"__proto__":1}',
-    '{"":1,"":2}',
-    '{"a":{"b":1},"c":[1,[2]],"a":1}',
-    '{"\\"":1,"\\u0022":2}',
-  ])("does not take %s", (text) => {
-    expect(() => parse(text)).toThrow("the same name twice");
-  });
-
-  test("takes the greatest body in less than a second", () => {
-    const text = `[${'{"a":"\\\\\\"","b":[1,{}]},'.repeat(2_700)}{}]`;
-    const startMs = performance.now();
-    parse(text);
-    expect(performance.now() - startMs).toBeLessThan(1_000);
-  });
 });
