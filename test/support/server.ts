@@ -31,6 +31,13 @@ export interface TestServer {
   close(): Promise<void>;
 }
 
+/** Lets a server take requests that nobody signed, as one for development does. */
+export const UNSIGNED = {
+  HMAC_PRODUCER_ENABLED: "false",
+  PRODUCER_ID: undefined,
+  HMAC_PRODUCER_SECRET: undefined,
+} as const;
+
 /** The environment of a test server on this database. */
 export function testServerEnv(
   databaseUrl: string,

@@ -2,8 +2,7 @@
  * A server for development, which asks for no signature.
  */
 import { toBinary } from "@bufbuild/protobuf";
-import postgres from "postgres";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { IngestRequestSchema } from "../../../gen/signals/v1/ingest_service_pb.ts";
 import {
   CANCEL,
@@ -16,55 +15,27 @@ import {
 } from "../../attacks/support/http2Frames.ts";
 import { exchange, rawPost, rawRequest } from "../../attacks/support/rawHttp1.ts";
 import { eventually } from "../../support/eventually.ts";
-import { createTestDatabase, type TestDatabase } from "../../support/postgres.ts";
-import { startTestServer, type TestServer } from "../../support/server.ts";
+import { serveFile } from "../../support/serveFile.ts";
+import { UNSIGNED } from "../../support/server.ts";
 import { restBody, validIngestRequest } from "../../support/signals.ts";
 import { addProducers } from "../support/producers.ts";
 import { framed, INGEST_PATH, REST_PATH } from "../support/wire.ts";
 
-let database: TestDatabase;
-let server: TestServer;
-let sql: postgres.Sql;
-
-beforeAll(async () => {
-  database = await createTestDatabase();
-  await addProducers(database.url, [
+const file = serveFile(UNSIGNED, (databaseUrl) =>
+  addProducers(databaseUrl, [
     { producerId: "disabled-bot", isEnabled: false },
     { producerId: "limited-bot", rateLimitPerSecond: 1 },
-  ]);
-  server = await startTestServer(database.url, {
-    HMAC_PRODUCER_ENABLED: "false",
-    PRODUCER_ID: undefined,
-    HMAC_PRODUCER_SECRET: undefined,
-  });
-  sql = postgres(database.url, { max: 1 });
-});
-
-afterAll(async () => {
-  await sql.end();
-  await server.close();
-  await database.drop();
-});
+  ]),
+);
 
 async function postRest(producerId: string | undefined) {
   const named = producerId === undefined ? [] : ([["x-producer-id", producerId]] as const);
   const fields = [["content-type", "application/json"], ...named] as const;
-  const answer = await exchange(server.port, [rawPost(REST_PATH, fields, Buffer.from(restBody()))]);
+  const answer = await exchange(file.server.port, [
+    rawPost(REST_PATH, fields, Buffer.from(restBody())),
+  ]);
   return { status: answer.status, json: JSON.parse(answer.body) };
 }
-
-test("takes the producer's word for who it is", async () => {
-  for (const [given, stored] of [
-    [undefined, "unsigned"],
-    ["", "unsigned"],
-    ["my-bot", "my-bot"],
-  ] as const) {
-    const { status, json } = await postRest(given);
-    expect(status).toBe(201);
-    const [row] = await sql`SELECT producer_id FROM signals WHERE signal_id = ${json.signal_id}`;
-    expect(row?.producer_id).toBe(stored);
-  }
-});
 
 test.each([
   ["localhost", 200],
@@ -80,7 +51,7 @@ test.each([
   "serves the host %s with %d, so that no web page can send under its own name",
   async (host, status) => {
     const request = rawRequest("GET /api/v1/health HTTP/1.1", [["host", host]]);
-    expect((await exchange(server.port, [request])).status).toBe(status);
+    expect((await exchange(file.server.port, [request])).status).toBe(status);
   },
 );
 
@@ -102,7 +73,7 @@ test.each([
   ["without an error", NO_ERROR],
   ["as cancelled", CANCEL],
 ])("never takes a body for whole whose stream was reset %s", async (_, code) => {
-  const before = await sql`SELECT 1 FROM signals`;
+  const before = await file.sql`SELECT 1 FROM signals`;
   // What came so far could be a whole signal, and yet more was to come.
   const message = toBinary(IngestRequestSchema, validIngestRequest());
   for (const [contentType, body] of [
@@ -111,10 +82,13 @@ test.each([
   ] as const) {
     const fields = [...post(INGEST_PATH), ["content-type", contentType]] as const;
     const begun = Buffer.concat([opening(), headers(1, fields), data(1, body)]);
-    const linesBefore = server.logLines.length;
-    await exchange(server.port, [begun, reset(1, code)], "closed", 100);
-    await eventually("its line", () => server.logLines.length > linesBefore);
-    expect(server.logLines.at(-1)).toMatchObject({ path: INGEST_PATH, msg: "request aborted" });
+    const linesBefore = file.server.logLines.length;
+    await exchange(file.server.port, [begun, reset(1, code)], "closed", 100);
+    await eventually("its line", () => file.server.logLines.length > linesBefore);
+    expect(file.server.logLines.at(-1)).toMatchObject({
+      path: INGEST_PATH,
+      msg: "request aborted",
+    });
   }
-  expect(await sql`SELECT 1 FROM signals`).toHaveLength(before.length);
+  expect(await file.sql`SELECT 1 FROM signals`).toHaveLength(before.length);
 });

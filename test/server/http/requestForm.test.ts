@@ -21,6 +21,7 @@ import {
   TEST_SECRET,
   type TestServer,
   testHeaders,
+  UNSIGNED,
 } from "../../support/server.ts";
 import { restBody } from "../../support/signals.ts";
 import { temporaryDirectory } from "../../support/temporaryDirectory.ts";
@@ -40,11 +41,7 @@ let sql: postgres.Sql;
 beforeAll(async () => {
   database = await createTestDatabase();
   server = await startTestServer(database.url, { OPS_PORT: "0" });
-  open = await startTestServer(database.url, {
-    HMAC_PRODUCER_ENABLED: "false",
-    PRODUCER_ID: undefined,
-    HMAC_PRODUCER_SECRET: undefined,
-  });
+  open = await startTestServer(database.url, UNSIGNED);
   sql = postgres(database.url, { max: 1 });
 });
 

@@ -1,12 +1,7 @@
-/**
- * JSON as producers write it: what is meant is taken, and what could mean two things is
- * refused. What only REST has is in test/interop/rest.test.ts.
- */
-import postgres from "postgres";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { type JsonObject, signalToProto } from "../../../src/signal/index.ts";
-import { createTestDatabase, type TestDatabase } from "../../support/postgres.ts";
-import { startTestServer, type TestServer, testHeaders } from "../../support/server.ts";
+import { serveFile } from "../../support/serveFile.ts";
+import { testHeaders } from "../../support/server.ts";
 import { restBody, validSignal } from "../../support/signals.ts";
 import {
   bodies,
@@ -18,26 +13,12 @@ import {
   send,
 } from "../support/wire.ts";
 
-let database: TestDatabase;
-let server: TestServer;
-let sql: postgres.Sql;
-
-beforeAll(async () => {
-  database = await createTestDatabase();
-  server = await startTestServer(database.url);
-  sql = postgres(database.url, { max: 1 });
-});
-
-afterAll(async () => {
-  await sql.end();
-  await server.close();
-  await database.drop();
-});
+const file = serveFile();
 
 async function postJson(path: string, text: string) {
   const body = Buffer.from(text);
   const signed = { "content-type": "application/json", ...testHeaders(path, body) };
-  const answer = await http2Post(server.url, path, signed, body);
+  const answer = await http2Post(file.server.url, path, signed, body);
   return { ...answer, json: JSON.parse(answer.body.toString("utf8")) };
 }
 
@@ -108,7 +89,7 @@ describe("a time in Connect JSON", () => {
       INGEST_PATH,
       `{"signal":${signalJson({ signalTime: '"2025-10-25T14:30:45.123456789Z"' })}}`,
     );
-    const [row] = await sql`
+    const [row] = await file.sql`
       SELECT signal_time::text AS time, signal_time_nanos FROM signals WHERE signal_id = ${json.signalId}
     `;
     expect(row?.time).toContain("45.123456");
@@ -192,7 +173,7 @@ test("a payload may have any names, also those that mean something to a library"
   expect(await fieldsOf(signalJson({ payload }))).toBe("stored");
   const parsed = JSON.parse(payload);
   const { binary } = bodies({ signal: { instrument: "GOLD", payload: parsed } });
-  const answer = await send(server.url, "gRPC", { binary, json: binary, rest: binary });
+  const answer = await send(file.server.url, "gRPC", { binary, json: binary, rest: binary });
   expect(answer.error?.reason).toBe("INVALID_SIGNAL");
 });
 
@@ -224,7 +205,7 @@ test("an item of a batch with a bad date or number rejects itself only", async (
 
 describe("a number that a double would change", () => {
   const numbers = ["9007199254740993", "12345678901234567890", "1e-400", "0.12345678901234567891"];
-  const countStored = async () => Number((await sql`SELECT count(*) FROM signals`)[0]?.count);
+  const countStored = async () => Number((await file.sql`SELECT count(*) FROM signals`)[0]?.count);
 
   test.each(numbers)("%s is a violation of its field in Connect JSON", async (number) => {
     for (const [name, field] of [
@@ -313,7 +294,7 @@ test.each(["gRPC", "gRPC-Web", "Connect JSON", "Connect binary", "REST"] as cons
     const payloadOf = (count: number) => ({ a: Array.from({ length: count - 1 }, () => ({})) });
     const sent = async (payload: JsonObject) => {
       const signal = signalToProto(validSignal({ payload }));
-      return (await send(server.url, protocol, bodies({ signal }, { payload }))).error;
+      return (await send(file.server.url, protocol, bodies({ signal }, { payload }))).error;
     };
     expect(await sent(payloadOf(8_000))).toBeUndefined();
     const error = await sent(payloadOf(8_001));
@@ -334,7 +315,7 @@ test("an item of a batch is as large as a single signal at most", async () => {
 });
 
 test("one item of a batch that is malformed makes the batch malformed, and nothing is stored", async () => {
-  const count = async () => Number((await sql`SELECT count(*) FROM signals`)[0]?.count);
+  const count = async () => Number((await file.sql`SELECT count(*) FROM signals`)[0]?.count);
   const before = await count();
   const items = [`{"signal":${signalJson()}}`, `{"signal":${signalJson({ stopLos: "1" })}}`];
   const { httpStatus, body } = await postJson(

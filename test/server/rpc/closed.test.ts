@@ -45,14 +45,9 @@ import type { SignedMethods } from "../../../src/server/rpc/signedRpc.ts";
 import { ingestMethods } from "../../../src/server/services/ingestMethods.ts";
 import { createTurns } from "../../../src/server/services/turns.ts";
 import { Secret } from "../../../src/signing/index.ts";
-import { createTestDatabase, silentLog, type TestDatabase } from "../../support/postgres.ts";
-import {
-  startTestServer,
-  TEST_PRODUCER_ID,
-  TEST_SECRET,
-  type TestServer,
-  testHeaders,
-} from "../../support/server.ts";
+import { silentLog } from "../../support/postgres.ts";
+import { serveFile } from "../../support/serveFile.ts";
+import { TEST_PRODUCER_ID, TEST_SECRET, testHeaders } from "../../support/server.ts";
 import { CALL_FORMS, call, emptyMessage, pathOf } from "../support/closedCalls.ts";
 
 /** The services that the walk knows. */
@@ -102,18 +97,7 @@ const NO_PROOFS: readonly (readonly [string, Readonly<Record<string, string>>])[
   ["the signature of another path", testHeaders("/another", Buffer.from("{}"))],
 ];
 
-let database: TestDatabase;
-let server: TestServer;
-
-beforeAll(async () => {
-  database = await createTestDatabase();
-  server = await startTestServer(database.url);
-});
-
-afterAll(async () => {
-  await server.close();
-  await database.drop();
-});
+const file = serveFile();
 
 test("the walk knows every method of every service that is served, and no other", () => {
   const served = [...endpoints.keys()].filter(isRpc);
@@ -123,11 +107,11 @@ test("the walk knows every method of every service that is served, and no other"
 test("what is open is there, and answers", async () => {
   expect([...endpoints.keys()]).toEqual(expect.arrayContaining([...OPEN]));
   for (const path of OPEN.filter((name) => !isRpc(name))) {
-    expect((await fetch(server.url + path)).status, path).toBe(200);
+    expect((await fetch(file.server.url + path)).status, path).toBe(200);
   }
   const check = { path: "/grpc.health.v1.Health/Check", methodKind: "unary" } as const;
   for (const form of CALL_FORMS) {
-    expect((await call(server.url, check, form, {})).code, form.name).toBeUndefined();
+    expect((await call(file.server.url, check, form, {})).code, form.name).toBeUndefined();
   }
 });
 
@@ -136,7 +120,7 @@ describe.each(NO_PROOFS)("with %s", (_, headers) => {
     "$path is refused over every protocol",
     async (method) => {
       for (const form of CALL_FORMS) {
-        const ending = await call(server.url, method, form, headers);
+        const ending = await call(file.server.url, method, form, headers);
         expect(ending, form.name).toMatchObject(UNAUTHENTICATED);
         const isUnaryConnect = form.protocol === "Connect" && method.methodKind === "unary";
         expect(ending.httpStatus, form.name).toBe(isUnaryConnect ? 401 : 200);
@@ -147,7 +131,7 @@ describe.each(NO_PROOFS)("with %s", (_, headers) => {
   test.each([...endpoints].filter(([path]) => !isRpc(path) && !OPEN.includes(path)))(
     "%s is refused over REST",
     async (path, { method }) => {
-      const response = await fetch(server.url + path, {
+      const response = await fetch(file.server.url + path, {
         method,
         headers: { "content-type": "application/json", ...headers },
         ...(method === "POST" && { body: "{}" }),
