@@ -1,6 +1,6 @@
 import type postgres from "postgres";
 import type { SignalCandidate } from "../../src/ingest/index.ts";
-import { nanosBelowMicro, toTimestamptz } from "../../src/store/time.ts";
+import { nanosBelowMicro, toTimestamptz } from "../../src/store/values.ts";
 
 /**
  * Inserts one signal as one statement: the same row in the same table as Countersign

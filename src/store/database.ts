@@ -23,8 +23,12 @@ import type { Logger } from "pino";
 import type postgres from "postgres";
 import { StoreUnavailableError } from "../ingest/store.ts";
 import { type DatabaseServer, resolveServer, type SessionTerms } from "./connection/server.ts";
-import { withDeadline } from "./deadline.ts";
-import { type EndOfConnections, endOfConnections, toStoreUnavailableError } from "./failure.ts";
+import {
+  type EndOfConnections,
+  endOfConnections,
+  toStoreUnavailableError,
+  withDeadline,
+} from "./failure.ts";
 import { createPool, type Pool, type Sql } from "./pool.ts";
 import {
   askFacts,
@@ -43,17 +47,6 @@ export interface DatabaseOptions {
   readonly log: Logger;
   /** What `pg_stat_activity` shows, unless the URL says it. Default `countersign`. */
   readonly applicationName?: string;
-  /**
-   * Whether statements are prepared by name, which is faster. Default true, unless the URL
-   * says `pgbouncer=true`. Set to false behind PgBouncer in any mode. The two timeouts below
-   * and most other settings are then not sent, since PgBouncer refuses those that it does not
-   * know: set them on the role instead.
-   */
-  readonly prepare?: boolean;
-  /** After how long the server itself gives up on a statement. Default 10,000 ms. */
-  readonly statementTimeoutMs?: number;
-  /** After how long the server gives up waiting for a lock. Default 5,000 ms. */
-  readonly lockTimeoutMs?: number;
   /**
    * How long a statement must have waited in vain for the connections to count as stalled.
    * Default 2,000 ms.
@@ -132,7 +125,7 @@ interface PoolInUse {
 export function openDatabase(options: DatabaseOptions): Database {
   const server = resolveServer(options.url, (one) => takesWrites(one, options.log));
   const stallTimeoutMs = options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS;
-  const isPooled = !(options.prepare ?? server.prepare);
+  const isPooled = !server.prepare;
   const pools = new Set<PoolInUse>();
   // In sessions of PgBouncer, nothing could be set that depends on them.
   let hasFacts = isPooled;
@@ -305,18 +298,16 @@ function poolOptions(
   facts: ServerFacts,
   isPooled: boolean,
 ) {
-  const session = {
-    applicationName: server.applicationName ?? options.applicationName ?? "countersign",
-    statementTimeoutMs: options.statementTimeoutMs ?? 10_000,
-    lockTimeoutMs: options.lockTimeoutMs ?? 5_000,
-    isPooled,
-  };
+  const applicationName = server.applicationName ?? options.applicationName ?? "countersign";
   return {
     server,
     size: options.poolSize,
     prepare: !isPooled,
     // The URL cannot ask for anything that changes what is stored or read.
-    sessionSettings: { ...sessionSettings(session, facts), ...server.sessionSettings },
+    sessionSettings: {
+      ...sessionSettings({ applicationName, isPooled }, facts),
+      ...server.sessionSettings,
+    },
     log: options.log,
   };
 }

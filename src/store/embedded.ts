@@ -8,8 +8,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
-import { chooseAccount } from "./embedded/account.ts";
-import { type Attendance, attend } from "./embedded/attendance.ts";
+import { chooseAccount, EmbeddedPostgresError } from "./embedded/account.ts";
 import { findInstallation, prepareBinaries } from "./embedded/binaries.ts";
 import {
   checkCluster,
@@ -21,8 +20,8 @@ import {
   readPassword,
   unusableDataDir,
 } from "./embedded/cluster.ts";
+import { acquireLease, type Lease } from "./embedded/lease.ts";
 import { type ClusterContext, ensurePostmaster, stopPostmaster } from "./embedded/postmaster.ts";
-import { EmbeddedPostgresError } from "./embedded/run.ts";
 import { endOfConnections, toStoreUnavailableError } from "./failure.ts";
 
 export interface EmbeddedPostgresOptions {
@@ -47,12 +46,12 @@ export interface EmbeddedPostgres {
 
 const DEFAULT_START_TIMEOUT_MS = 15_000;
 
-/** How long the running server may take to let this process in. */
-const ATTEND_TIMEOUT_MS = 5_000;
-const ATTEND_RETRY_INTERVAL_MS = 50;
+/** How long the running server may take to give a lease. */
+const LEASE_TIMEOUT_MS = 5_000;
+const LEASE_RETRY_INTERVAL_MS = 50;
 
 /** A pause between attempts to start a server again that died. */
-const REJOIN_INTERVAL_MS = 1_000;
+const RESTART_INTERVAL_MS = 1_000;
 
 /**
  * Gives a running server, which it starts if need be. Resolves when it accepts
@@ -69,19 +68,19 @@ export async function startEmbeddedPostgres(
     throw error.syscall === undefined ? error : unusableDataDir(options.dataDir, error);
   });
   let isClosed = false;
-  let presence = join(context, options, onLost, undefined);
+  let server = leaseServer(context, options, onLost, undefined);
 
   function onLost(): void {
     if (!isClosed) {
       log.warn("connection to embedded PostgreSQL is lost, finding or starting it again");
-      presence = rejoin();
+      server = leaseAgain();
     }
   }
 
-  async function rejoin(): Promise<Presence> {
+  async function leaseAgain(): Promise<LeasedServer> {
     for (;;) {
       try {
-        const found = await join(context, options, onLost, port);
+        const found = await leaseServer(context, options, onLost, port);
         if (found.port !== port) {
           log.error("embedded PostgreSQL has another port now, this process must be restarted");
         }
@@ -91,28 +90,28 @@ export async function startEmbeddedPostgres(
           throw error;
         }
         log.error({ err: error }, "embedded PostgreSQL cannot be started again yet");
-        await sleep(REJOIN_INTERVAL_MS);
+        await sleep(RESTART_INTERVAL_MS);
       }
     }
   }
 
-  const { url, port } = await presence;
+  const { url, port } = await server;
   log.info({ dataDir: options.dataDir }, "embedded PostgreSQL is ready");
 
   return {
     url,
     async close() {
       isClosed = true;
-      let attendance: Attendance;
+      let lease: Lease;
       try {
-        ({ attendance } = await presence);
+        ({ lease } = await server);
       } catch (error) {
-        // It died before and did not come back, so there is nothing to leave.
+        // It died before and did not come back, so there is nothing to release.
         log.warn({ err: error }, "embedded PostgreSQL was lost and is given up");
         return;
       }
       try {
-        if (await attendance.leave()) {
+        if (await lease.release()) {
           await stopPostmaster(context);
         }
       } catch (error) {
@@ -121,7 +120,7 @@ export async function startEmbeddedPostgres(
         }
         log.warn({ err: error }, "embedded PostgreSQL cannot be asked whether others use it");
       } finally {
-        attendance.end();
+        lease.end();
       }
     },
   };
@@ -139,28 +138,28 @@ async function openCluster({ dataDir, log }: EmbeddedPostgresOptions): Promise<C
   return { clusterDir, binaries, account };
 }
 
-/** A server that stays while this process attends. */
-interface Presence {
+/** A server that stays while this process has its lease. */
+interface LeasedServer {
   readonly url: string;
   readonly port: number;
-  readonly attendance: Attendance;
+  readonly lease: Lease;
 }
 
 /** Finds or starts the server and makes sure that it stays while this process needs it. */
-async function join(
+async function leaseServer(
   context: ClusterContext,
   { log, startTimeoutMs = DEFAULT_START_TIMEOUT_MS }: EmbeddedPostgresOptions,
   onLost: () => void,
   knownPort: number | undefined,
-): Promise<Presence> {
+): Promise<LeasedServer> {
   const password = await readPassword(context.clusterDir);
   const deadline = AbortSignal.timeout(startTimeoutMs);
   for (;;) {
     const { port } = await ensurePostmaster(context, deadline, knownPort);
     const url = `postgres://${DATABASE_USER}:${password}@127.0.0.1:${port}/postgres`;
     try {
-      const attendance = await attend({ url, log, timeoutMs: ATTEND_TIMEOUT_MS, onLost });
-      return { url, port, attendance };
+      const lease = await acquireLease({ url, log, timeoutMs: LEASE_TIMEOUT_MS, onLost });
+      return { url, port, lease };
     } catch (error) {
       // The last user may have stopped it in the moment between: then look again.
       if (deadline.aborted || endOfConnections(error) !== "broken") {
@@ -168,7 +167,7 @@ async function join(
           cause: toStoreUnavailableError(error),
         });
       }
-      await sleep(ATTEND_RETRY_INTERVAL_MS);
+      await sleep(LEASE_RETRY_INTERVAL_MS);
     }
   }
 }

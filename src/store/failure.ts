@@ -1,5 +1,6 @@
 /**
- * Turns what the driver throws into what the rest of the service may see.
+ * How statements fail: turns what the driver throws into what the rest of the service may see,
+ * and bounds the time that is waited for it.
  */
 import postgres from "postgres";
 import { StoreUnavailableError } from "../ingest/store.ts";
@@ -118,4 +119,31 @@ function describe(cause: unknown): string {
   }
   // A host with several addresses fails with an error that has a code but no message.
   return cause.message || String((cause as NodeJS.ErrnoException).code ?? cause.name);
+}
+
+/**
+ * Waits for the database's answer, but no longer than `timeoutMs`. The statement itself is
+ * not stopped.
+ *
+ * @throws StoreUnavailableError when the time is over.
+ */
+export async function withDeadline<T>(timeoutMs: number, work: PromiseLike<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const deadline = new Promise<never>((_, reject) => {
+    // A timer counts whole milliseconds and may fire up to one too early. Whoever compares
+    // the time with this deadline when it has passed must find that it has.
+    const delayMs = Math.ceil(timeoutMs) + 1;
+    timer = setTimeout(() => {
+      reject(
+        new StoreUnavailableError(
+          `The database did not answer within ${timeoutMs} ms; the outcome is unknown`,
+        ),
+      );
+    }, delayMs);
+  });
+  try {
+    return await Promise.race([work, deadline]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -1,7 +1,8 @@
 /** Finds what others have made under names that are ours, before anything is made. */
-import { toArray } from "./arrays.ts";
+
 import type { Database } from "./database.ts";
 import type { SchemaObject } from "./migrationFiles.ts";
+import { toArray } from "./values.ts";
 
 /** The schema has tables or functions of others by our names. The message says what to do. */
 export class ForeignObjectsError extends Error {

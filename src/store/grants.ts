@@ -2,11 +2,12 @@
  * What the database lets this role do, looked at before it is tried, so that what is missing
  * is named with the command that gives it. docs/operations.md has the same commands.
  */
-import { toArray } from "./arrays.ts";
+
 import type { Database } from "./database.ts";
 import { MissingGrantError } from "./failure.ts";
 import type { SchemaObject } from "./migrationFiles.ts";
 import { RECORD_TABLE } from "./migrationRecord.ts";
+import { toArray } from "./values.ts";
 
 /** What a server is going to do. */
 export interface ServingPlan {

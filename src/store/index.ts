@@ -1,4 +1,3 @@
-export { connectionLimit } from "./capacity.ts";
 export { DatabaseUrlError } from "./connection/databaseUrl.ts";
 export {
   type Database,
@@ -6,8 +5,8 @@ export {
   type DatabaseUsage,
   openDatabase,
 } from "./database.ts";
+export { EmbeddedPostgresError } from "./embedded/account.ts";
 export { NoEmbeddedPostgresError } from "./embedded/binaries.ts";
-export { EmbeddedPostgresError } from "./embedded/run.ts";
 export {
   type EmbeddedPostgres,
   type EmbeddedPostgresOptions,
@@ -33,6 +32,7 @@ export {
 } from "./producerStore.ts";
 export {
   assertSafe,
+  connectionLimit,
   type DatabaseFaultKind,
   findFaults,
   UnsafeDatabaseError,

@@ -9,7 +9,6 @@
  */
 import type { Logger } from "pino";
 import type { Database } from "./database.ts";
-import { DURABLE_COMMIT } from "./durable.ts";
 import { MissingGrantError, sqlStateOf } from "./failure.ts";
 import { ForeignObjectsError, findByName } from "./foreignObjects.ts";
 import { assertMayServe, findMissingMigrationGrant, type ServingPlan } from "./grants.ts";
@@ -20,6 +19,7 @@ import {
   RECORD_TABLE,
   readMigrationRecord,
 } from "./migrationRecord.ts";
+import { DURABLE_COMMIT } from "./session.ts";
 
 /** The state of one migration. */
 export interface MigrationState {

@@ -81,7 +81,7 @@ export function createPool(options: PoolOptions): Pool {
     connection: options.sessionSettings,
     types: { bigint: postgres.BigInt },
     // The driver would ask for the array types on each new connection, and if that one dies
-    // meanwhile, end this process with an unhandled rejection. See arrays.ts.
+    // meanwhile, end this process with an unhandled rejection. See values.ts.
     fetch_types: false,
     onnotice: (notice) => options.log.debug({ notice: notice.message }, "database notice"),
     ...(options.onConnectionEnd && { onclose: options.onConnectionEnd }),

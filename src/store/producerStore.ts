@@ -3,10 +3,9 @@
  */
 import type { Producer } from "../ingest/producer.ts";
 import type { Instant } from "../signal/index.ts";
-import { toArray } from "./arrays.ts";
 import type { Database } from "./database.ts";
-import { durableCommit } from "./durable.ts";
-import { toTimestamptz } from "./time.ts";
+import { durableCommit } from "./session.ts";
+import { toArray, toTimestamptz } from "./values.ts";
 
 /** A secret as it is at rest: encrypted by the caller, opaque here. */
 export interface SealedSecret {

@@ -9,7 +9,7 @@
  * PgBouncer passes on only the few that it knows. Behind it, the rest is checked instead:
  * see safety.ts.
  *
- * Left as they are found: `synchronous_commit`, see durable.ts; `role`, since an
+ * Left as they are found: `synchronous_commit`, see {@link DURABLE_COMMIT}; `role`, since an
  * administrator sets it to say to whom the tables belong; and
  * `default_transaction_read_only`, since whoever sets it wants nothing to be written.
  */
@@ -31,8 +31,6 @@ export const NO_FACTS: ServerFacts = { majorVersion: undefined, searchPath: unde
 /** What sets up a session. */
 export interface SessionOptions {
   readonly applicationName: string;
-  readonly statementTimeoutMs: number;
-  readonly lockTimeoutMs: number;
   /** Whether PgBouncer is between, which refuses settings that it does not know. */
   readonly isPooled: boolean;
 }
@@ -84,6 +82,9 @@ const COMFORTS = {
   "plpgsql.extra_warnings": "none",
 } as const;
 
+/** After how long the server itself gives up on a statement, and on waiting for a lock. */
+const TIMEOUTS_MS = { statement_timeout: 10_000, lock_timeout: 5_000 } as const;
+
 /** What to ask for when a session starts. */
 export function sessionSettings(
   options: SessionOptions,
@@ -98,8 +99,7 @@ export function sessionSettings(
     ...PASSED_ON,
     ...MEANINGS,
     ...COMFORTS,
-    statement_timeout: options.statementTimeoutMs,
-    lock_timeout: options.lockTimeoutMs,
+    ...TIMEOUTS_MS,
     ...(searchPath !== undefined && { search_path: searchPath }),
     // A server refuses a session that asks for what it does not know.
     ...((majorVersion ?? 0) >= 17 && { transaction_timeout: "0" }),
@@ -146,4 +146,20 @@ export function toFacts(
 export function parseMajorVersion(text: string | undefined): number | undefined {
   const version = Number.parseInt(text ?? "", 10);
   return Number.isNaN(version) ? undefined : version;
+}
+
+/**
+ * An expression that makes the commit of its transaction wait until it is on disk, whatever
+ * `synchronous_commit` is, and wherever and whenever it was set. Every statement that
+ * changes something has it, so that it also holds in sessions that others set up, as
+ * PgBouncer does. Where commits wait for a standby to apply them, they still do.
+ *
+ * The clause SET of a function would not do: it ends with the function, before the commit.
+ */
+export const DURABLE_COMMIT =
+  "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)";
+
+/** {@link DURABLE_COMMIT} as a part of a statement. */
+export function durableCommit(sql: Sql) {
+  return sql.unsafe(DURABLE_COMMIT);
 }

@@ -5,12 +5,11 @@
 import type { SignalCandidate, SignalStore, StoreOutcome } from "../ingest/store.ts";
 import { SignalRejectedError, StoreUnavailableError } from "../ingest/store.ts";
 import type { Instant, JsonObject, Side, Signal, SignalStatus } from "../signal/index.ts";
-import { toArray, toBytea } from "./arrays.ts";
 import type { Database } from "./database.ts";
-import { durableCommit } from "./durable.ts";
 import { isDataException } from "./failure.ts";
 import type { Sql } from "./pool.ts";
-import { fromMicros, nanosBelowMicro, toTimestamptz } from "./time.ts";
+import { durableCommit } from "./session.ts";
+import { fromMicros, nanosBelowMicro, toArray, toBytea, toTimestamptz } from "./values.ts";
 
 /** A signal as it is on disk. */
 export interface StoredSignal {

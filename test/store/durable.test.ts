@@ -118,13 +118,17 @@ test("every method of the stores is known to change something, or only to read",
 });
 
 describe.each(PLACES)("with synchronous_commit off for $place", ({ set, reset }) => {
-  for (const prepare of [true, false]) {
-    test(`a commit waits for the disk, ${prepare ? "directly" : "behind a pooler"}`, async () => {
-      const database = openDatabase({ url: cluster.url, poolSize: 1, log: silentLog, prepare });
+  for (const [way, query] of [
+    ["directly", ""],
+    ["behind a pooler", "?pgbouncer=true"],
+  ]) {
+    test(`a commit waits for the disk, ${way}`, async () => {
+      const options = { url: `${cluster.url}${query}`, poolSize: 1, log: silentLog };
+      const database = openDatabase(options);
       await database.query(TIMEOUT_MS, (sql) => sql`SELECT 1`);
       await runOnServer(cluster.url, `${set} synchronous_commit = off`);
       await reload();
-      const later = openDatabase({ url: cluster.url, poolSize: 1, log: silentLog, prepare });
+      const later = openDatabase(options);
       try {
         // Sessions from before, and those from after it was turned off.
         for (const session of [database, later]) {

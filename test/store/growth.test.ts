@@ -2,11 +2,10 @@ import { expect, test } from "vitest";
 import {
   createSignalStore,
   type Database,
-  openDatabase,
   type PostgresSignalStore,
 } from "../../src/store/index.ts";
-import { createTestDatabase, silentLog } from "../support/postgres.ts";
 import { aCandidate, aSignature } from "./builders.ts";
+import { openTestDatabase } from "./openTestDatabase.ts";
 
 const TIMEOUT_MS = 20_000;
 const BATCH_SIZE = 100;
@@ -37,9 +36,9 @@ async function countRowsRead(database: Database): Promise<number> {
   return row?.rows_read ?? Number.NaN;
 }
 
+const database = await openTestDatabase(1);
+
 test("what a signal costs does not grow with the table, even before its first statistics", async () => {
-  const testDatabase = await createTestDatabase();
-  const database = openDatabase({ url: testDatabase.url, poolSize: 1, log: silentLog });
   const store = createSignalStore(database);
   for (let round = 0; round < 6; round += 1) {
     await ingestOneRound(store);
@@ -51,7 +50,4 @@ test("what a signal costs does not grow with the table, even before its first st
   const rowsReadPerSignal = ((await countRowsRead(database)) - before) / (6 * 4 * BATCH_SIZE);
   expect(rowsReadPerSignal).toBeGreaterThan(0.5);
   expect(rowsReadPerSignal).toBeLessThan(6);
-
-  await database.close();
-  await testDatabase.drop();
 });

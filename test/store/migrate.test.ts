@@ -305,13 +305,10 @@ test("where nothing is to be done, nobody is waited for", async () => {
 });
 
 test("a migration that waits long for its turn is not ended by the usual timeouts", async () => {
-  const impatient = openDatabase({
-    url: testDatabase.url,
-    poolSize: 1,
-    log: silentLog,
-    statementTimeoutMs: 200,
-    lockTimeoutMs: 200,
-  });
+  const impatient = openDatabase({ url: testDatabase.url, poolSize: 1, log: silentLog });
+  await impatient.query(TIMEOUT_MS, (sql) =>
+    sql.unsafe("SET statement_timeout = 200; SET lock_timeout = 200"),
+  );
   const holding = database.query(
     TIMEOUT_MS,
     (sql) =>

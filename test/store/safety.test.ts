@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { SignalCandidate } from "../../src/ingest/store.ts";
 import {
   assertSafe,
   createSignalStore,
@@ -14,11 +15,11 @@ import {
   silentLog,
   type TestDatabase,
 } from "../support/postgres.ts";
-import { aCandidate } from "./builders.ts";
+import { aCandidate, aSignal, aSignature, NOW, SECOND } from "./builders.ts";
 
 /** What assertSafe throws for a database; undefined if it is safe. */
-async function check(url: string, prepare = true): Promise<unknown> {
-  const database = openDatabase({ url, poolSize: 1, log: silentLog, prepare });
+async function check(url: string): Promise<unknown> {
+  const database = openDatabase({ url, poolSize: 1, log: silentLog });
   try {
     return await assertSafe(database).catch((error: unknown) => error);
   } finally {
@@ -28,121 +29,77 @@ async function check(url: string, prepare = true): Promise<unknown> {
 
 describe("a database on the test server", () => {
   let testDatabase: TestDatabase;
+  beforeEach(async () => {
+    testDatabase = await createTestDatabase();
+  });
   afterEach(() => testDatabase.drop());
 
-  test("is safe as it is", async () => {
-    testDatabase = await createTestDatabase();
+  const set = (setting: string) =>
+    runOnServer(testDatabase.url, `ALTER DATABASE ${testDatabase.name} SET ${setting}`);
+  const pooledUrl = () => `${testDatabase.url}?pgbouncer=true`;
+
+  test("is safe whatever is set for it, since sessions set it, but not behind a pooler", async () => {
     expect(await check(testDatabase.url)).toBeUndefined();
-  });
-
-  const HOSTILE = [
-    ["array_nulls", "off"],
-    ["bytea_output", "escape"],
-    ["DateStyle", "German, DMY"],
-    ["default_transaction_isolation", "'repeatable read'"],
-    ["extra_float_digits", "0"],
-    ["standard_conforming_strings", "off"],
-  ] as const;
-
-  test.each(HOSTILE)("is safe with %s = %s, since sessions set it", async (name, value) => {
-    testDatabase = await createTestDatabase("empty");
-    await runOnServer(
-      testDatabase.url,
-      `ALTER DATABASE ${testDatabase.name} SET ${name} = ${value}`,
-    );
+    expect(await check(pooledUrl())).toBeUndefined();
+    for (const setting of [
+      "array_nulls = off",
+      "bytea_output = escape",
+      "DateStyle = German, DMY",
+      "default_transaction_isolation = 'repeatable read'",
+      "extra_float_digits = 0",
+      "standard_conforming_strings = off",
+    ]) {
+      await set(setting);
+    }
     expect(await check(testDatabase.url)).toBeUndefined();
-  });
-
-  // What PgBouncer passes on, a session sets there, too.
-  test.each(HOSTILE.filter(([name]) => !/^(DateStyle|standard_)/.test(name)))(
-    "is refused behind a pooler with %s = %s",
-    async (name, value) => {
-      testDatabase = await createTestDatabase("empty");
-      await runOnServer(
-        testDatabase.url,
-        `ALTER DATABASE ${testDatabase.name} SET ${name} = ${value}`,
-      );
-      const error = await check(testDatabase.url, false);
-      expect(error).toBeInstanceOf(UnsafeDatabaseError);
-      expect(error).toMatchObject({
-        problems: [expect.stringMatching(new RegExp(`^${name} is .* set it to .*ALTER DATABASE`))],
-      });
-    },
-  );
-
-  test("is refused at a start with synchronous_commit off", async () => {
-    testDatabase = await createTestDatabase("empty");
-    await runOnServer(
-      testDatabase.url,
-      `ALTER DATABASE ${testDatabase.name} SET synchronous_commit = off`,
-    );
-    expect(await check(testDatabase.url)).toMatchObject({
-      problems: [expect.stringMatching(/^synchronous_commit is off, .* set it to on where/)],
+    const error = await check(pooledUrl());
+    expect(error).toBeInstanceOf(UnsafeDatabaseError);
+    // What PgBouncer passes on, a session sets there, too.
+    expect(error).toMatchObject({
+      problems: [
+        "array_nulls is off",
+        "bytea_output is escape",
+        "default_transaction_isolation is repeatable read",
+        "extra_float_digits is 0",
+      ].map((what) => expect.stringMatching(new RegExp(`^${what}: set it to .*ALTER DATABASE`))),
     });
   });
 
-  test("is refused while it is read-only", async () => {
-    testDatabase = await createTestDatabase("empty");
-    await runOnServer(
-      testDatabase.url,
-      `ALTER DATABASE ${testDatabase.name} SET default_transaction_read_only = on`,
-    );
+  test.each([
+    ["synchronous_commit = off", /^synchronous_commit is off, .* set it to on where/],
+    ["default_transaction_read_only = on", /^It is read-only, since default_transaction_read_only/],
+  ])("is refused with %s", async (setting, problem) => {
+    await set(setting);
     expect(await check(testDatabase.url)).toMatchObject({
-      problems: [expect.stringMatching(/^It is read-only, since default_transaction_read_only/)],
+      problems: [expect.stringMatching(problem)],
     });
   });
 
-  test("is never written to in an isolation that sees too little", async () => {
-    testDatabase = await createTestDatabase();
-    await runOnServer(
-      testDatabase.url,
-      `ALTER DATABASE ${testDatabase.name} SET default_transaction_isolation = serializable`,
-    );
-    const { url } = testDatabase;
-    const pooled = openDatabase({ url, poolSize: 1, log: silentLog, prepare: false });
-    await expect(createSignalStore(pooled).ingest([aCandidate()], 5_000)).rejects.toThrow(
-      /default_transaction_isolation/,
-    );
-    await pooled.close();
-    const direct = openDatabase({ url, poolSize: 1, log: silentLog });
-    expect(await createSignalStore(direct).listSignals({ afterSequence: 0n, limit: 1 })).toEqual(
-      [],
-    );
-    await direct.close();
+  test("is never written to behind a pooler in an isolation that sees too little", async () => {
+    await set("default_transaction_isolation = serializable");
+    await expectNotKept(aCandidate());
   });
 
-  test("is never written to where a missing field would be a text", async () => {
-    testDatabase = await createTestDatabase();
-    await runOnServer(
-      testDatabase.url,
-      `ALTER DATABASE ${testDatabase.name} SET array_nulls = off`,
-    );
-    const { url } = testDatabase;
-    const pooled = openDatabase({ url, poolSize: 1, log: silentLog, prepare: false });
+  test("is never written to behind a pooler where a missing field would be a text", async () => {
+    await set("array_nulls = off");
     // Without a key, and of the other fields only those are missing that are texts.
-    const { signal, ...rest } = aCandidate({ idempotencyKey: undefined });
-    const expireTime = signal.signalTime + 3_600_000_000_000n;
-    const candidate = {
-      ...rest,
-      requestSignature: new Uint8Array(32),
-      payloadJson: "{}",
-      signal: {
-        ...signal,
-        stopLoss: 1,
-        takeProfit: 2e6,
-        confidence: 1,
-        riskPercent: 1,
-        expireTime,
-      },
-    };
-    await expect(createSignalStore(pooled).ingest([candidate], 5_000)).rejects.toThrow(
-      /would not keep/,
+    const filled = { stopLoss: 1, takeProfit: 2e6, expireTime: NOW + SECOND, payload: {} };
+    await expectNotKept(
+      aCandidate({ idempotencyKey: undefined, requestSignature: aSignature() }, aSignal(filled)),
     );
-    await pooled.close();
   });
+
+  async function expectNotKept(candidate: SignalCandidate): Promise<void> {
+    const pooled = openDatabase({ url: pooledUrl(), poolSize: 1, log: silentLog });
+    const store = createSignalStore(pooled);
+    await expect(store.ingest([candidate], 5_000)).rejects.toThrow(/would not keep/);
+    await pooled.close();
+    const direct = openDatabase({ url: testDatabase.url, poolSize: 1, log: silentLog });
+    expect(await createSignalStore(direct).findSignal(candidate.signalId)).toBeUndefined();
+    await direct.close();
+  }
 
   test("is refused with an encoding that cannot hold every text", async () => {
-    testDatabase = await createTestDatabase("empty");
     const name = `${testDatabase.name}_ascii`;
     await runOnServer(
       testDatabase.url,

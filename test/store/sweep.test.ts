@@ -18,7 +18,7 @@ const BEYOND_A_SESSION: ReadonlyMap<string, string> = new Map([
  */
 async function findAllBroken(
   swept: SweptDatabase,
-  prepare: boolean,
+  url: string,
   beyond: readonly string[] = [],
 ): Promise<Set<string>> {
   const known = new Set([...BEYOND_A_SESSION.keys(), ...beyond]);
@@ -32,7 +32,7 @@ async function findAllBroken(
     covered += suspects.length;
     suspects = suspects.filter(({ name }) => !known.has(name) && !broken.has(name));
     for (;;) {
-      const culprit = await findCulprit(swept, on, suspects, prepare);
+      const culprit = await findCulprit(swept, on, suspects, url);
       if (culprit === undefined) break;
       broken.add(culprit.name);
       suspects = suspects.filter(({ name }) => name !== culprit.name);
@@ -47,15 +47,15 @@ async function findCulprit(
   swept: SweptDatabase,
   on: "ROLE" | "DATABASE",
   suspects: readonly Hostile[],
-  prepare: boolean,
+  url: string,
 ): Promise<Hostile | undefined> {
   await swept.set(on, suspects);
-  if ((await findBroken(swept.url, prepare)) === undefined) return undefined;
+  if ((await findBroken(url)) === undefined) return undefined;
   if (suspects.length <= 1) return suspects[0];
   const middle = suspects.length >> 1;
   return (
-    (await findCulprit(swept, on, suspects.slice(0, middle), prepare)) ??
-    (await findCulprit(swept, on, suspects.slice(middle), prepare))
+    (await findCulprit(swept, on, suspects.slice(0, middle), url)) ??
+    (await findCulprit(swept, on, suspects.slice(middle), url))
   );
 }
 
@@ -64,7 +64,7 @@ test("no setting of a role or a database breaks anything that is stored or read"
 }, async () => {
   await using swept = await openSweptDatabase(inject("postgresUrl"));
   expect(swept.hostiles.size).toBeGreaterThan(150);
-  expect(await findAllBroken(swept, true)).toEqual(new Set());
+  expect(await findAllBroken(swept, swept.url)).toEqual(new Set());
   for (const name of BEYOND_A_SESSION.keys()) {
     await swept.set("ROLE", swept.hostiles.get(name)?.slice(0, 1) ?? []);
     // Some versions do not mind one or the other.
@@ -83,11 +83,11 @@ test("no other breaks sessions that a pooler sets up, and these are refused by n
   timeout: 240_000,
 }, async () => {
   await using swept = await openSweptDatabase(inject("postgresUrl"));
-  expect(await findAllBroken(swept, false, BEYOND_A_POOLER)).toEqual(new Set());
+  expect(await findAllBroken(swept, swept.pooledUrl, BEYOND_A_POOLER)).toEqual(new Set());
   const refused = new Set<string>();
   for (const hostile of BEYOND_A_POOLER.flatMap((name) => swept.hostiles.get(name) ?? [])) {
     if ((await swept.set("ROLE", [hostile])).length === 0) continue;
-    const database = openDatabase({ url: swept.url, poolSize: 1, log: silentLog, prepare: false });
+    const database = openDatabase({ url: swept.pooledUrl, poolSize: 1, log: silentLog });
     const error = await assertSafe(database).catch((thrown: unknown) => thrown);
     await database.close(500);
     if (error instanceof UnsafeDatabaseError) {
@@ -96,7 +96,7 @@ test("no other breaks sessions that a pooler sets up, and these are refused by n
       continue;
     }
     // It does no harm, or ends sessions or statements, or hides the tables: then all fail.
-    const outcome = await findBroken(swept.url, false);
+    const outcome = await findBroken(swept.pooledUrl);
     const text = `${hostile.name} = ${hostile.value}`;
     if (outcome !== undefined) expect(outcome, text).toContain("StoreUnavailableError");
   }

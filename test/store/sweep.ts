@@ -37,6 +37,8 @@ interface SettingRow {
 /** A role and a database of its own, whose settings can be made hostile. */
 export interface SweptDatabase extends AsyncDisposable {
   readonly url: string;
+  /** The same, as if PgBouncer were between. */
+  readonly pooledUrl: string;
   /** All values to try of every setting that a user or a superuser may set. */
   readonly hostiles: ReadonlyMap<string, readonly Hostile[]>;
   /** Gives the role, or the database, these settings and no others. @returns the accepted. */
@@ -72,6 +74,7 @@ export async function openSweptDatabase(serverUrl: string): Promise<SweptDatabas
   };
   return {
     url: url.href,
+    pooledUrl: `${url.href}?pgbouncer=true`,
     hostiles: new Map(rows.map((row) => [row.name, hostileValues(row)])),
     async set(on, hostiles) {
       await reset();
@@ -144,8 +147,8 @@ const SIGNAL = aSignal({
  *
  * @returns the first thing that did not come out as it should; `undefined` if all did.
  */
-export async function findBroken(url: string, prepare = true): Promise<string | undefined> {
-  const database = openDatabase({ url, poolSize: 1, log: silentLog, prepare });
+export async function findBroken(url: string): Promise<string | undefined> {
+  const database = openDatabase({ url, poolSize: 1, log: silentLog });
   try {
     const broken = await findBrokenProducers(database);
     // A session that may not be idle is ended meanwhile.

@@ -1,8 +1,7 @@
 /** Opens connections to one host, and chooses among several. */
 import net from "node:net";
-import { socketEvent } from "./socketEvent.ts";
 import type { DatabaseHost } from "./target.ts";
-import type { Secure } from "./tls.ts";
+import { type Secure, socketEvent } from "./tls.ts";
 
 /**
  * Opens a connection on which PostgreSQL's protocol can begin.

@@ -10,7 +10,6 @@ import { readFileSync } from "node:fs";
 import { isIP, type Socket } from "node:net";
 import tls from "node:tls";
 import { DatabaseUrlError } from "./databaseUrl.ts";
-import { socketEvent } from "./socketEvent.ts";
 import type { TlsTerms } from "./target.ts";
 
 /** Makes a connection that was just opened one of TLS, if there is to be TLS. */
@@ -118,4 +117,19 @@ function readPem(parameter: string, file: string): Buffer {
     const { code } = error as NodeJS.ErrnoException;
     throw new DatabaseUrlError([`has ${parameter} ${file}, which cannot be read (${code})`]);
   }
+}
+
+/**
+ * Waits for an event of a socket. Unlike `once` of node:events, it does not wait for ever if
+ * the socket is destroyed without an error.
+ *
+ * @throws Error if the socket fails or closes before.
+ */
+export function socketEvent(socket: Socket, name: string): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const onClose = () => reject(new Error("the connection was closed"));
+  socket.once(name, resolve).once("error", reject).once("close", onClose);
+  return promise.finally(() => {
+    socket.off(name, resolve).off("error", reject).off("close", onClose);
+  });
 }

@@ -24,11 +24,10 @@ import {
 } from "node:fs/promises";
 import path from "node:path";
 import type { Logger } from "pino";
-import { type Account, canReach } from "./account.ts";
+import { type Account, canReach, EmbeddedPostgresError, runProgram } from "./account.ts";
 import type { Binaries } from "./binaries.ts";
 import { giveDirectory, giveFile, readPlainFile } from "./files.ts";
 import { isAlive } from "./process.ts";
-import { EmbeddedPostgresError, runProgram } from "./run.ts";
 
 /** The database's superuser, and the only one. */
 export const DATABASE_USER = "countersign";

@@ -7,8 +7,7 @@
 import { constants } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import path from "node:path";
-import type { Account } from "./account.ts";
-import { deniedAccount, EmbeddedPostgresError, isDeniedAccount } from "./run.ts";
+import { type Account, deniedAccount, EmbeddedPostgresError, isDeniedAccount } from "./account.ts";
 
 /**
  * Follows no symbolic link, and does not wait for the other end of a named pipe. Windows

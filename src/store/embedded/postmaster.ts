@@ -8,15 +8,21 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { type FileHandle, link, lstat, rename, rm } from "node:fs/promises";
+import net from "node:net";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Account } from "./account.ts";
+import {
+  type Account,
+  EmbeddedPostgresError,
+  PROGRAM_ENVIRONMENT,
+  runProgram,
+  startFailure,
+} from "./account.ts";
 import type { Binaries } from "./binaries.ts";
 import { appendPlainFile, readPlainFile } from "./files.ts";
-import { createPortChoice } from "./port.ts";
 import { servesCluster } from "./process.ts";
-import { EmbeddedPostgresError, PROGRAM_ENVIRONMENT, runProgram, startFailure } from "./run.ts";
 
 /** A cluster and all that is needed to serve it. */
 export interface ClusterContext {
@@ -46,6 +52,9 @@ const POLL_INTERVAL_MS = 10;
 
 /** A pause between attempts to start, for what is in the way to go. */
 const RETRY_INTERVAL_MS = 250;
+
+/** After how many attempts that found the port of before taken another one is chosen. */
+const PORT_TAKEN_MAX = 4;
 
 /** How long to wait for the other sessions to be ended, and again for a hard stop. */
 const STOP_TIMEOUT_SECONDS = 10;
@@ -79,7 +88,8 @@ const SETTINGS: Readonly<Record<string, string | number>> = {
 };
 
 /**
- * Finds the postmaster that serves the cluster, or starts one.
+ * Finds the postmaster that serves the cluster, or starts one: where the last one was, if that
+ * can be, since that one had clients, and they know its port.
  *
  * @param deadline when to give up; a postmaster that this call started is then killed.
  * @param knownPort where this process knew the server before.
@@ -90,7 +100,8 @@ export async function ensurePostmaster(
   deadline: AbortSignal,
   knownPort: number | undefined,
 ): Promise<Postmaster> {
-  const ports = createPortChoice(knownPort);
+  let preferredPort = knownPort ?? 0;
+  let timesTaken = 0;
   let started: ChildProcess | undefined;
   while (!deadline.aborted) {
     const lock = await readLock(context.clusterDir);
@@ -99,14 +110,18 @@ export async function ensurePostmaster(
       return lock;
     }
     if (!isServed && (started === undefined || hasEnded(started))) {
-      if (started !== undefined) {
-        await sleep(RETRY_INTERVAL_MS);
-      }
       if (lock !== undefined) {
-        ports.prefer(lock.port);
+        preferredPort ||= lock.port;
         await clearLock(context.clusterDir, lock);
       }
-      started = await startPostmaster(context, await ports.choose());
+      if (started !== undefined) {
+        await sleep(RETRY_INTERVAL_MS);
+        // Not asked before the first attempt: that would bind the port, and get in the way of
+        // another process that starts the same server.
+        if (preferredPort !== 0 && !(await isFree(preferredPort))) timesTaken += 1;
+      }
+      const isPreferred = preferredPort !== 0 && timesTaken < PORT_TAKEN_MAX;
+      started = await startPostmaster(context, isPreferred ? preferredPort : await bindPort(0));
     }
     await sleep(POLL_INTERVAL_MS);
   }
@@ -249,4 +264,26 @@ async function openLog(clusterDir: string, account: Account | undefined): Promis
 async function readLogTail(clusterDir: string): Promise<string> {
   const log = await readPlainFile(path.join(clusterDir, LOG_FILE)).catch(() => "");
   return log.slice(-LOG_TAIL_BYTES).trim() || "(nothing)";
+}
+
+async function isFree(port: number): Promise<boolean> {
+  return bindPort(port).then(
+    () => true,
+    () => false,
+  );
+}
+
+/**
+ * Binds a port on 127.0.0.1 and lets it go.
+ *
+ * @param port 0 for any that is free.
+ * @returns its number.
+ */
+async function bindPort(port: number): Promise<number> {
+  const server = net.createServer().listen(port, "127.0.0.1");
+  await once(server, "listening");
+  const { port: bound } = server.address() as net.AddressInfo;
+  server.close();
+  await once(server, "close");
+  return bound;
 }

@@ -1,6 +1,6 @@
 import net from "node:net";
 import { expect, test } from "vitest";
-import { socketEvent } from "../../../src/store/connection/socketEvent.ts";
+import { socketEvent } from "../../../src/store/connection/tls.ts";
 
 test("waits no longer for a socket that is destroyed without an error", async () => {
   const socket = new net.Socket();

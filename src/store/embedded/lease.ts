@@ -1,34 +1,34 @@
 /**
- * Counts the processes that use an embedded PostgreSQL, so that the last one to leave
+ * The leases of the processes that use an embedded PostgreSQL: whoever gives up the last one
  * stops it.
  *
- * Each holds an advisory lock, shared, on a connection of its own. PostgreSQL gives it up
- * when that connection ends, however the process ended, so nothing has to be tidied.
+ * A lease is an advisory lock, shared, on a connection of its own. PostgreSQL ends it with
+ * that connection, however the process ended, so there is nothing to clean up.
  */
 import type { Logger } from "pino";
 import { resolveServer } from "../connection/server.ts";
-import { withDeadline } from "../deadline.ts";
+import { withDeadline } from "../failure.ts";
 import { createPool } from "../pool.ts";
 import { NO_FACTS, sessionSettings } from "../session.ts";
 
-export interface AttendanceOptions {
+export interface LeaseOptions {
   readonly url: string;
   readonly log: Logger;
-  /** How long the server may take to let this process in. */
+  /** How long the server may take to give the lease. */
   readonly timeoutMs: number;
-  /** Called when the connection is lost, and the lock with it. Not after `leave`. */
+  /** Called when the connection is lost, and the lease with it. Not after `release`. */
   readonly onLost: () => void;
 }
 
-export interface Attendance {
+export interface Lease {
   /**
-   * Gives up the lock.
+   * Gives up the lease.
    *
-   * @returns whether nobody else holds it. Nobody then gets it either before the server
-   *   is stopped: a newcomer waits, loses its connection, and starts the server anew.
+   * @returns whether it was the last one. Nobody then gets another before the server is
+   *   stopped: a newcomer waits, loses its connection, and starts the server anew.
    * @throws what the driver throws, if the server does not answer.
    */
-  leave(): Promise<boolean>;
+  release(): Promise<boolean>;
   /** Drops the connection. */
   end(): void;
 }
@@ -36,11 +36,11 @@ export interface Attendance {
 /** Its own number, shared with nothing else. */
 const LOCK_KEY = "4850289311207715";
 
-const LEAVE_TIMEOUT_MS = 5_000;
+const RELEASE_TIMEOUT_MS = 5_000;
 
 /** @throws what the driver throws, if the server is stopping or does not answer in time. */
-export async function attend(options: AttendanceOptions): Promise<Attendance> {
-  let isPresent = false;
+export async function acquireLease(options: LeaseOptions): Promise<Lease> {
+  let isHeld = false;
   const pool = createPool({
     // One host, so that it is not asked whether it takes writes.
     server: resolveServer(options.url, async () => true),
@@ -48,18 +48,13 @@ export async function attend(options: AttendanceOptions): Promise<Attendance> {
     prepare: true,
     // Among them that it may be idle for ever, and no setting of the server ends it.
     sessionSettings: sessionSettings(
-      {
-        applicationName: "countersign attendance",
-        statementTimeoutMs: options.timeoutMs,
-        lockTimeoutMs: options.timeoutMs,
-        isPooled: false,
-      },
+      { applicationName: "countersign lease", isPooled: false },
       NO_FACTS,
     ),
     log: options.log,
     onConnectionEnd: () => {
-      if (isPresent) {
-        isPresent = false;
+      if (isHeld) {
+        isHeld = false;
         pool.destroy();
         options.onLost();
       }
@@ -72,14 +67,14 @@ export async function attend(options: AttendanceOptions): Promise<Attendance> {
     pool.destroy();
     throw error;
   }
-  isPresent = true;
+  isHeld = true;
 
   return {
-    async leave() {
-      isPresent = false;
+    async release() {
+      isHeld = false;
       // First give up the own share: of two that leave at once, both would see the other's.
       const [row] = await withDeadline(
-        LEAVE_TIMEOUT_MS,
+        RELEASE_TIMEOUT_MS,
         sql<{ is_last: boolean }[]>`
           SELECT pg_advisory_unlock_shared(${LOCK_KEY}::bigint) AS was_held,
             pg_try_advisory_lock(${LOCK_KEY}::bigint) AS is_last
