@@ -1,38 +1,87 @@
 /**
  * Why a call failed: the server's reasons, and the few that only a client can find.
  */
-import { type Reason, type Retry, retryFor } from "../signal/index.ts";
+import {
+  type FailureRecord,
+  isReason,
+  type Reason,
+  type Retry,
+  recordOf,
+} from "../signal/index.ts";
 
-const CLIENT_RETRY_BY_REASON = {
-  /**
-   * No answer of the service: it could not be reached, the connection broke, or
-   * something in between said that it is unavailable. The signal may have been stored.
-   */
-  UNREACHABLE: "same_key",
-  /** An answer came, but not one of this API. The signal may have been stored. */
-  INVALID_RESPONSE: "same_key",
-  /**
-   * Nothing was sent: the server failed so often just before that the client leaves it
-   * alone until `retryAfterMs` have passed.
-   */
-  CIRCUIT_OPEN: "after_delay",
-  /** The caller gave the call up. The signal may have been stored. */
-  CANCELLED: "never",
-  /** Something in between refused the request, or the address is not that of the service. */
-  REFUSED: "never",
-  /** Nothing that this version knows. A person has to look. */
-  UNKNOWN: "never",
-} as const satisfies Record<string, Retry>;
+const CLIENT_RECORDS = {
+  UNREACHABLE: {
+    retry: "same_key",
+    mayBeStored: true,
+    outbox: "wait",
+    isFixable: true,
+    meaning:
+      "No answer of the service: it could not be reached, the connection broke, or something in between said that it is unavailable.",
+    advice:
+      "Check that the server runs and that its URL is right, then send again under the same idempotency key.",
+  },
+  INVALID_RESPONSE: {
+    retry: "same_key",
+    mayBeStored: true,
+    outbox: "wait",
+    isFixable: true,
+    meaning: "An answer came, but not one of this API.",
+    advice:
+      "Check that the URL is that of the server's public port, then send again under the same idempotency key.",
+  },
+  CIRCUIT_OPEN: {
+    retry: "after_delay",
+    mayBeStored: false,
+    outbox: "wait",
+    isFixable: true,
+    meaning:
+      "Nothing was sent: the server failed so often just before that the client leaves it alone until `retryAfterMs` have passed.",
+    advice: "Send again after that time.",
+  },
+  CANCELLED: {
+    retry: "never",
+    mayBeStored: true,
+    outbox: "wait",
+    isFixable: true,
+    meaning: "The caller gave the call up.",
+    advice: "Look the signal up before you send it again, under the same idempotency key.",
+  },
+  REFUSED: {
+    retry: "never",
+    mayBeStored: false,
+    outbox: "hold",
+    isFixable: true,
+    meaning: "Something in between refused the request, or the address is not that of the service.",
+    advice:
+      "Check that the URL is that of the server, and that nothing on the way refuses the call.",
+  },
+  UNKNOWN: {
+    retry: "never",
+    mayBeStored: true,
+    outbox: "hold",
+    isFixable: true,
+    meaning: "Nothing that this version knows.",
+    advice: "Look at the message, which is that of whatever failed.",
+  },
+} as const satisfies Record<string, FailureRecord>;
 
 /** A cause that only the client can find: the server never sends it. */
-export type ClientReason = keyof typeof CLIENT_RETRY_BY_REASON;
+export type ClientReason = keyof typeof CLIENT_RECORDS;
 
 /** The cause of a {@link SignalError}. */
 export type SignalErrorReason = Reason | ClientReason;
 
+/** All reasons that only the client can find. */
+export const CLIENT_REASONS = Object.keys(CLIENT_RECORDS) as readonly ClientReason[];
+
+/** All that follows from a failure for this reason. */
+export function failureRecordOf(reason: SignalErrorReason): FailureRecord {
+  return isClientReason(reason) ? CLIENT_RECORDS[reason] : recordOf(reason);
+}
+
 /** What may be done after a failure for this reason. */
 export function retryForError(reason: SignalErrorReason): Retry {
-  return isClientReason(reason) ? CLIENT_RETRY_BY_REASON[reason] : retryFor(reason);
+  return failureRecordOf(reason).retry;
 }
 
 /**
@@ -43,6 +92,11 @@ export function isRetryable(retry: Retry): boolean {
   return retry === "same_key" || retry === "after_delay";
 }
 
-function isClientReason(reason: SignalErrorReason): reason is ClientReason {
-  return Object.hasOwn(CLIENT_RETRY_BY_REASON, reason);
+/** Whether a text is one of the reasons that this version knows. */
+export function isErrorReason(text: string): text is SignalErrorReason {
+  return isReason(text) || isClientReason(text);
+}
+
+function isClientReason(reason: string): reason is ClientReason {
+  return Object.hasOwn(CLIENT_RECORDS, reason);
 }

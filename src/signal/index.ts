@@ -29,13 +29,14 @@ export {
   type WithoutOtherFields,
 } from "./proto.ts";
 export {
+  type Disposition,
+  type FailureRecord,
   isReason,
   REASON_DOMAIN,
   REASONS,
   type Reason,
   type Retry,
   recordOf,
-  retryFor,
 } from "./reason.ts";
 export {
   invalidSignal,

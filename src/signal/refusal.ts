@@ -1,4 +1,4 @@
-import { type Reason, retryFor } from "./reason.ts";
+import { type Reason, recordOf } from "./reason.ts";
 import type { Violation } from "./values.ts";
 
 /**
@@ -40,16 +40,6 @@ export function refused(refusal: Refusal): { readonly ok: false; readonly refusa
 export const NOT_STORED = "Not stored by this request.";
 
 /**
- * The reasons after which something may be stored all the same, so that their messages have
- * to tell by themselves what is known. After all others nothing is.
- */
-const MAY_BE_STORED: ReadonlySet<Reason> = new Set([
-  "STORE_UNAVAILABLE",
-  "DEADLINE_EXCEEDED",
-  "INTERNAL",
-]);
-
-/**
  * Makes a {@link Refusal}; what is not given is empty.
  *
  * @param message why, in sentences. That nothing is stored is added where the reason says so.
@@ -61,7 +51,7 @@ export function refuse(
 ): Refusal {
   return {
     reason,
-    message: MAY_BE_STORED.has(reason) ? message : `${message} ${NOT_STORED}`,
+    message: recordOf(reason).mayBeStored ? message : `${message} ${NOT_STORED}`,
     violations: details.violations ?? [],
     metadata: details.metadata ?? {},
     retryAfterMs: details.retryAfterMs,
@@ -82,6 +72,6 @@ const DEFAULT_RETRY_AFTER_MS = 1_000;
 
 /** After what can be retried, a caller is told when, also if the cause does not say. */
 export function retryAfterMsOf({ reason, retryAfterMs }: Refusal): number | undefined {
-  const isRetried = retryFor(reason) === "same_key";
+  const isRetried = recordOf(reason).retry === "same_key";
   return retryAfterMs ?? (isRetried ? DEFAULT_RETRY_AFTER_MS : undefined);
 }

@@ -176,7 +176,7 @@ describe("one signal", () => {
     expect(code).toBe(1);
     expect(stderr).toContain("UNAUTHENTICATED");
     expect(stderr).toContain(
-      "See that the producer id and the secret are those that the server knows",
+      "Check that the producer id (PRODUCER_ID) and the secret (HMAC_PRODUCER_SECRET) are those",
     );
     expect(stderr).not.toContain(env.HMAC_PRODUCER_SECRET);
   });
@@ -386,7 +386,7 @@ describe("a signal that is not known to be stored", () => {
     expect(failed.stderr).toContain(
       `line 1 not stored yet (key ${result?.idempotency_key}): UNREACHABLE`,
     );
-    expect(failed.stderr).toContain("See that the server runs");
+    expect(failed.stderr).toContain("Check that the server runs");
 
     const resend = `${JSON.stringify(result?.resend)}\n`;
     const [first] = jsonLines((await send(["-", "--json"], { input: resend })).stdout);

@@ -13,7 +13,7 @@ import {
   type SignalClientOptions,
   SignalError,
 } from "../../src/client/index.ts";
-import { REASONS, retryFor } from "../../src/signal/index.ts";
+import { REASONS, recordOf } from "../../src/signal/index.ts";
 import {
   breakConnection,
   PRODUCER_ID,
@@ -217,8 +217,8 @@ it.each(REASONS)("knows what to do after %s", async (reason) => {
   const refusal = new ConnectError("No.", Code.Internal, undefined, [errorInfo(reason)]);
   const error = SignalError.from(refusal);
   expect(error.reason).toBe(reason);
-  expect(error.retry).toBe(retryFor(reason));
-  expect(error.retryable).toBe(["same_key", "after_delay"].includes(retryFor(reason)));
+  expect(error.retry).toBe(recordOf(reason).retry);
+  expect(error.retryable).toBe(["same_key", "after_delay"].includes(recordOf(reason).retry));
 });
 
 describe("an answer that is not the service's own", () => {

@@ -9,11 +9,9 @@ import { Registry } from "prom-client";
 import { describe, expect, it } from "vitest";
 import { ALERT_KINDS } from "../../src/alerts/index.ts";
 import { alertOptionsFromEnv, clientOptionsFromEnv } from "../../src/client/config.ts";
-import { retryForError, type SignalErrorReason } from "../../src/client/errorReason.ts";
 import { createOutbox, createSignalClient } from "../../src/client/index.ts";
 import { resolveClientOptions } from "../../src/client/options.ts";
 import { resolveOutboxOptions } from "../../src/client/outbox/options.ts";
-import { dispositionOf } from "../../src/client/outbox/policy.ts";
 import { resolveRetryOptions } from "../../src/client/retry/retryOptions.ts";
 import { SERVER_VARIABLES, serverConfigFromEnv } from "../../src/server/config/config.ts";
 import { createRequestLog } from "../../src/server/http/requestLog.ts";
@@ -31,7 +29,6 @@ import {
   DEFAULT_PAYLOAD_MAX_BYTES,
   PAYLOAD_VALUES_MAX,
   REASONS,
-  recordOf,
   refuse,
   SIGNAL_REQUEST_MAX_BYTES,
   validateSignal,
@@ -183,61 +180,10 @@ describe("the options of producers.md", () => {
 });
 
 describe("the reasons", () => {
-  const REACHABLE_LATER = ["SCOPE_MISSING", "SIGNAL_NOT_PENDING", "CONTENT_MISMATCH"];
-
-  it("have their codes, statuses and retries in api.md", () => {
-    const RETRY = {
-      never: "no",
-      same_key: "yes, same key",
-      after_delay: "after the given delay",
-      corrected_clock: "once, corrected",
-    };
-    const told = table(api, "reason").map((row) => row.slice(0, 4));
-    const reasons = REASONS.filter((reason) => !REACHABLE_LATER.includes(reason));
-    const expected = reasons.map((reason) => {
-      const { code, httpStatus, restStatus, retry } = recordOf(reason);
-      const rest = restStatus === undefined ? "" : `, REST ${restStatus}`;
-      return [`\`${reason}\``, `\`${code}\``, `${httpStatus}${rest}`, RETRY[retry]];
-    });
-    expect(told.toSorted()).toEqual(expected.toSorted());
-  });
-
   it("may leave a signal stored only where api.md says so", () => {
     const silent = REASONS.filter((reason) => !refuse(reason, "x").message.includes("Not stored"));
     const text = /for each reason but ([^:]*):/.exec(api.replaceAll("\n", " "))?.[1] ?? "";
     expect(quoted(text).sort()).toEqual(silent.toSorted());
-  });
-
-  it("do in client and outbox what producers.md tells", () => {
-    const CLIENT_DOES = {
-      never: "throws",
-      same_key: "repeats",
-      after_delay: "repeats after the delay",
-      corrected_clock: "corrects its clock, once",
-    };
-    const OUTBOX_DOES = {
-      dead_letter: "dead letter",
-      expired: "dead letter, told as expired",
-      wait: "waits",
-      hold: "held",
-    };
-    const [, rows = []] = [undefined, ...tables(producers, "reason")];
-    for (const [name = "", client, outbox] of rows) {
-      const reason = quoted(name)[0] as SignalErrorReason;
-      const expected = [CLIENT_DOES[retryForError(reason)], OUTBOX_DOES[dispositionOf(reason)]];
-      expect([client, outbox], reason).toEqual(expected);
-    }
-    const ofClient = {
-      UNREACHABLE: true,
-      INVALID_RESPONSE: true,
-      CIRCUIT_OPEN: true,
-      CANCELLED: true,
-      REFUSED: true,
-      UNKNOWN: true,
-    } satisfies Record<Exclude<SignalErrorReason, (typeof REASONS)[number]>, true>;
-    expect(new Set([...rows.flatMap(([name = ""]) => quoted(name)), ...REACHABLE_LATER])).toEqual(
-      new Set([...REASONS, ...Object.keys(ofClient)]),
-    );
   });
 
   it("have every kind of alert in producers.md", () => {
@@ -372,7 +318,9 @@ describe("the paths", () => {
       [api, onPublicPort],
       [operations, onOpsPort],
     ] as const) {
-      const told = [...page.matchAll(/`(?:(GET|POST) )?(\/(?:api|metrics|signals)[\w./]*)`/g)];
+      const told = [
+        ...page.matchAll(/`(?:(GET|POST) )?(\/(?:api|errors|metrics|signals)[\w./]*)`/g),
+      ];
       for (const [, method, path = ""] of told) {
         const endpoint = endpoints.get(path);
         expect(endpoint?.method, path).toBe(method ?? endpoint?.method ?? "served");

@@ -275,7 +275,7 @@ it("names every wrong field at once, by its own names, and stores nothing", asyn
   expect(raw.headers.get("content-type")).toBe("application/problem+json");
   const problem = jsonOf<{ violations: { field: string }[] }>(raw);
   expect(problem).toMatchObject({
-    type: "about:blank",
+    type: "/errors#invalid_signal",
     status: 422,
     reason: "INVALID_SIGNAL",
     request_id: raw.headers.get("x-request-id"),

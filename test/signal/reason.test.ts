@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { isReason, REASONS, type Reason, type Retry, retryFor } from "../../src/signal/index.ts";
+import { isReason, REASONS, type Reason, type Retry, recordOf } from "../../src/signal/index.ts";
 
 /** The contract, written down a second time: clients outside this repository act on it. */
 const RETRIES: Readonly<Record<Reason, Retry>> = {
@@ -30,7 +30,7 @@ describe("the reasons of refusal", () => {
 
   test.each(Object.entries(RETRIES))("%s may be retried: %s", (reason, retry) => {
     expect(isReason(reason)).toBe(true);
-    expect(retryFor(reason as Reason)).toBe(retry);
+    expect(recordOf(reason as Reason).retry).toBe(retry);
   });
 
   test.each([

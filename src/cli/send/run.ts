@@ -5,7 +5,8 @@
 
 import { sentence } from "../../alerts/index.ts";
 import { type ClientClock, epochMs, systemClock } from "../../client/clock.ts";
-import type { SignalError, SignalErrorReason } from "../../client/index.ts";
+import { failureRecordOf } from "../../client/errorReason.ts";
+import type { SignalError } from "../../client/index.ts";
 import { producerEnvironment } from "../credentials.ts";
 import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE } from "../exitCodes.ts";
 import {
@@ -129,22 +130,14 @@ function exitCode(counts: Partial<Record<Outcome, number>>, isInterrupted: boole
   return (counts.refused ?? 0) > 0 ? EXIT_FAILED : EXIT_OK;
 }
 
-/** What a person can do about a failure that concerns all signals. */
-const ADVICE_BY_REASON: Readonly<Partial<Record<SignalErrorReason, string>>> = {
-  UNREACHABLE: "See that the server runs and that its URL is right, then send again.",
-  UNAUTHENTICATED:
-    "See that the producer id and the secret are those that the server knows, and that the URL is that of the server.",
-  RATE_LIMITED: "Send again later, or more slowly.",
-};
-
 function advise({ reason, metadata }: SignalError): void {
   // The client has not corrected its clock, so the server's time is one that it cannot believe.
   const advice =
     reason === "CLOCK_SKEW"
       ? `This machine's clock shows ${new Date(epochMs(systemClock)).toISOString()}, and the server's ` +
         `${metadata.server_time ?? "another time"}. Set the one that is wrong, then send again.`
-      : ADVICE_BY_REASON[reason];
-  if (advice !== undefined) note(advice);
+      : failureRecordOf(reason).advice;
+  note(advice);
 }
 
 /** Nobody should have to guess why nothing happens. */

@@ -10,6 +10,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { causesOf } from "../../alerts/index.ts";
+import { failureRecordOf } from "../../client/errorReason.ts";
 import {
   type Backoff,
   createBackoff,
@@ -177,7 +178,7 @@ async function explain(
   }
   const fate = fateAfter(error, mayBeStored);
   const reports = items.map((item) => failedReport(item, fate, error));
-  return { ...settled(reports), stop: CONCERNS_ONE_SIGNAL.has(error.reason) ? undefined : error };
+  return { ...settled(reports), stop: concernsOneSignal(error.reason) ? undefined : error };
 }
 
 /** What a failure that is not repeated says of its items. */
@@ -190,19 +191,8 @@ function fateAfter(error: SignalError, mayBeStored: boolean): Fate {
 /** Only this comes from the store: its key names another signal, so this one is not there. */
 const PROVES_NOT_STORED = "IDEMPOTENCY_KEY_REUSED";
 
-/** The failures after which the server may have stored what was sent. */
-const MAY_HAVE_STORED: ReadonlySet<SignalErrorReason> = new Set([
-  "UNREACHABLE",
-  "INVALID_RESPONSE",
-  "STORE_UNAVAILABLE",
-  "DEADLINE_EXCEEDED",
-  "INTERNAL",
-  "CANCELLED",
-  "UNKNOWN",
-]);
-
 function mayHaveStored(error: SignalError): boolean {
-  return MAY_HAVE_STORED.has(error.reason) && !isNeverConnected(error);
+  return failureRecordOf(error.reason).mayBeStored && !isNeverConnected(error);
 }
 
 /** Whether there was no connection at all, over which anything could have been sent. */
@@ -217,15 +207,11 @@ function isOfConnecting(error: unknown): boolean {
   return syscall === "connect" || syscall === "getaddrinfo";
 }
 
-/** Reasons that say nothing about the next signal. Any other would refuse that as well. */
-const CONCERNS_ONE_SIGNAL: ReadonlySet<string> = new Set([
-  "INVALID_SIGNAL",
-  "INSTRUMENT_NOT_ALLOWED",
-  "IDEMPOTENCY_KEY_REUSED",
-  "SIGNAL_EXPIRED",
-  "BODY_TOO_LARGE",
-  "PAYLOAD_TOO_LARGE",
-]);
+/** Whether a reason says nothing about the next signal. Any other would refuse that as well. */
+function concernsOneSignal(reason: SignalErrorReason): boolean {
+  const { outbox } = failureRecordOf(reason);
+  return (outbox === "dead_letter" || outbox === "expired") && reason !== "MALFORMED_BODY";
+}
 
 /** A batch that is too large as a whole may fit in parts. */
 async function halve(
@@ -238,7 +224,7 @@ async function halve(
   const { stop } = first;
   if (stop !== undefined) {
     // These were not sent again, so what stopped the others says nothing of them.
-    const isPassing = mayBeStored || stop.retryable || MAY_HAVE_STORED.has(stop.reason);
+    const isPassing = mayBeStored || stop.retryable || failureRecordOf(stop.reason).mayBeStored;
     const fate = { outcome: isPassing ? "unconfirmed" : "refused", mayBeStored } as const;
     const rest = items.slice(middle).map((item) => failedReport(item, fate, stop));
     return { ...settled([...first.reports, ...rest]), stop };

@@ -4,16 +4,8 @@
 
 import { sentence } from "../../alerts/index.ts";
 import type { Destination } from "../client.ts";
-import type { SignalErrorReason } from "../errorReason.ts";
+import { failureRecordOf } from "../errorReason.ts";
 import type { SignalError } from "../signalError.ts";
-
-const ADVICE_BY_REASON: Readonly<Partial<Record<SignalErrorReason, string>>> = {
-  UNAUTHENTICATED:
-    "See that the producer id (PRODUCER_ID) and the secret (HMAC_PRODUCER_SECRET) are those " +
-    "that the server knows, and that the URL (OUTBOUND_SERVER_URL) is that of this server.",
-  PRODUCER_DISABLED: "Have the operator of the server enable the producer.",
-  SCOPE_MISSING: "Have the operator of the server allow the producer this call.",
-};
 
 /** The cause in whole sentences, and what to do about it. */
 export function describeHold(
@@ -25,6 +17,6 @@ export function describeHold(
   const sender =
     destination && `The producer ${destination.producerId} sends to ${destination.host}.`;
   // An error of a foreign answer says itself what to do.
-  const advice = isForeign ? undefined : ADVICE_BY_REASON[reason];
+  const advice = isForeign || reason === "UNKNOWN" ? undefined : failureRecordOf(reason).advice;
   return [sentence(cause), sender, advice].filter((part) => part !== undefined).join(" ");
 }

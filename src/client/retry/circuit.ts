@@ -8,14 +8,13 @@
  * server works the circuit is closed, otherwise it is open for as long again.
  *
  * What is proven, and what is not:
- * - The server does not work: {@link UNAVAILABLE}.
+ * - The server does not work: all after which the same may be sent again at once.
  * - It works: every answer of the service, also a refusal.
  * - Nothing: the caller gave up, nobody knows what happened, or something else answered. That
- *   counts neither way,
- *   but a probe that proves nothing leaves the circuit open.
+ *   counts neither way, but a probe that proves nothing leaves the circuit open.
  */
 import { monotonicMs } from "../clock.ts";
-import type { SignalErrorReason } from "../errorReason.ts";
+import { retryForError, type SignalErrorReason } from "../errorReason.ts";
 import { SignalError } from "../signalError.ts";
 import type { ResolvedCircuitBreakerOptions } from "./circuitBreakerOptions.ts";
 
@@ -41,14 +40,9 @@ export interface Circuit {
 }
 
 /** The reasons that say that the service does not work, rather than what it thinks of a signal. */
-const UNAVAILABLE: ReadonlySet<SignalErrorReason> = new Set([
-  "UNREACHABLE",
-  "STORE_UNAVAILABLE",
-  "OVERLOADED",
-  "INTERNAL",
-  "DEADLINE_EXCEEDED",
-  "INVALID_RESPONSE",
-]);
+function isUnavailable(reason: SignalErrorReason): boolean {
+  return retryForError(reason) === "same_key";
+}
 
 /** The reasons that say nothing about the service. */
 const UNPROVEN: ReadonlySet<SignalErrorReason> = new Set(["CANCELLED", "UNKNOWN"]);
@@ -134,7 +128,7 @@ class BreakingCircuit implements Circuit {
 /** What a failure proves of the service. */
 function proofOf({ reason, isForeign }: SignalError): "works" | "fails" | "nothing" {
   if (UNPROVEN.has(reason) || isForeign) return "nothing";
-  return UNAVAILABLE.has(reason) ? "fails" : "works";
+  return isUnavailable(reason) ? "fails" : "works";
 }
 
 function circuitOpen(retryAfterMs: number, cause: SignalError | undefined): SignalError {

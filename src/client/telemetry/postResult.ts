@@ -1,7 +1,7 @@
 /**
  * How the metrics and the log name what became of a signal. Pure.
  */
-import type { Reason } from "../../signal/index.ts";
+import { isReason, recordOf } from "../../signal/index.ts";
 import type { SignalErrorReason } from "../errorReason.ts";
 import type { SignalError } from "../signalError.ts";
 
@@ -32,31 +32,9 @@ export const HTTP_OK = "200";
 /** In place of an HTTP status, where the service gave no answer. */
 const NO_ANSWER = "none";
 
-/** The HTTP status of each refusal over Connect, by the error table of the contract. */
-const HTTP_BY_REASON: Readonly<Record<Reason, number>> = {
-  MALFORMED_BODY: 400,
-  INVALID_SIGNAL: 400,
-  UNAUTHENTICATED: 401,
-  CLOCK_SKEW: 401,
-  PRODUCER_DISABLED: 403,
-  INSTRUMENT_NOT_ALLOWED: 403,
-  SCOPE_MISSING: 403,
-  IDEMPOTENCY_KEY_REUSED: 409,
-  SIGNAL_EXPIRED: 400,
-  SIGNAL_NOT_PENDING: 400,
-  CONTENT_MISMATCH: 400,
-  BODY_TOO_LARGE: 413,
-  PAYLOAD_TOO_LARGE: 413,
-  RATE_LIMITED: 429,
-  OVERLOADED: 503,
-  STORE_UNAVAILABLE: 503,
-  DEADLINE_EXCEEDED: 504,
-  INTERNAL: 500,
-};
-
 /** The HTTP status of a refusal by the service; `none` for what only this side could find. */
 export function httpCodeOfReason(reason: SignalErrorReason): string {
-  return String((HTTP_BY_REASON as Partial<Record<string, number>>)[reason] ?? NO_ANSWER);
+  return isReason(reason) ? String(recordOf(reason).httpStatus) : NO_ANSWER;
 }
 
 /**

@@ -3,6 +3,7 @@
  */
 import { type ServerResponse, STATUS_CODES } from "node:http";
 import {
+  REASONS,
   type Reason,
   type Refusal,
   recordOf,
@@ -12,6 +13,9 @@ import {
 } from "../../signal/index.ts";
 import type { NodeResponse } from "./nodeHttp.ts";
 import type { RequestRecord } from "./requestRecord.ts";
+
+/** Where {@link sendErrorsPage} is served. */
+export const ERRORS_PATH = "/errors";
 
 /** What a caller is told of a fault of the server: nothing but where to look. */
 export function internalRefusal(requestId: string): Refusal {
@@ -30,7 +34,8 @@ export function retryAfterHeader(refusal: Refusal): Record<string, string> {
 
 /** Problem details for REST (RFC 9457), with the same facts as the RPC error details. */
 interface Problem {
-  readonly type: "about:blank";
+  /** Where its reason is explained (RFC 9457, section 3.1.1); `about:blank` without one. */
+  readonly type: string;
   readonly title: string;
   readonly status: number;
   readonly detail: string;
@@ -44,7 +49,7 @@ interface Problem {
 function problemOf(refusal: Refusal, title: string, requestId: string): Problem {
   return {
     ...refusal.metadata,
-    type: "about:blank",
+    type: `${ERRORS_PATH}#${refusal.reason.toLowerCase()}`,
     title,
     status: restStatusOf(refusal.reason),
     detail: refusal.message,
@@ -54,6 +59,26 @@ function problemOf(refusal: Refusal, title: string, requestId: string): Problem 
   };
 }
 
+/** A page that explains every reason, for people. Whoever reads a problem's `type` finds it. */
+export function sendErrorsPage(response: NodeResponse): void {
+  // Its text is all ours, so there is nothing to escape, but it never runs anything either.
+  send(response, 200, "text/html; charset=utf-8", ERRORS_PAGE, {
+    "content-security-policy": "default-src 'none'",
+    "x-content-type-options": "nosniff",
+  });
+}
+
+const ERRORS_PAGE = `<!doctype html>
+<html lang="en">
+<title>Countersign: errors</title>
+<h1>Errors</h1>
+${REASONS.map((reason) => {
+  const { meaning, advice } = recordOf(reason);
+  return `<h2 id="${reason.toLowerCase()}">${reason}</h2>\n<p>${meaning}</p>\n<p>${advice}</p>`;
+}).join("\n")}
+</html>
+`;
+
 /** Sends JSON and ends the response. */
 export function sendJson(
   response: NodeResponse,
@@ -61,7 +86,7 @@ export function sendJson(
   body: unknown,
   headers: Readonly<Record<string, string>> = {},
 ): void {
-  send(response, status, "application/json", body, headers);
+  send(response, status, "application/json", JSON.stringify(body), headers);
 }
 
 /** Sends a refusal as problem details (RFC 9457). */
@@ -72,7 +97,7 @@ export function sendRefusal(response: NodeResponse, refusal: Refusal, record: Re
   // RFC 9110, section 11.6.1: an answer of 401 names the scheme that would be accepted.
   const challenge: Record<string, string> =
     status === 401 ? { "www-authenticate": 'HMAC-SHA256 realm="signals.v1"' } : {};
-  send(response, status, "application/problem+json", problem, {
+  send(response, status, "application/problem+json", JSON.stringify(problem), {
     ...challenge,
     ...retryAfterHeader(refusal),
   });
@@ -89,17 +114,16 @@ export function sendProblem(
   const title = STATUS_CODES[status] ?? "Error";
   const request_id = record.requestId;
   const problem: Problem = { type: "about:blank", title, status, detail, request_id };
-  send(response, status, "application/problem+json", problem, headers);
+  send(response, status, "application/problem+json", JSON.stringify(problem), headers);
 }
 
 function send(
   response: NodeResponse,
   status: number,
   contentType: string,
-  body: unknown,
+  text: string,
   headers: Readonly<Record<string, string>>,
 ): void {
-  const text = JSON.stringify(body);
   // Both kinds of response take the same arguments, but their types differ.
   (response as ServerResponse).writeHead(status, {
     "content-type": contentType,

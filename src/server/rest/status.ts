@@ -1,8 +1,8 @@
 /**
- * The routes that tell how the server is, on either port.
+ * The routes that tell how the server is and what its errors mean, on either port.
  */
 import type { Endpoint } from "../http/endpoint.ts";
-import { sendJson } from "../http/problem.ts";
+import { ERRORS_PATH, sendErrorsPage, sendJson } from "../http/problem.ts";
 
 /** What stands at a path: never a stream. */
 export type RestRoute = Omit<Endpoint, "isStream">;
@@ -20,6 +20,7 @@ export function statusRoutes({
   version,
 }: StatusDependencies): ReadonlyMap<string, RestRoute> {
   return new Map<string, RestRoute>([
+    [ERRORS_PATH, { method: "GET", handle: async (_, response) => sendErrorsPage(response) }],
     [
       "/api/v1/health",
       {

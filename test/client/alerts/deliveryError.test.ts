@@ -25,7 +25,7 @@ Decided: 2025-10-25T14:30:45.123456789Z
 Expires: 2025-10-25T15:30:45Z
 Strategy: breakout
 Why: [INVALID_SIGNAL] The signal breaks a rule.
-What to do: Nothing was stored. Mend what the strategy sends, and decide by hand.
+What to do: Nothing was stored. Fix what the strategy sends.
 Wrong fields:
 - signal.stop_loss: must be below the entry price
 - signal.instrument: must be known
@@ -45,8 +45,8 @@ Request id: req-1`,
       "Decided: 2025-10-25T14:30:45.123456789Z",
       "Expires: 1970-01-01T00:00:00.000Z",
       "Why: [CLOCK_SKEW] Late.",
-      "What to do: Nothing was stored. Set the clock of this machine, then send it again under " +
-        "the same idempotency key.",
+      "What to do: Nothing was stored. Set the clock of the sending machine. Then send it again " +
+        "under the same idempotency key.",
     ]);
   });
 
@@ -59,7 +59,7 @@ Request id: req-1`,
 Idempotency key: gold-1
 Dead letter in: /var/lib/bot/signals.outbox
 Why: [INSTRUMENT_NOT_ALLOWED] Not GOLD.
-What to do: Nothing was stored. Have the operator of the server allow this producer the instrument, then retry it, or drop it if it is no longer wanted.
+What to do: Nothing was stored. Ask the operator of the server to allow this producer the instrument. Then retry it, or drop it if it is no longer wanted.
 See it: countersign outbox list --dead --file /var/lib/bot/signals.outbox
 Retry it: countersign outbox retry --file /var/lib/bot/signals.outbox gold-1`,
     );

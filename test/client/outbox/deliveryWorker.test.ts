@@ -3,6 +3,7 @@
  * says, and a queue in memory. Nothing here waits for real.
  */
 import { describe, expect, it } from "vitest";
+import { failureRecordOf } from "../../../src/client/errorReason.ts";
 import {
   createBackoff,
   type IngestCallOptions,
@@ -18,7 +19,6 @@ import { type DeliveryOptions, DeliveryWorker } from "../../../src/client/outbox
 import { fixRequest } from "../../../src/client/outbox/item.ts";
 import { OutboxClock } from "../../../src/client/outbox/outboxClock.ts";
 import type { OutboxTimers } from "../../../src/client/outbox/pause.ts";
-import { dispositionOf } from "../../../src/client/outbox/policy.ts";
 import type { Death, Entry } from "../../../src/client/outbox/record.ts";
 import { REASONS } from "../../../src/signal/index.ts";
 
@@ -898,17 +898,17 @@ describe("the policy", () => {
       expired: "dead",
       wait: "waiting",
       hold: "held",
-    }[dispositionOf(reason)];
+    }[failureRecordOf(reason).outbox];
     expect(actual).toBe(expected);
     expect(bench.queue.entries).toHaveLength(isDead ? 0 : 1);
   });
 
   it("holds for what all signals have in common, and waits for what passes", () => {
     for (const reason of ["UNAUTHENTICATED", "PRODUCER_DISABLED", "REFUSED"] as const) {
-      expect(dispositionOf(reason)).toBe("hold");
+      expect(failureRecordOf(reason).outbox).toBe("hold");
     }
     for (const reason of ["CLOCK_SKEW", "CIRCUIT_OPEN", "INTERNAL", "UNREACHABLE"] as const) {
-      expect(dispositionOf(reason)).toBe("wait");
+      expect(failureRecordOf(reason).outbox).toBe("wait");
     }
   });
 });

@@ -51,8 +51,8 @@ const TABLE: Readonly<Record<Reason, Row>> = {
   SCOPE_MISSING: { code: "permission_denied", http: 403 },
   IDEMPOTENCY_KEY_REUSED: { code: "already_exists", http: 409 },
   SIGNAL_EXPIRED: { code: "failed_precondition", http: 400, rest: 422 },
-  SIGNAL_NOT_PENDING: { code: "failed_precondition", http: 400, rest: 422 },
-  CONTENT_MISMATCH: { code: "failed_precondition", http: 400, rest: 422 },
+  SIGNAL_NOT_PENDING: { code: "failed_precondition", http: 400, rest: 409 },
+  CONTENT_MISMATCH: { code: "failed_precondition", http: 400, rest: 409 },
   BODY_TOO_LARGE: { code: "resource_exhausted", http: 413 },
   PAYLOAD_TOO_LARGE: { code: "resource_exhausted", http: 413 },
   RATE_LIMITED: { code: "resource_exhausted", http: 429, isRetried: true },
@@ -203,7 +203,7 @@ function expectRow(
   if (isRest) {
     expect(answer.headers["content-type"]).toBe("application/problem+json");
     expect(answer.error?.metadata).toMatchObject({
-      type: "about:blank",
+      type: `/errors#${reason.toLowerCase()}`,
       status: rest ?? http,
       request_id: answer.headers["x-request-id"],
     });
