@@ -11,6 +11,7 @@ import {
   IngestService,
 } from "../../gen/signals/v1/ingest_service_pb.ts";
 import { guardedLogger } from "../alerts/index.ts";
+import { BATCH_REQUEST_MAX_BYTES, type SignalLimits } from "../signal/index.ts";
 import { silentLogger } from "./clientLogger.ts";
 import { type ClientClock, systemClock } from "./clock.ts";
 import { ConfigError, type ConfigProblem } from "./configError.ts";
@@ -41,9 +42,6 @@ import { CallReport, type ReportOptions } from "./telemetry/callReport.ts";
 import { CircuitReport } from "./telemetry/circuitReport.ts";
 import { createClientMetrics } from "./telemetry/metrics.ts";
 import { createStderrNotice, noNotice } from "./telemetry/stderrNotice.ts";
-
-/** What a server takes for a batch, in bytes. */
-const BATCH_MAX_BODY_BYTES = 4_194_304;
 
 /** How to make one call. */
 export interface SignalCallOptions {
@@ -91,6 +89,12 @@ export interface SignalClient extends AsyncDisposable {
 
   /** Named to people when nothing can be delivered; undefined if the client is switched off. */
   readonly destination?: Destination | undefined;
+
+  /**
+   * The greatest payload that it sends, in bytes, which an outbox keeps to as well; undefined if
+   * the client is switched off.
+   */
+  readonly payloadMaxBytes?: number | undefined;
 
   /**
    * Hands over one signal. When this resolves with `stored` or `duplicate`, the signal is on
@@ -155,6 +159,7 @@ interface Call<Message, Result> extends Delivery<Message, readonly Result[]> {
 class ConnectedClient implements SignalClient {
   readonly clock: CorrectedClock;
   readonly destination: Destination;
+  readonly payloadMaxBytes: number;
   readonly #options: EnabledClientOptions;
   readonly #connection: Connection;
   readonly #service: Client<typeof IngestService>;
@@ -177,6 +182,7 @@ class ConnectedClient implements SignalClient {
     this.#report = { producerId, logger, notice, metrics };
     const { host } = new URL(baseUrl);
     this.destination = { producerId, host };
+    this.payloadMaxBytes = options.payloadMaxBytes;
     this.#circuitReport = new CircuitReport({ ...this.#report, alerts, host });
     this.#circuit = createCircuit(options.circuitBreaker, this.#circuitReport);
   }
@@ -187,7 +193,7 @@ class ConnectedClient implements SignalClient {
     const [result] = await this.#handOver(options, {
       keys: [idempotencyKey],
       make: () => {
-        const request = ingestRequest(item, this.clock.now());
+        const request = ingestRequest(item, this.#limits());
         return this.#fitting(IngestRequestSchema, request, this.#options.maxBodyBytes);
       },
       send: (request, call) =>
@@ -206,8 +212,8 @@ class ConnectedClient implements SignalClient {
     const results = await this.#handOver(callOptions(options, BATCH_OPTIONS), {
       keys: keyed.map(({ idempotencyKey }) => idempotencyKey),
       make: () => {
-        const request = ingestBatchRequest(keyed, this.clock.now());
-        return this.#fitting(IngestBatchRequestSchema, request, BATCH_MAX_BODY_BYTES);
+        const request = ingestBatchRequest(keyed, this.#limits());
+        return this.#fitting(IngestBatchRequestSchema, request, BATCH_REQUEST_MAX_BYTES);
       },
       send: (request, call) =>
         this.#connection.attempt("IngestBatch", call.signal, async () =>
@@ -274,6 +280,10 @@ class ConnectedClient implements SignalClient {
       clock: this.clock,
       circuit: this.#circuit,
     });
+  }
+
+  #limits(): SignalLimits {
+    return { now: this.clock.now(), payloadMaxBytes: this.payloadMaxBytes };
   }
 
   /** @throws SignalError unless the request has at most so many bytes. */

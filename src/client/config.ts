@@ -5,13 +5,13 @@
 import { hostname } from "node:os";
 import { z } from "zod";
 import { apiRoot, botToken, chatId, webhookUrl } from "../alerts/index.ts";
+import { DEFAULT_PAYLOAD_MAX_BYTES, SIGNAL_REQUEST_MAX_BYTES } from "../signal/index.ts";
 import { ALERTS_OWNER, type AlertOptions } from "./alerts/alerts.ts";
 import { ConfigError, type ConfigProblem } from "./configError.ts";
 import type { DisabledClientOptions, SignalClientOptions } from "./options.ts";
 import {
-  MAX_BODY_BYTES_DEFAULT,
-  MAX_BODY_BYTES_MAX,
-  MAX_BODY_BYTES_MIN,
+  maxBodyBytes,
+  payloadMaxBytes,
   problemsOf,
   producerId,
   secret,
@@ -26,11 +26,11 @@ const MS_PER_SECOND = 1_000;
 const TIMEOUT_SECONDS_MIN = 5;
 
 /** A whole number in decimal digits: Number() would take "", "1e3" and " 7" too. */
-function digits(min: number, max: number) {
+function digits(rule: ReturnType<typeof wholeNumber>) {
   return z
     .string()
     .transform((text) => (/^[0-9]{1,15}$/.test(text) ? Number(text) : Number.NaN))
-    .pipe(wholeNumber(min, max));
+    .pipe(rule);
 }
 
 const variables = z.object({
@@ -41,12 +41,11 @@ const variables = z.object({
   HMAC_PRODUCER_SECRET: secret,
   PRODUCER_ID: producerId,
   OUTBOUND_SERVER_URL: serverUrl,
-  OUTBOUND_TIMEOUT_SECONDS: digits(TIMEOUT_SECONDS_MIN, TIMEOUT_MS_MAX / MS_PER_SECOND).default(
-    TIMEOUT_MS_DEFAULT / MS_PER_SECOND,
-  ),
-  OUTBOUND_MAX_BODY_SIZE: digits(MAX_BODY_BYTES_MIN, MAX_BODY_BYTES_MAX).default(
-    MAX_BODY_BYTES_DEFAULT,
-  ),
+  OUTBOUND_TIMEOUT_SECONDS: digits(
+    wholeNumber(TIMEOUT_SECONDS_MIN, TIMEOUT_MS_MAX / MS_PER_SECOND),
+  ).default(TIMEOUT_MS_DEFAULT / MS_PER_SECOND),
+  OUTBOUND_MAX_BODY_SIZE: digits(maxBodyBytes).default(SIGNAL_REQUEST_MAX_BYTES),
+  SIGNALS_PAYLOAD_MAX_BYTES: digits(payloadMaxBytes).default(DEFAULT_PAYLOAD_MAX_BYTES),
 });
 
 /** Without the need to say where to send, but what is said must still be right. */
@@ -67,7 +66,8 @@ const disabledVariables = variables.partial({
  * | `OUTBOUND_SERVER_URL` | https, or http to this machine | required if enabled |
  * | `OUTBOUND_TIMEOUT_SECONDS` | how long each attempt may take, 5 to 300 | 30 |
  * | `HTTPS_PROXY`, `NO_PROXY` | a proxy on the way to another machine, and hosts without it | none |
- * | `OUTBOUND_MAX_BODY_SIZE` | greatest request of one signal, 1024 to 10485760 bytes | 65536 |
+ * | `OUTBOUND_MAX_BODY_SIZE` | greatest request of one signal, 1024 to 65536 bytes | 65536 |
+ * | `SIGNALS_PAYLOAD_MAX_BYTES` | greatest payload, 2 to 65536 bytes, as on the server | 32768 |
  *
  * @throws ConfigError naming every wrong variable, but never the value of one.
  */
@@ -93,6 +93,7 @@ export function clientOptionsFromEnv(
     secret: data.HMAC_PRODUCER_SECRET,
     timeoutMs: data.OUTBOUND_TIMEOUT_SECONDS * MS_PER_SECOND,
     maxBodyBytes: data.OUTBOUND_MAX_BODY_SIZE,
+    payloadMaxBytes: data.SIGNALS_PAYLOAD_MAX_BYTES,
     ...proxyIn(set),
   };
 }

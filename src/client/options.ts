@@ -1,5 +1,6 @@
 import type { Registry } from "prom-client";
 import { z } from "zod";
+import { DEFAULT_PAYLOAD_MAX_BYTES, SIGNAL_REQUEST_MAX_BYTES } from "../signal/index.ts";
 import type { Secret } from "../signing/index.ts";
 import type { Alerts } from "./alerts/alerts.ts";
 import type { ClientLogger } from "./clientLogger.ts";
@@ -13,11 +14,10 @@ import {
 } from "./retry/circuitBreakerOptions.ts";
 import { type ResolvedRetryOptions, type RetryOptions, retryOption } from "./retry/retryOptions.ts";
 import {
-  MAX_BODY_BYTES_DEFAULT,
-  MAX_BODY_BYTES_MAX,
-  MAX_BODY_BYTES_MIN,
+  maxBodyBytes,
   objectWith,
   optionsObject,
+  payloadMaxBytes,
   problemsOf,
   producerId,
   secret,
@@ -113,12 +113,19 @@ export interface SignalClientOptions {
   readonly alerts?: Alerts | undefined;
 
   /**
-   * The greatest body of a request with a single signal, in bytes, from 1 KiB to 10 MiB. A
-   * greater one fails with `BODY_TOO_LARGE` before it is sent. Defaults to 65,536, the
-   * server's own limit. A batch may always have the server's 4 MiB.
-   * `OUTBOUND_MAX_BODY_SIZE` in the environment.
+   * The greatest body of a request with a single signal, in bytes, from 1 KiB to 64 KiB, the
+   * server's own limit. A greater one fails with `BODY_TOO_LARGE` before it is sent. Defaults to
+   * 65,536. A batch may always have the server's 4 MiB. `OUTBOUND_MAX_BODY_SIZE` in the
+   * environment.
    */
   readonly maxBodyBytes?: number | undefined;
+
+  /**
+   * The greatest payload of a signal, in bytes of compact UTF-8 JSON, 2 to 65,536: the one that
+   * the server is configured to take. A greater one fails with `PAYLOAD_TOO_LARGE` before it is
+   * sent. Defaults to 32,768, as on the server. `SIGNALS_PAYLOAD_MAX_BYTES` in the environment.
+   */
+  readonly payloadMaxBytes?: number | undefined;
 
   /**
    * The certificates to trust in place of the well-known authorities, in PEM; for a server
@@ -160,6 +167,7 @@ export type ResolvedClientOptions =
       readonly httpVersion: ClientHttpVersion;
       readonly timeoutMs: number;
       readonly maxBodyBytes: number;
+      readonly payloadMaxBytes: number;
       readonly tlsCa: readonly string[] | undefined;
       readonly proxyEnv: SignalClientOptions["proxyEnv"];
       readonly clock: ClientClock;
@@ -185,7 +193,8 @@ const schema = z.strictObject({
   codec: z.enum(["binary", "json"], "must be binary or json").default("binary"),
   httpVersion: z.enum(["1.1", "2"], 'must be "1.1" or "2"').optional(),
   timeoutMs: wholeNumber(1, TIMEOUT_MS_MAX).default(TIMEOUT_MS_DEFAULT),
-  maxBodyBytes: wholeNumber(MAX_BODY_BYTES_MIN, MAX_BODY_BYTES_MAX).default(MAX_BODY_BYTES_DEFAULT),
+  maxBodyBytes: maxBodyBytes.default(SIGNAL_REQUEST_MAX_BYTES),
+  payloadMaxBytes: payloadMaxBytes.default(DEFAULT_PAYLOAD_MAX_BYTES),
   tlsCa: z
     .union([z.string(), z.array(z.string()).readonly()], "must be certificates in PEM")
     .transform((ca) => [ca].flat())

@@ -15,22 +15,19 @@ import {
   IngestRequestSchema,
 } from "../../gen/signals/v1/ingest_service_pb.ts";
 import {
-  DEFAULT_PAYLOAD_MAX_BYTES,
+  BATCH_MAX_SIGNALS,
   didYouMean,
   IDEMPOTENCY_KEY_RULE,
-  type Instant,
   isIdempotencyKey,
   SIGNAL_FIELD_LIST,
   type Signal,
+  type SignalLimits,
   signalToProto,
   type Violation,
   validateSignal,
 } from "../signal/index.ts";
 import { type SignalInput, signalFromInput, unknownFields } from "./input.ts";
 import { SignalError } from "./signalError.ts";
-
-/** The most signals that a server takes in one batch. */
-const BATCH_MAX_ITEMS = 1_000;
 
 /** One signal to hand over, and how. */
 export interface IngestItem {
@@ -66,8 +63,8 @@ export function withKeys(items: readonly IngestItem[]): readonly KeyedItem[] {
  *
  * @throws SignalError `INVALID_SIGNAL` or `PAYLOAD_TOO_LARGE`, naming every wrong field.
  */
-export function ingestRequest(item: KeyedItem, now: Instant): IngestRequest {
-  const judged = judge(item, now);
+export function ingestRequest(item: KeyedItem, limits: SignalLimits): IngestRequest {
+  const judged = judge(item, limits);
   if (judged.faults.length > 0) throw invalid([judged]);
   return messageOf(judged);
 }
@@ -78,12 +75,15 @@ export function ingestRequest(item: KeyedItem, now: Instant): IngestRequest {
  * @throws SignalError as {@link ingestRequest}, naming every wrong field of every item; also
  *   unless there are 1 to 1,000 items.
  */
-export function ingestBatchRequest(items: readonly KeyedItem[], now: Instant): IngestBatchRequest {
-  if (!Array.isArray(items) || items.length < 1 || items.length > BATCH_MAX_ITEMS) {
-    const description = `must have 1 to ${BATCH_MAX_ITEMS} items`;
+export function ingestBatchRequest(
+  items: readonly KeyedItem[],
+  limits: SignalLimits,
+): IngestBatchRequest {
+  if (!Array.isArray(items) || items.length < 1 || items.length > BATCH_MAX_SIGNALS) {
+    const description = `must have 1 to ${BATCH_MAX_SIGNALS} items`;
     throw invalid([{ faults: [{ field: "requests", description }], isOnlyTooLarge: false }]);
   }
-  const judged = items.map((item, index) => judge(item, now, `requests[${index}].`));
+  const judged = items.map((item, index) => judge(item, limits, `requests[${index}].`));
   const wrong = judged.filter(({ faults }) => faults.length > 0);
   if (wrong.length > 0) throw invalid(wrong);
   return create(IngestBatchRequestSchema, { requests: judged.map(messageOf) });
@@ -110,10 +110,10 @@ const ITEM_NAMES = {
   validateOnly: true,
 } as const satisfies Record<keyof IngestItem, true>;
 
-function judge(item: KeyedItem, now: Instant, path = ""): JudgedItem {
+function judge(item: KeyedItem, limits: SignalLimits, path = ""): JudgedItem {
   const { idempotencyKey } = item;
   const validateOnly = item.validateOnly ?? false;
-  const { signal, ...judged } = judgeSignal(item.signal, now);
+  const { signal, ...judged } = judgeSignal(item.signal, limits);
   const faults = judged.faults.map(({ field, description }) => {
     return { field: `${path}signal${field === "" ? "" : `.${field}`}`, description };
   });
@@ -133,13 +133,15 @@ function judge(item: KeyedItem, now: Instant, path = ""): JudgedItem {
 }
 
 /** By the path of each field from the signal. */
-function judgeSignal(input: SignalInput, now: Instant): Faults & Pick<JudgedItem, "signal"> {
+function judgeSignal(
+  input: SignalInput,
+  limits: SignalLimits,
+): Faults & Pick<JudgedItem, "signal"> {
   if (typeof input !== "object" || input === null) {
     const faults = [{ field: "", description: "is required" }];
     return { faults, isOnlyTooLarge: false, signal: undefined };
   }
-  const limits = { now, payloadMaxBytes: DEFAULT_PAYLOAD_MAX_BYTES };
-  const verdict = validateSignal(signalFromInput(input, now), limits);
+  const verdict = validateSignal(signalFromInput(input, limits.now), limits);
   const unknown = unknownFields(input);
   if (verdict.valid && unknown.length === 0) {
     return { faults: [], isOnlyTooLarge: false, signal: verdict.signal };

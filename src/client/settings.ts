@@ -4,19 +4,18 @@
  */
 import { z } from "zod";
 import { parseServerUrl } from "../alerts/index.ts";
-import { didYouMean } from "../signal/index.ts";
+import {
+  didYouMean,
+  HIGHEST_PAYLOAD_MAX_BYTES,
+  LOWEST_PAYLOAD_MAX_BYTES,
+  SIGNAL_REQUEST_MAX_BYTES,
+} from "../signal/index.ts";
 import { isProducerId, PRODUCER_ID_RULE, SECRET_MIN_BYTES, Secret } from "../signing/index.ts";
 import { ConfigError, type ConfigProblem } from "./configError.ts";
 
 export const TIMEOUT_MS_DEFAULT = 30_000;
 /** A trading signal that waited longer is of no use, and proxies give up long before. */
 export const TIMEOUT_MS_MAX = 300_000;
-
-/** What a server takes for a single signal. */
-export const MAX_BODY_BYTES_DEFAULT = 65_536;
-/** Below it, not even a small signal fits. */
-export const MAX_BODY_BYTES_MIN = 1_024;
-export const MAX_BODY_BYTES_MAX = 10_485_760;
 
 /** One phrase for an absent value, another for one that is not text. */
 function textPhrase(issue: { readonly input?: unknown }): string {
@@ -30,6 +29,12 @@ export function wholeNumber(min: number, max: number) {
   const rule = `must be a whole number from ${min} to ${max}`;
   return z.int(orText(rule)).gte(min, rule).lte(max, rule);
 }
+
+/** The greatest request with one signal, in bytes: no server takes more, and no signal needs less. */
+export const maxBodyBytes = wholeNumber(1_024, SIGNAL_REQUEST_MAX_BYTES);
+
+/** The greatest payload, in bytes of compact UTF-8 JSON. */
+export const payloadMaxBytes = wholeNumber(LOWEST_PAYLOAD_MAX_BYTES, HIGHEST_PAYLOAD_MAX_BYTES);
 
 /** The URL of a server, as `parseServerUrl` judges and normalises it. */
 export const serverUrl = z.string({ error: textPhrase }).transform((text, context) => {

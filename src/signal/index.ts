@@ -16,6 +16,9 @@ export { parseJsonStrictly, parseJsonText } from "./jsonText.ts";
 export {
   BATCH_MAX_SIGNALS,
   BATCH_REQUEST_MAX_BYTES,
+  DEFAULT_PAYLOAD_MAX_BYTES,
+  HIGHEST_PAYLOAD_MAX_BYTES,
+  LOWEST_PAYLOAD_MAX_BYTES,
   SIGNAL_REQUEST_MAX_BYTES,
 } from "./limits.ts";
 export { didYouMean, nearestName } from "./nearestName.ts";
@@ -49,7 +52,6 @@ export {
   retryAfterMsOf,
 } from "./refusal.ts";
 export {
-  DEFAULT_PAYLOAD_MAX_BYTES,
   IDEMPOTENCY_KEY_RULE,
   isIdempotencyKey,
   type SignalLimits,

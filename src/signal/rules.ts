@@ -13,9 +13,6 @@ import {
 import { payloadFaults } from "./payload.ts";
 import type { Instant, Violation } from "./values.ts";
 
-/** The greatest payload that a server takes unless told otherwise, in bytes of compact UTF-8 JSON. */
-export const DEFAULT_PAYLOAD_MAX_BYTES = 32_768;
-
 const NANOS_PER_SECOND = 1_000_000_000n;
 const FUTURE_TOLERANCE: Instant = 300n * NANOS_PER_SECOND;
 

@@ -28,6 +28,7 @@ it("reads every variable", () => {
     HMAC_PRODUCER_ENABLED: "true",
     OUTBOUND_TIMEOUT_SECONDS: "45",
     OUTBOUND_MAX_BODY_SIZE: "2048",
+    SIGNALS_PAYLOAD_MAX_BYTES: "40000",
     UNRELATED: "x",
   });
   expect(options).toEqual({
@@ -36,6 +37,7 @@ it("reads every variable", () => {
     secret: expect.any(Secret),
     timeoutMs: 45_000,
     maxBodyBytes: 2_048,
+    payloadMaxBytes: 40_000,
   });
 });
 
@@ -56,6 +58,7 @@ it("has defaults, which empty variables do not change", () => {
       producerId: "host-1",
       timeoutMs: 30_000,
       maxBodyBytes: 65_536,
+      payloadMaxBytes: 32_768,
     });
   }
 });
@@ -90,7 +93,8 @@ describe("each variable", () => {
       ["5", "300", "030"],
       ["4", "301", "30.5", "3e1", "-5", " 30", "30s", "0x1e", "Infinity"],
     ],
-    ["OUTBOUND_MAX_BODY_SIZE", ["1024", "10485760"], ["1023", "10485761", "64KiB", "65_536"]],
+    ["OUTBOUND_MAX_BODY_SIZE", ["1024", "65536"], ["1023", "65537", "64KiB", "65_536"]],
+    ["SIGNALS_PAYLOAD_MAX_BYTES", ["2", "65536"], ["1", "65537", "32k"]],
   ])("%s is held to its rule", (name, right, wrong) => {
     for (const value of right) expect(problemsOf({ ...complete, [name]: value })).toEqual([]);
     for (const value of wrong) {

@@ -34,6 +34,7 @@ it("completes the options with their defaults", () => {
     httpVersion: "1.1",
     timeoutMs: 30_000,
     maxBodyBytes: 65_536,
+    payloadMaxBytes: 32_768,
     tlsCa: undefined,
     clock: systemClock,
     retry: {
@@ -178,7 +179,8 @@ describe("the server's URL", () => {
 
 it.each([
   ["timeoutMs", 1, 300_000],
-  ["maxBodyBytes", 1_024, 10_485_760],
+  ["maxBodyBytes", 1_024, 65_536],
+  ["payloadMaxBytes", 2, 65_536],
 ])("holds %s to its range", (name, min, max) => {
   for (const value of [min, max]) expect(problemsOf({ ...complete, [name]: value })).toEqual([]);
   for (const value of [min - 1, max + 1, min + 0.5, Number.NaN, String(min)]) {

@@ -1,9 +1,14 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import {
+  createOutbox,
   createSignalClient,
   type IngestItem,
   SignalError,
   type SignalInput,
+  silentLogger,
 } from "../../src/client/index.ts";
 import { PRODUCER_ID, SECRET, startTestServer } from "./support/ingestServer.ts";
 import { NOW, signalInput } from "./support/signals.ts";
@@ -123,6 +128,36 @@ describe("a signal that breaks rules", () => {
       client.ingestBatch([{ signal: signalInput({ payload }) }, { signal: signalInput() }]),
     );
     expect(inBatch.reason).toBe("PAYLOAD_TOO_LARGE");
+  });
+});
+
+describe("the size of a payload", () => {
+  // Besides the text, `{"text":""}`.
+  const payloadOf = (bytes: number) => ({ text: "x".repeat(bytes - 11) });
+  const tooLarge = { reason: "PAYLOAD_TOO_LARGE", message: expect.stringContaining("40000 bytes") };
+
+  it("is limited as the server's configuration says, in the client and in its outbox", async () => {
+    await using server = await startTestServer();
+    const options = { serverUrl: server.url, producerId: PRODUCER_ID, secret: SECRET };
+    await using client = createSignalClient({ ...options, payloadMaxBytes: 40_000 });
+    const directory = await mkdtemp(join(tmpdir(), "countersign-payload-"));
+    const outbox = createOutbox({
+      path: join(directory, "outbox.db"),
+      client,
+      logger: silentLogger,
+    });
+    const [fits, tooMuch] = [40_000, 40_001].map((n) =>
+      signalInput({ expireTime: undefined, payload: payloadOf(n) }),
+    );
+
+    await expect(client.ingest(fits as SignalInput)).resolves.toMatchObject({ outcome: "stored" });
+    await expect(client.ingest(tooMuch as SignalInput)).rejects.toMatchObject(tooLarge);
+    await expect(outbox.enqueue(tooMuch as SignalInput)).rejects.toMatchObject(tooLarge);
+    await outbox.enqueue(fits as SignalInput);
+    expect(await outbox.flush(20_000)).toBe(true);
+    await outbox.close();
+    await rm(directory, { recursive: true });
+    expect(server.requests).toHaveLength(2);
   });
 });
 

@@ -5,7 +5,12 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { IngestRequestSchema } from "../../../gen/signals/v1/ingest_service_pb.ts";
-import { type Instant, instantToProto, signalFromProto } from "../../signal/index.ts";
+import {
+  DEFAULT_PAYLOAD_MAX_BYTES,
+  type Instant,
+  instantToProto,
+  signalFromProto,
+} from "../../signal/index.ts";
 import type { SignalInput } from "../input.ts";
 import { ingestRequest, type KeyedItem } from "../request.ts";
 import { serialize } from "../serialize.ts";
@@ -32,8 +37,13 @@ export interface FixedRequest {
  * @throws SignalError `INVALID_SIGNAL` or `PAYLOAD_TOO_LARGE`, naming every wrong field, or
  *   `BODY_TOO_LARGE`.
  */
-export function fixRequest(item: KeyedItem, now: Instant, maxBodyBytes: number): FixedRequest {
-  const request = ingestRequest(item, now);
+export function fixRequest(
+  item: KeyedItem,
+  now: Instant,
+  maxBodyBytes: number,
+  payloadMaxBytes = DEFAULT_PAYLOAD_MAX_BYTES,
+): FixedRequest {
+  const request = ingestRequest(item, { now, payloadMaxBytes });
   const bytes = serialize(IngestRequestSchema, request, "binary");
   if (bytes.byteLength > maxBodyBytes) {
     throw new SignalError(

@@ -3,6 +3,7 @@
  */
 import type { Registry } from "prom-client";
 import { z } from "zod";
+import { SIGNAL_REQUEST_MAX_BYTES } from "../../signal/index.ts";
 import type { Alerts } from "../alerts/alerts.ts";
 import type { SignalClient } from "../client.ts";
 import type { ClientLogger } from "../clientLogger.ts";
@@ -10,9 +11,7 @@ import { type ClientClock, systemClock } from "../clock.ts";
 import { ConfigError } from "../configError.ts";
 import { type RetryOptions, resolveRetryOptions } from "../retry/retryOptions.ts";
 import {
-  MAX_BODY_BYTES_DEFAULT,
-  MAX_BODY_BYTES_MAX,
-  MAX_BODY_BYTES_MIN,
+  maxBodyBytes,
   objectWith,
   optionsObject,
   problemsOf,
@@ -34,7 +33,7 @@ export interface OutboxOptions {
 
   /** Who delivers. The outbox does not close it: close the outbox first, then the client. */
   readonly client: Pick<SignalClient, "ingest" | "ingestBatch"> &
-    Partial<Pick<SignalClient, "clock" | "destination">>;
+    Partial<Pick<SignalClient, "clock" | "destination" | "payloadMaxBytes">>;
 
   /** The most signals in the file, dead letters included, 1 to 10,000,000. Defaults to 100,000. */
   readonly maxSignals?: number | undefined;
@@ -67,7 +66,7 @@ export interface OutboxOptions {
   readonly retry?: OutboxRetryOptions | undefined;
 
   /**
-   * The greatest request with one signal, in bytes of protobuf, 1 KiB to 10 MiB. Defaults to
+   * The greatest request with one signal, in bytes of protobuf, 1 KiB to 64 KiB. Defaults to
    * 65,536, which a server takes; a client with a smaller bound should have it here too.
    */
   readonly maxBodyBytes?: number | undefined;
@@ -99,7 +98,7 @@ const schema = z.strictObject({
   maxBatchSize: wholeNumber(1, 1_000).default(250),
   timeoutMs: wholeNumber(1, TIMEOUT_MS_MAX).default(TIMEOUT_MS_DEFAULT),
   retry: z.unknown().optional(),
-  maxBodyBytes: wholeNumber(MAX_BODY_BYTES_MIN, MAX_BODY_BYTES_MAX).default(MAX_BODY_BYTES_DEFAULT),
+  maxBodyBytes: maxBodyBytes.default(SIGNAL_REQUEST_MAX_BYTES),
   alerts: objectWith<Alerts>("send", "sendSignalDeliveryError").optional(),
   logger: objectWith<ClientLogger>("info", "warn", "error").optional(),
   registry: objectWith<Registry>("registerMetric", "getSingleMetric").optional(),

@@ -200,7 +200,8 @@ class FileOutbox implements Outbox {
     if (this.#closed !== undefined) throw closedError(this.#store.path);
     const { idempotencyKey = randomUUIDv7() } = callOptions(options, { idempotencyKey: true });
     const item = { signal, idempotencyKey };
-    const fixed = fixRequest(item, this.#clock.now(), this.#options.maxBodyBytes);
+    const { client, maxBodyBytes } = this.#options;
+    const fixed = fixRequest(item, this.#clock.now(), maxBodyBytes, client.payloadMaxBytes);
     const hasOwnTime = signal.signalTime !== undefined;
     const request = { ...fixed, hasOwnTime, taken: this.#clock.taken(!hasOwnTime) };
     return new Promise((resolve, reject) => {

@@ -6,7 +6,11 @@ import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { z } from "zod";
-import { DEFAULT_PAYLOAD_MAX_BYTES } from "../../signal/index.ts";
+import {
+  DEFAULT_PAYLOAD_MAX_BYTES,
+  HIGHEST_PAYLOAD_MAX_BYTES,
+  LOWEST_PAYLOAD_MAX_BYTES,
+} from "../../signal/index.ts";
 import { isProducerId, PRODUCER_ID_RULE, SECRET_MIN_BYTES } from "../../signing/index.ts";
 // Not by the index, which would load the driver to read a configuration.
 import { DatabaseUrlError, parseDatabaseUrl } from "../../store/connection/databaseUrl.ts";
@@ -157,7 +161,9 @@ const variables = z.object({
   PRODUCER_ID: z.string().refine(isProducerId, { error: PRODUCER_ID_RULE }).optional(),
   HMAC_PRODUCER_SECRET: secret.optional(),
   REQUIRE_APPROVAL: flag.default(false),
-  SIGNALS_PAYLOAD_MAX_BYTES: integer(2, 65_536).default(DEFAULT_PAYLOAD_MAX_BYTES),
+  SIGNALS_PAYLOAD_MAX_BYTES: integer(LOWEST_PAYLOAD_MAX_BYTES, HIGHEST_PAYLOAD_MAX_BYTES).default(
+    DEFAULT_PAYLOAD_MAX_BYTES,
+  ),
   TLS_CERT_FILE: z.string().optional(),
   TLS_KEY_FILE: z.string().optional(),
   ALLOW_CLEARTEXT: flag.default(false),
