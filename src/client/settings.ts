@@ -4,12 +4,7 @@
  */
 import { z } from "zod";
 import { parseServerUrl } from "../alerts/index.ts";
-import {
-  didYouMean,
-  HIGHEST_PAYLOAD_MAX_BYTES,
-  LOWEST_PAYLOAD_MAX_BYTES,
-  SIGNAL_REQUEST_MAX_BYTES,
-} from "../signal/index.ts";
+import { didYouMean, LOWEST_PAYLOAD_MAX_BYTES, SIGNAL_REQUEST_MAX_BYTES } from "../signal/index.ts";
 import { isProducerId, PRODUCER_ID_RULE, SECRET_MIN_BYTES, Secret } from "../signing/index.ts";
 import { ConfigError, type ConfigProblem } from "./configError.ts";
 
@@ -34,7 +29,7 @@ export function wholeNumber(min: number, max: number) {
 export const maxBodyBytes = wholeNumber(1_024, SIGNAL_REQUEST_MAX_BYTES);
 
 /** The greatest payload, in bytes of compact UTF-8 JSON. */
-export const payloadMaxBytes = wholeNumber(LOWEST_PAYLOAD_MAX_BYTES, HIGHEST_PAYLOAD_MAX_BYTES);
+export const payloadMaxBytes = wholeNumber(LOWEST_PAYLOAD_MAX_BYTES, SIGNAL_REQUEST_MAX_BYTES);
 
 /** The URL of a server, as `parseServerUrl` judges and normalises it. */
 export const serverUrl = z.string({ error: textPhrase }).transform((text, context) => {

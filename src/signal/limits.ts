@@ -11,6 +11,5 @@ export const BATCH_MAX_SIGNALS = 1_000;
 
 /** The greatest payload that a server takes unless told otherwise, in bytes of compact UTF-8 JSON. */
 export const DEFAULT_PAYLOAD_MAX_BYTES = 32_768;
-/** The bounds of what it can be told to take, in bytes: `{}`, and a whole request. */
+/** The least that it can be told to take, in bytes: `{}`. The most is a whole request. */
 export const LOWEST_PAYLOAD_MAX_BYTES = 2;
-export const HIGHEST_PAYLOAD_MAX_BYTES = SIGNAL_REQUEST_MAX_BYTES;

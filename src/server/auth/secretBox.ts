@@ -9,7 +9,7 @@ import {
   createSecretKey,
   randomBytes,
 } from "node:crypto";
-import { inspect } from "node:util";
+import { HiddenText } from "../../alerts/index.ts";
 import { Secret } from "../../signing/index.ts";
 
 const ALGORITHM = "aes-256-gcm";
@@ -18,33 +18,13 @@ const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
 /**
- * The text of a secret on its way into the box. It prints as redacted; only
- * {@link SecretText.reveal} gives it away.
+ * The text of a secret on its way into the box.
  */
-export class SecretText {
-  readonly #text: string;
-
+export class SecretText extends HiddenText {
   /** @throws TypeError, without the value, for a text that cannot be a secret. */
   constructor(text: string) {
     Secret.fromString(text);
-    this.#text = text;
-  }
-
-  /** The text itself. */
-  reveal(): string {
-    return this.#text;
-  }
-
-  toString(): string {
-    return "[redacted]";
-  }
-
-  toJSON(): string {
-    return "[redacted]";
-  }
-
-  [inspect.custom](): string {
-    return "[redacted]";
+    super(text);
   }
 }
 

@@ -8,8 +8,8 @@ import { resolve } from "node:path";
 import { z } from "zod";
 import {
   DEFAULT_PAYLOAD_MAX_BYTES,
-  HIGHEST_PAYLOAD_MAX_BYTES,
   LOWEST_PAYLOAD_MAX_BYTES,
+  SIGNAL_REQUEST_MAX_BYTES,
 } from "../../signal/index.ts";
 import { isProducerId, PRODUCER_ID_RULE, SECRET_MIN_BYTES } from "../../signing/index.ts";
 // Not by the index, which would load the driver to read a configuration.
@@ -161,7 +161,7 @@ const variables = z.object({
   PRODUCER_ID: z.string().refine(isProducerId, { error: PRODUCER_ID_RULE }).optional(),
   HMAC_PRODUCER_SECRET: secret.optional(),
   REQUIRE_APPROVAL: flag.default(false),
-  SIGNALS_PAYLOAD_MAX_BYTES: integer(LOWEST_PAYLOAD_MAX_BYTES, HIGHEST_PAYLOAD_MAX_BYTES).default(
+  SIGNALS_PAYLOAD_MAX_BYTES: integer(LOWEST_PAYLOAD_MAX_BYTES, SIGNAL_REQUEST_MAX_BYTES).default(
     DEFAULT_PAYLOAD_MAX_BYTES,
   ),
   TLS_CERT_FILE: z.string().optional(),
