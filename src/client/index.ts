@@ -49,14 +49,9 @@ export type {
   DisabledClientOptions,
   SignalClientOptions,
 } from "./options.ts";
+export { createOutbox } from "./outbox/fileOutbox.ts";
 export type { OutboxOptions, OutboxRetryOptions } from "./outbox/options.ts";
-export {
-  createOutbox,
-  type EnqueueOptions,
-  type EnqueueResult,
-  type Outbox,
-  type OutboxStatus,
-} from "./outbox/outbox.ts";
+export type { EnqueueOptions, EnqueueResult, Outbox, OutboxStatus } from "./outbox/outbox.ts";
 export { OutboxError, type OutboxErrorReason, OutboxFullError } from "./outbox/outboxError.ts";
 export type { IngestItem } from "./request.ts";
 export type { SignerOptions } from "./requestSigner.ts";

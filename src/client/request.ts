@@ -26,6 +26,7 @@ import {
   type Violation,
   validateSignal,
 } from "../signal/index.ts";
+import { itemPath } from "./batchViolations.ts";
 import { type SignalInput, signalFromInput, unknownFields } from "./input.ts";
 import { SignalError } from "./signalError.ts";
 
@@ -83,7 +84,7 @@ export function ingestBatchRequest(
     const description = `must have 1 to ${BATCH_MAX_SIGNALS} items`;
     throw invalid([{ faults: [{ field: "requests", description }], isOnlyTooLarge: false }]);
   }
-  const judged = items.map((item, index) => judge(item, limits, `requests[${index}].`));
+  const judged = items.map((item, index) => judge(item, limits, itemPath(index)));
   const wrong = judged.filter(({ faults }) => faults.length > 0);
   if (wrong.length > 0) throw invalid(wrong);
   return create(IngestBatchRequestSchema, { requests: judged.map(messageOf) });

@@ -2,8 +2,8 @@ import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { createOutbox, SignalError, type SignalInput } from "../../src/client/index.ts";
-import { OutboxFile } from "../../src/client/outbox/outboxFile.ts";
-import type { Death } from "../../src/client/outbox/record.ts";
+import type { Death } from "../../src/client/outbox/entry.ts";
+import { OutboxFile } from "../../src/client/outbox/file.ts";
 import { jsonLines, type RunResult, run, Workspace } from "./support/run.ts";
 
 const SIGNAL: SignalInput = {

@@ -4,9 +4,8 @@
 
 import { existsSync } from "node:fs";
 import { sentence } from "../../alerts/index.ts";
-import { OutboxDamagedError, OutboxError } from "../../client/outbox/outboxError.ts";
-import { OutboxFile } from "../../client/outbox/outboxFile.ts";
-import { storageError } from "../../client/outbox/sqliteFault.ts";
+import { OutboxFile } from "../../client/outbox/file.ts";
+import { OutboxDamagedError, OutboxError, storageError } from "../../client/outbox/outboxError.ts";
 import { failedError, unavailableError, usageError } from "../cliError.ts";
 
 /**

@@ -1,9 +1,7 @@
 /**
  * An outbox and its entries for people and for programs. Pure.
  */
-import { itemOf } from "../../client/outbox/item.ts";
-import type { Entry } from "../../client/outbox/record.ts";
-import { deadCount, type Totals } from "../../client/outbox/totals.ts";
+import { type Entry, itemOf, type Totals } from "../../client/outbox/entry.ts";
 import { SIGNAL_FIELD_LIST } from "../../signal/index.ts";
 import { formatTimestamp } from "../../signing/index.ts";
 import type { Column } from "../table.ts";
@@ -22,7 +20,7 @@ export function statusRows(summary: Summary, nowMs: number): string[][] {
   return [
     ["waiting", String(totals.pendingCount)],
     ["oldest", ageMs === undefined ? "-" : ageText(ageMs)],
-    ["dead letters", String(deadCount(totals))],
+    ["dead letters", String(totals.deadCount)],
     ...[...totals.deadByReason].map(([reason, count]) => [`  ${reason}`, String(count)]),
     ["bytes", String(totals.bytes)],
   ];
@@ -34,7 +32,7 @@ export function statusJson(summary: Summary, nowMs: number): Record<string, unkn
   const ageMs = oldestAgeMs(summary, nowMs);
   return {
     pending: totals.pendingCount,
-    dead_letters: deadCount(totals),
+    dead_letters: totals.deadCount,
     dead_letters_by_reason: Object.fromEntries(totals.deadByReason),
     bytes: totals.bytes,
     oldest_age_seconds: ageMs === undefined ? null : ageMs / 1_000,

@@ -2,16 +2,16 @@
  * Reads an outbox file for a person. Of a damaged one it reads what can be read, since a
  * person who looks into it wants to know what is left.
  */
+
+import { type EntryTable, tableOf } from "../../client/outbox/database.ts";
+import { type Entry, Totals } from "../../client/outbox/entry.ts";
+import type { OutboxFile } from "../../client/outbox/file.ts";
 import { OutboxDamagedError } from "../../client/outbox/outboxError.ts";
-import type { OutboxFile } from "../../client/outbox/outboxFile.ts";
-import type { EntryTable } from "../../client/outbox/outboxFormat.ts";
-import { type DeathReason, type Entry, encodeEntry } from "../../client/outbox/record.ts";
+import { encodeEntry } from "../../client/outbox/record.ts";
 import { type Salvage, salvage } from "../../client/outbox/salvage.ts";
-import { countDeath } from "../../client/outbox/totals.ts";
 import { failedError } from "../cliError.ts";
 import { damageAdvice, originalPath, terminalError, withOpenFile } from "./file.ts";
 import type { Summary } from "./format.ts";
-import { pagesOf } from "./pages.ts";
 
 /** Reads one file. Every method throws a CliError if nothing can be read. */
 export class OutboxReader {
@@ -110,19 +110,26 @@ function pageOf(
 }
 
 function summaryOf(entries: readonly Entry[]): Summary {
-  const pending = entries.filter((entry) => tableOf(entry) === "pending");
-  const deadByReason = new Map<DeathReason, number>();
-  let bytes = 0;
-  for (const entry of entries) {
-    bytes += encodeEntry(entry).length;
-    countDeath(deadByReason, entry, 1);
-  }
-  return {
-    totals: { pendingCount: pending.length, bytes, deadByReason },
-    oldest: pending[0],
-  };
+  const totals = new Totals();
+  for (const entry of entries) totals.count(entry, encodeEntry(entry).length);
+  return { totals, oldest: entries.find((entry) => tableOf(entry) === "pending") };
 }
 
-function tableOf({ death }: Entry): EntryTable {
-  return death === undefined ? "pending" : "dead";
+/** Few enough that a producer at work is held up for a millisecond only. */
+const PAGE_SIZE = 200;
+
+/** Entries in order, as many as wanted, read in pages so that the file is free in between. */
+export function* pagesOf(
+  readPage: (afterSequence: number, size: number) => readonly Entry[],
+  limit = Number.POSITIVE_INFINITY,
+): Generator<Entry> {
+  let after = 0;
+  for (let count = 0; count < limit; ) {
+    const size = Math.min(PAGE_SIZE, limit - count);
+    const page = readPage(after, size);
+    yield* page;
+    if (page.length < size) return;
+    count += page.length;
+    after = page.at(-1)?.sequence ?? after;
+  }
 }

@@ -1,10 +1,10 @@
 /** Reads and changes an outbox file for a person. */
-
 import { counted } from "../../alerts/index.ts";
 import { epochMs, systemClock } from "../../client/clock.ts";
-import type { EntryTable } from "../../client/outbox/outboxFormat.ts";
-import type { Entry } from "../../client/outbox/record.ts";
-import { deadCount } from "../../client/outbox/totals.ts";
+import type { EntryTable } from "../../client/outbox/database.ts";
+import { type Entry, itemOf } from "../../client/outbox/entry.ts";
+import type { OutboxFile } from "../../client/outbox/file.ts";
+import type { Instant } from "../../signal/index.ts";
 import { formatTimestamp } from "../../signing/index.ts";
 import { failedError, usageError } from "../cliError.ts";
 import { EXIT_FAILED } from "../exitCodes.ts";
@@ -12,8 +12,7 @@ import { note, printable, writeJson, writeOut, writeTable } from "../output.ts";
 import { formatTable } from "../table.ts";
 import { withFile } from "./file.ts";
 import { entryJson, entryRow, LIST_COLUMNS, signalJson, statusJson, statusRows } from "./format.ts";
-import { OutboxReader } from "./reader.ts";
-import { type ExpiredLetter, planRetry } from "./retry.ts";
+import { OutboxReader, pagesOf } from "./reader.ts";
 
 /** The options of all commands. */
 export interface FileOptions {
@@ -79,17 +78,41 @@ export async function exportSignals({ file, dead }: ExportOptions): Promise<void
   }
 }
 
+/** A dead letter whose signal has expired. */
+interface ExpiredLetter {
+  readonly key: string;
+  readonly expireTime: Instant;
+}
+
 /** `countersign outbox retry`. */
 export async function retry(keys: readonly string[], options: ChangeOptions): Promise<void> {
   const chosen = chosenKeys(keys, options);
   const now = systemClock.now();
   const { changed, expired } = withFile(options.file, (outbox) => {
-    const { retriable, expired } = planRetry(outbox, chosen, now);
+    const { retriable, expired } = splitByExpiry(outbox, chosen, now);
     return { changed: outbox.retry(retriable, epochMs(systemClock)), expired };
   });
   await printChange(changed, "will be delivered");
   if (expired.length > 0) tellExpired(expired, chosen);
   await tellMissing(chosen, [...changed, ...expired.map(({ key }) => key)]);
+}
+
+/**
+ * Splits the chosen dead letters, the oldest first. One whose signal has expired would be a dead
+ * letter again at once, so it stays where it is. A key without a dead letter is in neither part.
+ */
+function splitByExpiry(outbox: OutboxFile, chosen: ChosenKeys, now: Instant) {
+  const wanted = chosen === "all" ? undefined : new Set(chosen);
+  const retriable: string[] = [];
+  const expired: ExpiredLetter[] = [];
+  for (const entry of pagesOf((after, size) => outbox.entries("dead", after, size))) {
+    const key = entry.idempotencyKey;
+    if (wanted?.has(key) === false) continue;
+    const { expireTime } = itemOf(entry);
+    if (expireTime === undefined || expireTime > now) retriable.push(key);
+    else expired.push({ key, expireTime });
+  }
+  return { retriable, expired };
 }
 
 /** Says which dead letters were left where they are; if nobody named them, only how many. */
@@ -112,7 +135,7 @@ export async function drop(keys: readonly string[], options: ChangeOptions): Pro
   if (chosen === "all" && options.yes !== true) {
     const count = withFile(options.file, (outbox) => {
       outbox.refresh();
-      return deadCount(outbox.totals);
+      return outbox.totals.deadCount;
     });
     throw usageError(
       `This would delete ${counted(count, "dead letter")} for good. Add --yes to do it.`,

@@ -132,9 +132,9 @@ const NOTHING_ANSWERED = {
   item: undefined,
 } as const;
 
-/** The fields of a file have no `signal.` before them, nor a place in a batch of ours. */
+/** The fields of a file have no `signal.` before them. */
 function withoutPath({ field, description }: Violation): Violation {
-  return { field: field.replace(/^(requests\[\d+\]\.)?(signal\.)?/, ""), description };
+  return { field: field.replace(/^signal\./, ""), description };
 }
 
 /** A report as an object for JSON, in the names of REST. */

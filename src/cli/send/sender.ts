@@ -8,8 +8,10 @@
  * Once an attempt may have stored them, a refusal of a later one proves nothing about them:
  * a server that takes no more of this producer may well have stored what came before.
  */
+
 import { setTimeout as sleep } from "node:timers/promises";
 import { causesOf } from "../../alerts/index.ts";
+import { violationsByItem } from "../../client/batchViolations.ts";
 import { failureRecordOf } from "../../client/errorReason.ts";
 import {
   type Backoff,
@@ -17,7 +19,6 @@ import {
   type SignalClient,
   SignalError,
   type SignalErrorReason,
-  type Violation,
 } from "../../client/index.ts";
 import {
   answeredReport,
@@ -163,7 +164,7 @@ async function explain(
   mayBeStored: boolean,
 ): Promise<Attempt> {
   if (error.retryable) return { reports: [], waiting: items, failure: error, stop: undefined };
-  const byItem = violationsByItem(error.violations);
+  const byItem = violationsByItem(error.violations, items.length);
   if (byItem.size > 0) {
     // Nothing of the request was stored, so the items without a fault are sent again.
     const wrong = items.flatMap((item, index) => {
@@ -235,15 +236,4 @@ async function halve(
 
 function settled(reports: readonly Report[]): Attempt {
   return { reports, waiting: [], failure: undefined, stop: undefined };
-}
-
-/** The violations of a batch by the index of their item; empty if one is not an item's. */
-function violationsByItem(violations: readonly Violation[]): Map<number, Violation[]> {
-  const byItem = new Map<number, Violation[]>();
-  for (const violation of violations) {
-    const index = /^requests\[(\d+)\]/.exec(violation.field)?.[1];
-    if (index === undefined) return new Map();
-    byItem.set(Number(index), [...(byItem.get(Number(index)) ?? []), violation]);
-  }
-  return byItem;
 }

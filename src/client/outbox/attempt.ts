@@ -3,8 +3,10 @@
  * must come. Pure.
  */
 import type { Instant } from "../../signal/index.ts";
-import type { OutboxItem } from "./item.ts";
+import { SignalError } from "../signalError.ts";
+import type { OutboxItem } from "./entry.ts";
 import type { OutboxClock } from "./outboxClock.ts";
+import { OutboxError } from "./outboxError.ts";
 
 const NANOS_PER_MILLISECOND = 1_000_000n;
 
@@ -22,14 +24,16 @@ export interface AttemptLimits {
   readonly timeoutMs: number;
 }
 
+/**
+ * Why an item is not sent: it passed its `expire_time`, or it became too old.
+ * - `doubtful`: it seems to have, by a clock that the server may still correct.
+ */
+export type Lateness = "expired" | "too_old" | "doubtful";
+
 /** What to do with the oldest entries. */
 export interface Attempt {
-  /** They passed their `expire_time`: never to be sent. */
-  readonly expired: readonly OutboxItem[];
-  /** They became too old: not to be sent any more. */
-  readonly tooOld: readonly OutboxItem[];
-  /** They seem to come too late, by a clock that the server may still correct. */
-  readonly doubtful: readonly OutboxItem[];
+  /** Those that came too late. */
+  readonly late: readonly { readonly item: OutboxItem; readonly why: Lateness }[];
   /** To be sent together, in this order. */
   readonly sent: readonly OutboxItem[];
   /** How long the attempt may take, in whole milliseconds: never beyond an expiry in it. */
@@ -48,17 +52,13 @@ export function planAttempt(
   { giveUpAfterMs, timeoutMs }: AttemptLimits,
   maxCount: number,
 ): Attempt {
-  const expired: OutboxItem[] = [];
-  const tooOld: OutboxItem[] = [];
-  const doubtful: OutboxItem[] = [];
+  const late: { item: OutboxItem; why: Lateness }[] = [];
   const sent: OutboxItem[] = [];
   let boundMs = timeoutMs;
   let isComplete = false;
   for (const item of items) {
-    const late = lateness(item, clock, giveUpAfterMs);
-    if (late === "expired") expired.push(item);
-    else if (late === "too_old") tooOld.push(item);
-    else if (late === "doubtful") doubtful.push(item);
+    const why = lateness(item, clock, giveUpAfterMs);
+    if (why !== undefined) late.push({ item, why });
     else if (!isComplete) {
       const remainingMs = remainingMsOf(item, clock.nowFor(item.entry));
       const isUrgent = remainingMs < URGENT_MS;
@@ -68,7 +68,7 @@ export function planAttempt(
       boundMs = Math.min(boundMs, remainingMs);
     }
   }
-  return { expired, tooOld, doubtful, sent, timeoutMs: boundMs };
+  return { late, sent, timeoutMs: boundMs };
 }
 
 /** Why an item is not to be sent any more, or not yet; `undefined` if it is. */
@@ -76,7 +76,7 @@ export function lateness(
   item: OutboxItem,
   clock: OutboxClock,
   giveUpAfterMs: number,
-): "expired" | "too_old" | "doubtful" | undefined {
+): Lateness | undefined {
   const { entry, expireTime } = item;
   const isTooOld = clock.ageMs(entry) > giveUpAfterMs;
   if (expireTime !== undefined && remainingMsOf(item, clock.nowFor(entry)) < 1) {
@@ -85,6 +85,26 @@ export function lateness(
   }
   if (!isTooOld) return undefined;
   return clock.isAgeDoubtful(entry) ? "doubtful" : "too_old";
+}
+
+/** The error of a signal that came too late. */
+export function lateError(
+  why: Exclude<Lateness, "doubtful">,
+  giveUpAfterMs: number,
+  lastError: SignalError | undefined,
+): SignalError | OutboxError {
+  if (why === "expired") {
+    return new SignalError(
+      "SIGNAL_EXPIRED",
+      "The signal passed its expire_time before it was known to be delivered, so it is not sent any more.",
+    );
+  }
+  const last = lastError === undefined ? "" : ` The last failure: ${lastError.message}`;
+  return new OutboxError(
+    "GIVEN_UP",
+    `The signal could not be delivered within ${giveUpAfterMs} ms and is not sent any more.${last}`,
+    { cause: lastError },
+  );
 }
 
 /**

@@ -1,24 +1,41 @@
 /**
- * The lock that keeps a second outbox off a file: in another process or in this one. The
- * operating system holds it, so it ends with its process, however that ends.
+ * Keeps a second outbox off a file: in another process or in this one.
  *
- * It is a lock on a SQLite file of its own, because a lock on the outbox file would keep the
- * command line from reading it. The empty lock file stays behind: to remove it would be a race.
- * It goes by the path of the outbox, and whoever may write to the folder can remove it, so the
- * outbox file itself says who has it, too.
+ * A lock file beside the outbox is locked by the operating system, so the lock ends with its
+ * process, however that ends. It is a SQLite file of its own, because a lock on the outbox file
+ * would keep the command line from reading it. The empty lock file stays behind: to remove it
+ * would be a race. Nobody but the owner may open it, since whoever reads a SQLite file can lock
+ * it; one that somebody else put there, or that is a link to another file, is replaced.
  *
- * Nobody but the owner may open the lock file, since whoever reads a SQLite file can lock it. One
- * that somebody else put there, or that is a link to another file, is replaced.
+ * The lock goes by the path of the outbox, and whoever may write to the folder can remove it. So
+ * the outbox file itself says which process has it, too, and that is found by whatever name the
+ * file has. A process is told from a later one with its number by when it started, which Linux
+ * says. Elsewhere only the lock counts.
  */
-import { chmodSync, chownSync, closeSync, lstatSync, openSync, rmSync, statSync } from "node:fs";
-import { lockedError, OutboxDamagedError, OutboxError } from "./outboxError.ts";
-import { openSqlite } from "./sqlite.ts";
-import { storageError } from "./sqliteFault.ts";
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { openSqlite } from "./database.ts";
+import type { LockOwner } from "./entry.ts";
+import {
+  isBusy,
+  lockedError,
+  OutboxDamagedError,
+  OutboxError,
+  storageError,
+} from "./outboxError.ts";
+import { identityOf } from "./outboxPath.ts";
 
-const SQLITE_BUSY = 5;
 const LOCK_MODE = 0o600;
 
-/** A lock that is held. */
+/** A lock that this process has. */
 export interface OutboxLock {
   /** Whether the lock file is still where others look for it. */
   readonly isInPlace: boolean;
@@ -37,7 +54,7 @@ export function lockOutbox(path: string): OutboxLock {
     prepare(lockPath, path);
     return lock(lockPath);
   } catch (error) {
-    if (codeOf(error) === SQLITE_BUSY) throw lockedError(path, { cause: error });
+    if (isBusy(error)) throw lockedError(path, { cause: error });
     const failure = storageError(lockPath, error);
     if (!(failure instanceof OutboxDamagedError)) throw failure;
     // Somebody wrote into the lock file, which holds nothing. Nobody could lock it so.
@@ -79,7 +96,7 @@ function create(lockPath: string, path: string): void {
     closeSync(openSync(lockPath, "wx", LOCK_MODE));
   } catch (error) {
     // Another outbox that starts now was faster.
-    if (codeOf(error) === "EEXIST") return;
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return;
     throw error;
   }
   const owner = ownerOf(path);
@@ -108,15 +125,29 @@ function lock(lockPath: string): OutboxLock {
   };
 }
 
-/** Tells one file from another at the same path; `undefined` if there is none. */
-export function identityOf(path: string): string | undefined {
-  const stats = statSync(path, { throwIfNoEntry: false });
-  return stats && `${stats.dev}:${stats.ino}`;
+/** States of a process that has ended, but whose number is not free yet. */
+const ENDED = ["Z", "X"];
+/** The field of `/proc/<pid>/stat` that tells it, counted from the first after the name (proc(5)). */
+const START_FIELD = 19;
+
+/** This process; `undefined` if the system does not tell when it started. */
+export function thisOwner(): LockOwner | undefined {
+  const startedTicks = startedTicksOf(process.pid);
+  return startedTicks === undefined ? undefined : { pid: process.pid, startedTicks };
 }
 
-/** SQLite's number of the error, or else the system's name for it. */
-function codeOf(error: unknown): unknown {
-  if (!(error instanceof Error)) return undefined;
-  if ("errcode" in error) return error.errcode;
-  return "code" in error ? error.code : undefined;
+/** Whether it is another process than this one, and still there. */
+export function isOtherAlive({ pid, startedTicks }: LockOwner): boolean {
+  return pid !== process.pid && startedTicksOf(pid) === startedTicks;
+}
+
+function startedTicksOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    // The name before it stands in brackets and may itself have any character.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return ENDED.includes(String(fields[0])) ? undefined : fields[START_FIELD];
+  } catch {
+    return undefined;
+  }
 }

@@ -4,17 +4,15 @@
  */
 import { resolve } from "node:path";
 import { pino } from "pino";
-import type { AlertKind } from "../../alerts/index.ts";
+import { type AlertKind, sentence } from "../../alerts/index.ts";
 import type { Alerts } from "../alerts/alerts.ts";
 import { outboxCommand } from "../alerts/commands.ts";
 import type { Destination } from "../client.ts";
 import type { ClientLogger } from "../clientLogger.ts";
+import { failureRecordOf } from "../errorReason.ts";
 import type { SignalError } from "../signalError.ts";
-import { describeHold } from "./holdText.ts";
-import type { OutboxItem } from "./item.ts";
-import type { FileIncident } from "./outboxStore.ts";
-import type { Death } from "./record.ts";
-import type { Totals } from "./totals.ts";
+import type { Death, OutboxItem, Totals } from "./entry.ts";
+import type { FileIncident } from "./store.ts";
 
 /** From which share of its bounds on the outbox counts as filling, */
 const FILLING_FROM = 0.8;
@@ -39,26 +37,22 @@ export interface NoticeOptions {
 
 /** Where notices of one outbox go. */
 export class OutboxNotices {
+  readonly #options: NoticeOptions;
   readonly #path: string;
-  readonly #logger: ClientLogger;
-  readonly #alerts: Alerts | undefined;
-  readonly #destination: Destination | undefined;
   #isFilling = false;
   #isStorageFailing = false;
 
-  constructor({ path, logger, alerts, destination }: NoticeOptions) {
-    this.#destination = destination;
+  constructor(options: NoticeOptions) {
+    this.#options = options;
     // A relative path means nothing to the person who reads it elsewhere.
-    this.#path = resolve(path);
-    this.#logger = logger;
-    this.#alerts = alerts;
+    this.#path = resolve(options.path);
   }
 
   /**
    * The file was opened. People hear again of its dead letters: who was to tell them may have
    * been killed before the alert was sent.
    */
-  opened({ deadByReason }: Totals): void {
+  opened({ deadByReason }: Pick<Totals, "deadByReason">): void {
     if (deadByReason.size === 0) return;
     const reasons = [...deadByReason].map(([reason, each]) => `${reason}: ${each}`).join(", ");
     this.#log("warn", { reasons }, "outbox: holds dead letters from before");
@@ -82,7 +76,7 @@ export class OutboxNotices {
       "outbox: dead letter",
     );
     const place = { idempotencyKey, outbox: this.#path };
-    this.#quietly(() => this.#alerts?.sendSignalDeliveryError(signal, error, place));
+    this.#quietly(() => this.#options.alerts?.sendSignalDeliveryError(signal, error, place));
   }
 
   waiting({ reason, message }: SignalError, delayMs: number): void {
@@ -95,10 +89,10 @@ export class OutboxNotices {
 
   held(error: SignalError): void {
     const { reason, message } = error;
-    this.#log("error", { reason, error: message }, "outbox: held until a person mends the cause");
+    this.#log("error", { reason, error: message }, "outbox: held until a person fixes the cause");
     this.#alert(
       "delivery_held",
-      `The outbox ${this.#path} delivers nothing until you act. ${describeHold(error, this.#destination)} ` +
+      `The outbox ${this.#path} delivers nothing until you act. ${heldText(error, this.#options.destination)} ` +
         "All signals are kept until they expire or are too old, and it tries about once a minute.",
     );
   }
@@ -146,11 +140,11 @@ export class OutboxNotices {
   }
 
   #alert(kind: AlertKind, text: string): void {
-    this.#quietly(() => this.#alerts?.send(kind, text));
+    this.#quietly(() => this.#options.alerts?.send(kind, text));
   }
 
   #log(level: keyof ClientLogger, facts: object, message: string): void {
-    this.#quietly(() => this.#logger[level]({ outbox: this.#path, ...facts }, message));
+    this.#quietly(() => this.#options.logger[level]({ outbox: this.#path, ...facts }, message));
   }
 
   /** The last resort is to go on: there is nobody left to tell. */
@@ -161,4 +155,18 @@ export class OutboxNotices {
         told.catch((error) => this.#log("error", { error: String(error) }, "outbox: alert failed"));
     } catch {}
   }
+}
+
+/** Why nothing can be delivered, in whole sentences, and what to do about it. */
+function heldText(
+  { reason, message, isForeign }: SignalError,
+  destination: Destination | undefined,
+): string {
+  // A cause that has no name is told by its words alone, such as that the client is switched off.
+  const cause = reason === "UNKNOWN" ? message.replace("[UNKNOWN] ", "") : message;
+  const sender =
+    destination && `The producer ${destination.producerId} sends to ${destination.host}.`;
+  // An error of a foreign answer says itself what to do.
+  const advice = isForeign || reason === "UNKNOWN" ? undefined : failureRecordOf(reason).advice;
+  return [sentence(cause), sender, advice].filter((part) => part !== undefined).join(" ");
 }

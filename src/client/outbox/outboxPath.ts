@@ -1,22 +1,21 @@
 /**
- * The folder and the names of an outbox file: what the file system is asked for around it.
+ * What an outbox asks of the file system: the folder of its file, whether it is still the same
+ * file, and how another takes its place.
  */
 import {
   accessSync,
-  closeSync,
   constants,
   copyFileSync,
   existsSync,
-  fsyncSync,
   linkSync,
   mkdirSync,
-  openSync,
   realpathSync,
+  renameSync,
+  rmSync,
   statSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { OutboxError } from "./outboxError.ts";
-import { storageError } from "./sqliteFault.ts";
+import { OutboxError, withStorageErrors } from "./outboxError.ts";
 
 /**
  * Makes the folder if need be, and follows links in the path.
@@ -25,23 +24,16 @@ import { storageError } from "./sqliteFault.ts";
  *   it away from everybody else.
  */
 export function resolvePath(path: string): string {
-  let resolved: string;
-  let isFile: boolean;
-  try {
+  return withStorageErrors(path, () => {
     makeFolder(dirname(path));
     const stats = statSync(path, { throwIfNoEntry: false });
-    isFile = stats?.isFile() ?? true;
-    resolved = stats ? realpathSync(path) : join(realpathSync(dirname(path)), basename(path));
-  } catch (error) {
-    throw storageError(path, error);
-  }
-  if (!isFile) {
+    if (stats === undefined) return join(realpathSync(dirname(path)), basename(path));
+    if (stats.isFile()) return realpathSync(path);
     throw new OutboxError(
       "OUTBOX_FOREIGN_FILE",
       `${path} is not a regular file, so it was left alone. Give the outbox the path of a file.`,
     );
-  }
-  return resolved;
+  });
 }
 
 /**
@@ -60,35 +52,10 @@ export function makeFolder(path: string): void {
   }
 }
 
-/** Such as `outbox.db.damaged-20251025T143045123Z`. */
-export function unusedName(path: string, nowMs: number): string {
-  const stamp = new Date(nowMs).toISOString().replaceAll(/[-:.]/g, "");
-  const name = `${path}.damaged-${stamp}`;
-  for (let number = 1; ; number++) {
-    const candidate = number === 1 ? name : `${name}-${number}`;
-    if (!existsSync(candidate)) return candidate;
-  }
-}
-
-export function linkOrCopy(path: string, name: string): void {
-  try {
-    linkSync(path, name);
-  } catch {
-    // Some file systems have no links. A copy that fails throws.
-    copyFileSync(path, name);
-  }
-}
-
-/** So that a new name is still there after a power failure. */
-export function syncDirectory(path: string): void {
-  // Windows has no such call, and needs none.
-  if (process.platform === "win32") return;
-  const handle = openSync(path, "r");
-  try {
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
-  }
+/** Tells one file from another at the same path; `undefined` if there is none. */
+export function identityOf(path: string): string | undefined {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  return stats && `${stats.dev}:${stats.ino}`;
 }
 
 /** Whether the system would let this process write a file. */
@@ -98,5 +65,37 @@ export function isWritable(path: string): boolean {
     return true;
   } catch {
     return false;
+  }
+}
+
+/**
+ * Sets a file aside: gives it a second name, such as `outbox.db.damaged-20251025T143045123Z`,
+ * which it keeps when the first goes to a new file, and moves its journal there.
+ *
+ * @returns the name; `undefined` if there is no file.
+ */
+export function setAside(path: string, nowMs: number): string | undefined {
+  const journal = `${path}-journal`;
+  if (!existsSync(path)) {
+    rmSync(journal, { force: true });
+    return undefined;
+  }
+  const name = unusedName(path, nowMs);
+  try {
+    linkSync(path, name);
+  } catch {
+    // Some file systems have no links. A copy that fails throws.
+    copyFileSync(path, name);
+  }
+  if (existsSync(journal)) renameSync(journal, `${name}-journal`);
+  return name;
+}
+
+function unusedName(path: string, nowMs: number): string {
+  const stamp = new Date(nowMs).toISOString().replaceAll(/[-:.]/g, "");
+  const name = `${path}.damaged-${stamp}`;
+  for (let number = 1; ; number++) {
+    const candidate = number === 1 ? name : `${name}-${number}`;
+    if (!existsSync(candidate)) return candidate;
   }
 }

@@ -8,9 +8,7 @@
  * `IngestRequest` that every attempt sends.
  */
 import { hash } from "node:crypto";
-import type { Violation } from "../../signal/index.ts";
-import type { SignalErrorReason } from "../errorReason.ts";
-import type { Owner } from "./owner.ts";
+import type { Entry, Progress } from "./entry.ts";
 
 /** Begins every record: bytes that no text and hardly any protobuf message holds. */
 export const RECORD_MARK = Buffer.from("93c50bc31a0d0afe", "hex");
@@ -21,60 +19,6 @@ const BODY_AT = RECORD_MARK.length + LENGTH_BYTES + DIGEST_BYTES;
 export const RECORD_HEAD_BYTES = BODY_AT;
 /** A length beyond it was not written by an outbox. */
 const BODY_BYTES_MAX = 16 * 1_048_576;
-
-/** Why a signal is a dead letter: the refusal's reason, or that it became too old. */
-export type DeathReason = SignalErrorReason | "GIVEN_UP";
-
-/** How a signal became a dead letter. */
-export interface Death {
-  readonly reason: DeathReason;
-  readonly message: string;
-  readonly violations: readonly Violation[];
-  /** When, in milliseconds since 1970. */
-  readonly diedMs: number;
-}
-
-/** How the clock stood when a signal was taken. */
-export interface Taken {
-  /** Names the run of the outbox that took it, among all runs. */
-  readonly run: string;
-  /** How long the machine had been up, in milliseconds: the beginning of its age in that run. */
-  readonly uptimeMs: number;
-  /** How far the machine's clock was known to be behind, in milliseconds; 0 if nothing was known. */
-  readonly correctionMs: number;
-  /** Whether the server had confirmed the clock. Not given by an earlier version. */
-  readonly isConfirmed?: boolean | undefined;
-  /** Whether the signal's time is the outbox's own and may still be set right. */
-  readonly isTimed: boolean;
-}
-
-/** One signal in the outbox: still to be delivered, or a dead letter. */
-export interface Entry {
-  /** The number of the change that made it; it grows over all entries and is never used again. */
-  readonly sequence: number;
-  readonly idempotencyKey: string;
-  /**
-   * When it was taken, or was last given back by a person, in milliseconds since 1970 by the
-   * machine's own clock.
-   */
-  readonly enqueuedMs: number;
-  /** Not given if a person gave it back, or if an earlier version took it. */
-  readonly taken?: Taken | undefined;
-  /** `undefined` while it is still to be delivered. */
-  readonly death: Death | undefined;
-  /** The `IngestRequest` that every attempt sends, in binary. */
-  readonly request: Uint8Array;
-}
-
-/** How far delivery has come. It tells records of delivered signals from those to deliver. */
-export interface Progress {
-  /** Greater than every sequence used so far. */
-  readonly nextSequence: number;
-  /** Of no entry still to be delivered is the sequence lower. */
-  readonly pendingFrom: number;
-  /** Who delivers; not given if nobody does, or if the system does not tell processes apart. */
-  readonly owner?: Owner | undefined;
-}
 
 /** What a record says. */
 export type RecordContent =

@@ -1,22 +1,20 @@
 /**
- * Reads what can be read of a damaged outbox file, by its raw bytes: it looks for records
- * wherever they lie, and takes those that prove to be unchanged. Whatever became of the
- * structure around them, one flipped bit then costs at most the one signal that it is in.
- *
- * Nearly all records lie in one piece. One that is too long for a page of SQLite goes on in
- * a chain of overflow pages (https://sqlite.org/fileformat2.html, "Cell Payload Overflow
- * Pages"), and is followed there.
+ * Reads what can be read of a damaged outbox file, in two ways:
+ * - by SQLite, as far as it finds its way, which for a broken record is everywhere else;
+ * - by the raw bytes: records that prove to be unchanged, wherever they lie. So whatever became
+ *   of the structure around them, a flipped bit costs at most the signal that it is in. Only a
+ *   record that is too long for one page of SQLite does not lie in one piece.
  *
  * Records of signals that were delivered since can still lie in unused parts of the file, so
  * whatever is older than the progress of delivery is left out. Of two records with one key the
  * later one counts.
  */
-import { closeSync, existsSync, fstatSync, openSync, readSync } from "node:fs";
-import { PAGE_BYTES } from "./outboxFormat.ts";
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import type { Entry, Progress } from "./entry.ts";
+import { OutboxFile } from "./file.ts";
+import { OutboxDamagedError } from "./outboxError.ts";
 import {
   decodeRecord,
-  type Entry,
-  type Progress,
   RECORD_HEAD_BYTES,
   RECORD_MARK,
   type RecordContent,
@@ -28,165 +26,83 @@ export interface Salvage {
   /** In order. */
   readonly entries: readonly Entry[];
   readonly progress: Progress;
-  /** How many places look like a record that is no longer whole. */
+  /** How many records are not whole; there may be more of which not even the beginning is. */
   readonly brokenCount: number;
 }
 
 /** How much is read at a time. */
 const WINDOW_BYTES = 4 * 1_048_576;
-/** How a journal begins that is still to be rolled back; otherwise it holds what is past. */
-const HOT_JOURNAL_MARK = Buffer.from("d9d505f920a163d7", "hex");
 
-/** @throws Error of the file system if the file cannot be read at all. */
+/** @throws Error of the file system, or an OutboxError, if the file cannot be read at all. */
 export function salvage(path: string): Salvage {
-  const latestByKey = new Map<string, Entry>();
-  let progress: Progress = { pendingFrom: 1, nextSequence: 1 };
-  let brokenCount = 0;
-  for (const content of recordsIn(path)) {
-    if (content === undefined) brokenCount += 1;
-    else if (content.kind === "progress") progress = later(progress, content.progress);
-    else keepLatest(latestByKey, content.entry);
-  }
-  const entries = [...latestByKey.values()]
-    .filter(({ death, sequence }) => death !== undefined || sequence >= progress.pendingFrom)
-    .sort((one, other) => one.sequence - other.sequence);
-  const last = entries.at(-1)?.sequence ?? 0;
-  const nextSequence = Math.max(progress.nextSequence, last + 1);
-  return { entries, progress: { ...progress, nextSequence }, brokenCount };
-}
-
-function later(one: Progress, other: Progress): Progress {
+  const rows = entriesOfRows(path);
+  const found = [...recordsOf(path)];
+  const inOnePiece = found.flatMap((content) => (content?.kind === "entry" ? [content.entry] : []));
+  const progress = found.flatMap((content) =>
+    content?.kind === "progress" ? [content.progress] : [],
+  );
+  const pendingFrom = Math.max(1, ...progress.map((each) => each.pendingFrom));
+  const entries = latestByKey([...rows, ...inOnePiece]).filter(
+    ({ death, sequence }) => death !== undefined || sequence >= pendingFrom,
+  );
+  const nextSequence = Math.max(
+    ...progress.map((each) => each.nextSequence),
+    (entries.at(-1)?.sequence ?? 0) + 1,
+  );
+  const sequences = new Set(inOnePiece.map(({ sequence }) => sequence));
+  const inPieces = rows.filter(({ sequence }) => !sequences.has(sequence));
+  const brokenCount = found.filter((content) => content === undefined).length - inPieces.length;
   return {
-    pendingFrom: Math.max(one.pendingFrom, other.pendingFrom),
-    nextSequence: Math.max(one.nextSequence, other.nextSequence),
+    entries,
+    progress: { pendingFrom, nextSequence },
+    brokenCount: Math.max(0, brokenCount),
   };
 }
 
-function keepLatest(latestByKey: Map<string, Entry>, entry: Entry): void {
-  const known = latestByKey.get(entry.idempotencyKey);
-  if (known === undefined || known.sequence < entry.sequence) {
-    latestByKey.set(entry.idempotencyKey, entry);
+/** In order. */
+function latestByKey(entries: readonly Entry[]): Entry[] {
+  const inOrder = [...entries].sort((one, other) => one.sequence - other.sequence);
+  const latest = new Map(inOrder.map((entry) => [entry.idempotencyKey, entry]));
+  return [...latest.values()].sort((one, other) => one.sequence - other.sequence);
+}
+
+/** What SQLite can still read. */
+function entriesOfRows(path: string): Entry[] {
+  let file: OutboxFile | undefined;
+  try {
+    file = new OutboxFile(path);
+    return [...file.readable()];
+  } catch (error) {
+    if (error instanceof OutboxDamagedError) return [];
+    throw error;
+  } finally {
+    file?.close();
   }
 }
 
-/** Every record of the file and of its journal; `undefined` for one that is not whole. */
-function* recordsIn(path: string): Generator<RecordContent | undefined> {
-  yield* recordsOf(path);
-  const journal = `${path}-journal`;
-  if (existsSync(journal) && isHot(journal)) yield* recordsOf(journal);
-}
-
-function isHot(journal: string): boolean {
-  using file = new RawFile(journal);
-  return file.read(0, HOT_JOURNAL_MARK.length).equals(HOT_JOURNAL_MARK);
-}
-
+/** What the places say that look like the beginning of a record; `undefined` if it is not whole. */
 function* recordsOf(path: string): Generator<RecordContent | undefined> {
-  using file = new RawFile(path);
-  for (const place of placesOfMarks(file)) {
-    const length = recordLength(file.read(place, RECORD_HEAD_BYTES));
-    yield length === undefined
-      ? undefined
-      : (decodeRecord(file.read(place, length)) ?? decodeInChain(file, place, length));
-  }
-}
-
-function* placesOfMarks(file: RawFile): Generator<number> {
-  for (let start = 0; start < file.size; start += WINDOW_BYTES) {
-    const window = file.read(start, WINDOW_BYTES + RECORD_MARK.length - 1);
-    let at = window.indexOf(RECORD_MARK);
-    while (at >= 0) {
-      yield start + at;
-      at = window.indexOf(RECORD_MARK, at + 1);
+  const file = openSync(path, "r");
+  try {
+    const { size } = fstatSync(file);
+    for (let start = 0; start < size; start += WINDOW_BYTES) {
+      const window = bytesAt(file, start, WINDOW_BYTES + RECORD_MARK.length - 1);
+      for (
+        let at = window.indexOf(RECORD_MARK);
+        at >= 0;
+        at = window.indexOf(RECORD_MARK, at + 1)
+      ) {
+        const length = recordLength(bytesAt(file, start + at, RECORD_HEAD_BYTES));
+        yield length === undefined ? undefined : decodeRecord(bytesAt(file, start + at, length));
+      }
     }
+  } finally {
+    closeSync(file);
   }
 }
 
-// The formulas of the file format, for the leaf of a table, whose pages reserve no bytes.
-const LOCAL_MAX = PAGE_BYTES - 35;
-const LOCAL_MIN = Math.floor(((PAGE_BYTES - 12) * 32) / 255) - 23;
-const PAGE_LINK_BYTES = 4;
-const OVERFLOW_BYTES = PAGE_BYTES - PAGE_LINK_BYTES;
-/** How much of a record holds its key for certain. */
-const KEY_WITHIN_BYTES = 400;
-
-/**
- * Reads a record that goes on in overflow pages. How much of it lies before them depends on
- * what stands before it in its row: the lengths of the columns, and the key, which the record
- * begins with too.
- */
-function decodeInChain(file: RawFile, place: number, length: number): RecordContent | undefined {
-  const keyLength = keyLengthIn(file.read(place, KEY_WITHIN_BYTES));
-  if (keyLength === undefined) return undefined;
-  const prefix = rowPrefixBytes(keyLength, length);
-  const payload = prefix + length;
-  if (payload <= LOCAL_MAX) return undefined;
-  const wanted = LOCAL_MIN + ((payload - LOCAL_MIN) % OVERFLOW_BYTES);
-  const local = (wanted <= LOCAL_MAX ? wanted : LOCAL_MIN) - prefix;
-  const record = readChain(file, place, local, length);
-  return record && decodeRecord(record);
-}
-
-function keyLengthIn(head: Buffer): number | undefined {
-  const literal = /"idempotencyKey":("(?:[^"\\]|\\.)*")/.exec(head.toString("latin1"))?.[1];
-  return literal?.replaceAll(/\\./g, "x").slice(1, -1).length;
-}
-
-/**
- * The length of the row's header (its own length, no bytes for the sequence, then key and
- * record by their types) and of the key.
- */
-function rowPrefixBytes(keyLength: number, recordBytes: number): number {
-  return 2 + varintBytes(13 + 2 * keyLength) + varintBytes(12 + 2 * recordBytes) + keyLength;
-}
-
-function varintBytes(value: number): number {
-  return value < 128 ? 1 : 1 + varintBytes(Math.floor(value / 128));
-}
-
-/** The bytes of a record whose first part has `local` bytes; `undefined` if the chain breaks. */
-function readChain(
-  file: RawFile,
-  place: number,
-  local: number,
-  length: number,
-): Buffer | undefined {
-  const head = file.read(place, local + PAGE_LINK_BYTES);
-  if (head.length < local + PAGE_LINK_BYTES) return undefined;
-  const parts = [head.subarray(0, local)];
-  let page = head.readUInt32BE(local);
-  for (let missing = length - local; missing > 0; missing -= OVERFLOW_BYTES) {
-    if (page < 2 || page * PAGE_BYTES > file.size) return undefined;
-    const bytes = file.read((page - 1) * PAGE_BYTES, PAGE_BYTES);
-    parts.push(bytes.subarray(PAGE_LINK_BYTES, PAGE_LINK_BYTES + missing));
-    page = bytes.readUInt32BE(0);
-  }
-  return Buffer.concat(parts);
-}
-
-/** A file to read at any place. */
-class RawFile implements Disposable {
-  readonly size: number;
-  readonly #handle: number;
-
-  constructor(path: string) {
-    this.#handle = openSync(path, "r");
-    this.size = fstatSync(this.#handle).size;
-  }
-
-  /** The bytes at a place, fewer at the end of the file. */
-  read(position: number, length: number): Buffer {
-    const bytes = Buffer.alloc(Math.max(0, Math.min(length, this.size - position)));
-    let read = 0;
-    while (read < bytes.length) {
-      const count = readSync(this.#handle, bytes, read, bytes.length - read, position + read);
-      if (count === 0) break;
-      read += count;
-    }
-    return bytes.subarray(0, read);
-  }
-
-  [Symbol.dispose](): void {
-    closeSync(this.#handle);
-  }
+/** The bytes at a place, fewer at the end of the file. */
+function bytesAt(file: number, position: number, length: number): Buffer {
+  const bytes = Buffer.alloc(length);
+  return bytes.subarray(0, readSync(file, bytes, 0, length, position));
 }

@@ -15,11 +15,11 @@ import {
   type SignalErrorReason,
   type SignalInput,
 } from "../../../src/client/index.ts";
-import { type DeliveryOptions, DeliveryWorker } from "../../../src/client/outbox/deliveryWorker.ts";
-import { fixRequest } from "../../../src/client/outbox/item.ts";
+import type { Death, Entry } from "../../../src/client/outbox/entry.ts";
+import { fixRequest } from "../../../src/client/outbox/entry.ts";
 import { OutboxClock } from "../../../src/client/outbox/outboxClock.ts";
-import type { OutboxTimers } from "../../../src/client/outbox/pause.ts";
-import type { Death, Entry } from "../../../src/client/outbox/record.ts";
+import type { OutboxTimers } from "../../../src/client/outbox/timers.ts";
+import { DeliveryWorker, type WorkerOptions } from "../../../src/client/outbox/worker.ts";
 import { REASONS } from "../../../src/signal/index.ts";
 
 const START_MS = 1_761_402_645_000;
@@ -158,7 +158,7 @@ const refused = (key: string | undefined, reason: SignalErrorReason): IngestItem
     idempotencyKey: key ?? "",
     reason,
     message: `[${reason}] no`,
-    violations: [{ field: "requests[0].signal.entry_price", description: "is wrong" }],
+    violations: [{ field: "signal.entry_price", description: "is wrong" }],
     retry: "never",
     retryable: false,
   }) as unknown as IngestItemResult;
@@ -176,7 +176,7 @@ class Bench {
   readonly worker: DeliveryWorker;
   answer: Answer = storeAll;
 
-  constructor(overrides: Partial<DeliveryOptions> = {}) {
+  constructor(overrides: Partial<WorkerOptions> = {}) {
     this.worker = new DeliveryWorker({
       queue: this.queue,
       client: {
@@ -198,8 +198,9 @@ class Bench {
           budgetMs: Number.POSITIVE_INFINITY,
           isRetryable: () => true,
         }),
-      holdDelayMs: () => HOLD_DELAY_MS,
+      heldDelayMs: () => HOLD_DELAY_MS,
       observer: {
+        written() {},
         delivered: (count) => this.events.push(["delivered", count]),
         died: ({ entry }, { reason }: Death) => {
           this.events.push(["died", entry.idempotencyKey, reason]);

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { expect, it } from "vitest";
 import { SignalError } from "../../../src/client/index.ts";
-import type { OutboxItem } from "../../../src/client/outbox/item.ts";
+import type { OutboxItem } from "../../../src/client/outbox/entry.ts";
 import { OutboxNotices } from "../../../src/client/outbox/notices.ts";
 import { RecordingAlerts, SIGNAL, silent } from "./support.ts";
 

@@ -41,7 +41,7 @@ import {
   SignalError,
   type SignalInput,
 } from "../../../src/client/index.ts";
-import { OutboxFile } from "../../../src/client/outbox/outboxFile.ts";
+import { OutboxFile } from "../../../src/client/outbox/file.ts";
 import {
   type CapturedRequest,
   PRODUCER_ID,

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { expect, it, onTestFinished } from "vitest";
-import { isOtherAlive, thisOwner } from "../../../src/client/outbox/owner.ts";
+import { isOtherAlive, thisOwner } from "../../../src/client/outbox/lock.ts";
 
 const isLinux = process.platform === "linux";
 

@@ -12,8 +12,8 @@ import {
   type SignalClientOptions,
   type SignalInput,
 } from "../../../src/client/index.ts";
+import type { Entry } from "../../../src/client/outbox/entry.ts";
 import { OutboxClock } from "../../../src/client/outbox/outboxClock.ts";
-import type { Entry } from "../../../src/client/outbox/record.ts";
 import { createTestDatabase, type TestDatabase } from "../../support/postgres.ts";
 import {
   startTestServer,

@@ -1,8 +1,9 @@
 /**
  * What became of each signal of a bot, held against what its ledger says.
  */
-import { OutboxFile } from "../../../src/client/outbox/outboxFile.ts";
-import type { Entry } from "../../../src/client/outbox/record.ts";
+
+import type { Entry } from "../../../src/client/outbox/entry.ts";
+import { OutboxFile } from "../../../src/client/outbox/file.ts";
 import type { Signal } from "../../../src/signal/index.ts";
 import { parseTimestamp } from "../../../src/signing/index.ts";
 import type { StoredSignal } from "../../../src/store/index.ts";

@@ -13,28 +13,26 @@
  * point leaves either the old or the new one. All of it runs synchronously: a change takes a
  * millisecond or so, and nobody else sees a state in between.
  */
+
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { counted } from "../../alerts/index.ts";
-import { identityOf, lockOutbox, type OutboxLock } from "./lock.ts";
-import { lockedError, OutboxDamagedError, OutboxError } from "./outboxError.ts";
-import { type Insertion, type NewRequest, OutboxFile } from "./outboxFile.ts";
-import { createOutboxFile } from "./outboxFormat.ts";
+import { createOutboxFile, syncPath } from "./database.ts";
+import { type Entry, type Progress, Totals } from "./entry.ts";
+import { OutboxFile } from "./file.ts";
+import { lockOutbox, type OutboxLock, thisOwner } from "./lock.ts";
 import {
-  isWritable,
-  linkOrCopy,
-  makeFolder,
-  resolvePath,
-  syncDirectory,
-  unusedName,
-} from "./outboxPath.ts";
-import { thisOwner } from "./owner.ts";
-import type { Entry, Progress } from "./record.ts";
+  isDiskFull,
+  isReadOnly,
+  lockedError,
+  OutboxDamagedError,
+  OutboxError,
+  withStorageErrors,
+} from "./outboxError.ts";
+import { identityOf, isWritable, makeFolder, resolvePath, setAside } from "./outboxPath.ts";
 import { salvage } from "./salvage.ts";
-import { isDiskFull, isReadOnly, storageError } from "./sqliteFault.ts";
-import { NOTHING, type OutboxBounds, type Totals } from "./totals.ts";
 
-/** What befell the file, for a person. */
+/** What happened to the file, for a person. */
 export interface FileIncident {
   readonly message: string;
   /** Where the old file is now, if there is one. */
@@ -46,7 +44,6 @@ export interface FileIncident {
 /** What a store needs. */
 export interface OutboxStoreOptions {
   readonly path: string;
-  readonly bounds: OutboxBounds;
   /** The machine's wall clock, in milliseconds since 1970. */
   readonly nowMs: () => number;
   /** Told of each incident, after the new file is in place. Must not throw. */
@@ -90,40 +87,22 @@ export class OutboxStore {
   }
 
   /** As of the last call. */
-  get totals(): Totals {
-    return this.#file?.totals ?? NOTHING;
+  get totals(): Readonly<Totals> {
+    return this.#file?.totals ?? new Totals();
   }
 
-  /** The entry that has waited longest to be delivered. */
-  oldest(): Entry | undefined {
-    return this.#safely((file) => file.oldest());
-  }
-
-  insert(requests: readonly NewRequest[]): Insertion[] {
-    const { nowMs, bounds } = this.#options;
-    return this.#safely((file) => file.insert(requests, nowMs(), bounds));
-  }
-
-  pending(excluded: readonly number[], maxCount: number, maxBytes: number): Entry[] {
-    return this.#safely((file) => file.pending(excluded, maxCount, maxBytes));
-  }
-
-  /** Pending entries with a greater sequence, in order. */
-  pendingAfter(sequence: number, maxCount: number): Entry[] {
-    return this.#safely((file) => file.entries("pending", sequence, maxCount));
-  }
-
-  replace(entries: readonly Entry[]): void {
-    this.#safely((file) => file.replace(entries));
-  }
-
-  settle(delivered: readonly number[], dead: readonly Entry[]): void {
-    this.#safely((file) => file.settle(delivered, dead));
-  }
-
-  /** Looks whether the file is in place, and counts anew if another process changed it. */
-  refresh(): boolean {
-    return this.#safely((file) => file.refresh());
+  /** Works on the file while it is the one at its path, and once more if it was damaged. */
+  use<T>(work: (file: OutboxFile) => T): T {
+    let result: T;
+    try {
+      result = work(this.#fileInPlace());
+    } catch (error) {
+      if (!(error instanceof OutboxDamagedError)) throw error;
+      this.#replaceDamaged(error.fault);
+      result = work(this.#fileInPlace());
+    }
+    this.#fileInPlace();
+    return result;
   }
 
   close(): void {
@@ -137,20 +116,6 @@ export class OutboxStore {
     this.#lock.release();
   }
 
-  /** Works on the file while it is the one at its path, and once more if it was damaged. */
-  #safely<T>(work: (file: OutboxFile) => T): T {
-    let result: T;
-    try {
-      result = work(this.#fileInPlace());
-    } catch (error) {
-      if (!(error instanceof OutboxDamagedError)) throw error;
-      this.#replaceDamaged(error.fault);
-      result = work(this.#fileInPlace());
-    }
-    this.#fileInPlace();
-    return result;
-  }
-
   #fileInPlace(): OutboxFile {
     if (!this.#lock.isInPlace) this.#lockAgain();
     if (this.#file === undefined) return this.#open();
@@ -159,7 +124,7 @@ export class OutboxStore {
 
   /** Whoever deletes the outbox deletes its lock too; then another may have taken the place. */
   #lockAgain(): void {
-    this.#system(() => makeFolder(dirname(this.path)));
+    withStorageErrors(this.path, () => makeFolder(dirname(this.path)));
     try {
       const lock = lockOutbox(this.path);
       this.#lock.release();
@@ -174,34 +139,35 @@ export class OutboxStore {
   /** @param isNew whether the file was just made: then damage is no reason to make another. */
   #open(isNew = false): OutboxFile {
     if (!existsSync(this.path)) this.#place([], { pendingFrom: 1, nextSequence: 1 });
-    const { file, fault } = openAndCheck(this.path);
-    if (fault === undefined) return this.#take(file, isNew);
-    const isForeign = file !== undefined && isSoundForeignFile(file);
-    file?.close();
-    if (isForeign) throw foreignFile(this.path);
-    if (isNew) throw new OutboxDamagedError(this.path, fault);
-    return this.#replaceDamaged(fault);
+    let file: OutboxFile | undefined;
+    try {
+      file = new OutboxFile(this.path);
+      const fault = file.check();
+      if (fault === undefined) return this.#claim(file);
+      if (isForeign(file)) throw foreignFile(this.path);
+      throw new OutboxDamagedError(this.path, fault);
+    } catch (error) {
+      file?.close();
+      if (isNew || !(error instanceof OutboxDamagedError)) throw error;
+      return this.#replaceDamaged(error.fault);
+    }
   }
 
   /** @throws OutboxError `OUTBOX_LOCKED` if another outbox has it, by whatever name. */
-  #take(file: OutboxFile, isNew: boolean): OutboxFile {
+  #claim(file: OutboxFile): OutboxFile {
     try {
       this.#identify(identityOf(this.path));
       file.claim(thisOwner());
     } catch (error) {
       // A disk that is full keeps nothing from being delivered. The lock file still counts.
-      if (!isDiskFull(error)) return this.#refuse(file, error, isNew);
+      if (!isDiskFull(error)) {
+        this.#identify(undefined);
+        if (!isReadOnly(error) || !isWritable(this.path)) throw error;
+        throw new OutboxDamagedError(this.path, "SQLite takes it for one that must not be written");
+      }
     }
     this.#file = file;
     return file;
-  }
-
-  /** A file that cannot be claimed, though the system lets it be written, is damaged. */
-  #refuse(file: OutboxFile, error: unknown, isNew: boolean): OutboxFile {
-    file.close();
-    this.#identify(undefined);
-    if (isNew || !isReadOnly(error) || !isWritable(this.path)) throw error;
-    return this.#replaceDamaged("SQLite takes it for one that must not be written");
   }
 
   #identify(identity: string | undefined): void {
@@ -214,18 +180,20 @@ export class OutboxStore {
 
   /** Sets a damaged file aside and goes on with what can be read of it. */
   #replaceDamaged(fault: string): OutboxFile {
-    this.#unusedSequence = Math.max(this.#unusedSequence, this.#file?.nextSequence ?? 1);
+    this.#unusedSequence = Math.max(this.#unusedSequence, this.totals.nextSequence);
     this.#file?.close();
     this.#file = undefined;
-    const { entries, progress, brokenCount } = this.#system(() => salvage(this.path));
-    const setAside = this.#place(entries, progress);
+    const { entries, progress, brokenCount } = withStorageErrors(this.path, () =>
+      salvage(this.path),
+    );
+    const name = this.#place(entries, progress);
     const file = this.#open(true);
     const broken = brokenCount === 0 ? "" : ` At least ${brokenCount} could not be read.`;
     this.#tell(
-      `The outbox ${this.path} was damaged (${fault}). It was set aside as ${setAside}. ` +
+      `The outbox ${this.path} was damaged (${fault}). It was set aside as ${name}. ` +
         `${counted(entries.length, "signal")} could be read from it and stayed in the outbox.${broken} ` +
         "See there what else it held.",
-      setAside,
+      name,
       entries.length,
     );
     return file;
@@ -234,7 +202,7 @@ export class OutboxStore {
   /** Writes anew what was deleted, moved or replaced, from the handle that is still open. */
   #replaceLost(lost: OutboxFile): OutboxFile {
     // Its journal has stayed behind, which keeps SQLite from reading a file that is gone.
-    this.#system(() => rmSync(`${this.path}-journal`, { force: true }));
+    withStorageErrors(this.path, () => rmSync(`${this.path}-journal`, { force: true }));
     const { entries, progress } = lost.everything();
     const other = this.#place(entries, progress);
     lost.close();
@@ -254,70 +222,28 @@ export class OutboxStore {
     this.#options.onIncident({ message, setAside, keptCount });
   }
 
-  /** Puts a new file at the path. @returns where the old one is now. */
+  /** Puts a new file at the path. @returns where the old one is now, if there was one. */
   #place(entries: readonly Entry[], progress: Progress): string | undefined {
     const fresh = `${this.path}.new`;
     const nextSequence = Math.max(progress.nextSequence, this.#unusedSequence);
-    return this.#system(() => {
+    return withStorageErrors(this.path, () => {
       createOutboxFile(fresh, entries, { ...progress, nextSequence });
-      const setAside = this.#setAside();
+      const name = setAside(this.path, this.#options.nowMs());
       // Its journal comes along for the room that it has on the disk; it holds no transaction.
       renameSync(`${fresh}-journal`, `${this.path}-journal`);
       renameSync(fresh, this.path);
-      syncDirectory(dirname(this.path));
-      return setAside;
+      // Windows has no such call, and needs none.
+      if (process.platform !== "win32") syncPath(dirname(this.path));
+      return name;
     });
   }
-
-  /**
-   * Gives what is at the path a second name, which it keeps when the first goes to a new file,
-   * and moves its journal there. @returns the name; `undefined` if there is nothing.
-   */
-  #setAside(): string | undefined {
-    const journal = `${this.path}-journal`;
-    if (!existsSync(this.path)) {
-      rmSync(journal, { force: true });
-      return undefined;
-    }
-    const name = unusedName(this.path, this.#options.nowMs());
-    linkOrCopy(this.path, name);
-    if (existsSync(journal)) renameSync(journal, `${name}-journal`);
-    return name;
-  }
-
-  #system<T>(work: () => T): T {
-    try {
-      return work();
-    } catch (error) {
-      throw storageError(this.path, error);
-    }
-  }
 }
 
-/** An open file; if something is wrong with it, what that is. */
-type Opening =
-  | { readonly file: OutboxFile; readonly fault: undefined }
-  | { readonly file: OutboxFile | undefined; readonly fault: string };
-
-/** @throws OutboxError if the file cannot be used for another reason than damage. */
-function openAndCheck(path: string): Opening {
-  let file: OutboxFile | undefined;
-  try {
-    file = new OutboxFile(path);
-    const fault = file.check();
-    return { file, fault };
-  } catch (error) {
-    if (error instanceof OutboxDamagedError) return { file, fault: error.fault };
-    file?.close();
-    throw error;
-  }
-}
-
-function isSoundForeignFile(file: OutboxFile): boolean {
+function isForeign(file: OutboxFile): boolean {
   try {
     return file.isForeign;
   } catch {
-    // What cannot even be listed is damaged, whosever it was.
+    // What cannot even be listed is damaged, whatever program made it.
     return false;
   }
 }
