@@ -4,27 +4,29 @@
  * buf curl reads JSON and sends protobuf by each of its protocols. It serialises with
  * Go's deterministic mode: fields by their number, and the entries of a map by the bytes
  * of their keys. Only the second needs care here, since a JavaScript object moves keys
- * that look like integers to the front. So the payload, the one field with maps, is
- * written by hand.
+ * that look like integers to the front.
  */
 import {
   create,
   type DescMessage,
+  fromJson,
   fromJsonString,
   type MessageShape,
   toBinary,
   type UnknownField,
 } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { type Struct, StructSchema, type Value } from "@bufbuild/protobuf/wkt";
 import {
   IngestBatchRequestSchema,
   type IngestRequest,
   IngestRequestSchema,
 } from "../../gen/signals/v1/ingest_service_pb.ts";
 import { SignalSchema } from "../../gen/signals/v1/signal_pb.ts";
-import type { JsonObject, JsonValue } from "../signal/index.ts";
 import { usageError } from "./cliError.ts";
-import type { MessageName } from "./messageNames.ts";
+
+/** A message of the signed RPCs. */
+export type MessageName = "IngestRequest" | "IngestBatchRequest";
 
 /**
  * The bytes that `buf curl` sends for this JSON.
@@ -54,68 +56,42 @@ function parse<Desc extends DescMessage>(
 }
 
 /**
- * The request with its payload already serialised. It stands as an unknown field, which
- * protobuf-es writes as it is behind all others: there the payload belongs, since no field
- * of a signal has a higher number.
+ * The request with its payload, the one field with maps, already serialised. It stands as an
+ * unknown field, which protobuf-es writes as it is behind all others: there the payload
+ * belongs, since no field of a signal has a higher number.
  */
 function withSortedPayload(request: IngestRequest): IngestRequest {
   const { signal } = request;
   if (signal?.payload === undefined) return request;
+  const struct = sortedStruct(fromJson(StructSchema, signal.payload));
   const payload: UnknownField = {
     no: SignalSchema.field.payload.number,
     wireType: WireType.LengthDelimited,
-    data: new BinaryWriter().bytes(structBytes(signal.payload)).finish(),
+    data: new BinaryWriter().bytes(toBinary(StructSchema, struct)).finish(),
   };
   const { payload: _, ...others } = signal;
   return { ...request, signal: { ...others, $unknown: [payload] } };
 }
 
-// The field numbers of google/protobuf/struct.proto.
-const STRUCT_FIELDS = 1;
-const ENTRY_KEY = 1;
-const ENTRY_VALUE = 2;
-const VALUE_NULL = 1;
-const VALUE_NUMBER = 2;
-const VALUE_STRING = 3;
-const VALUE_BOOL = 4;
-const VALUE_STRUCT = 5;
-const VALUE_LIST = 6;
-const LIST_VALUES = 1;
-
-function structBytes(object: JsonObject): Uint8Array {
-  const writer = new BinaryWriter();
-  const entries = Object.entries(object).map(([key, value]) => ({ key: Buffer.from(key), value }));
-  entries.sort((a, b) => Buffer.compare(a.key, b.key));
-  for (const { key, value } of entries) {
-    writer.tag(STRUCT_FIELDS, WireType.LengthDelimited).fork();
-    writer.tag(ENTRY_KEY, WireType.LengthDelimited).bytes(key);
-    writer.tag(ENTRY_VALUE, WireType.LengthDelimited).bytes(valueBytes(value));
-    writer.join();
-  }
-  return writer.finish();
+/** The same struct, whose keys the serialiser is given in the order of their bytes. */
+function sortedStruct(struct: Struct): Struct {
+  const fields = Object.fromEntries(
+    Object.entries(struct.fields).map(([key, value]) => [key, sortedValue(value)]),
+  );
+  const keys = Object.keys(fields).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  return { ...struct, fields: new Proxy(fields, { ownKeys: () => keys }) };
 }
 
-function valueBytes(value: JsonValue): Uint8Array {
-  const writer = new BinaryWriter();
-  if (value === null) return writer.tag(VALUE_NULL, WireType.Varint).int32(0).finish();
-  switch (typeof value) {
-    case "number":
-      return writer.tag(VALUE_NUMBER, WireType.Bit64).double(value).finish();
-    case "string":
-      return writer.tag(VALUE_STRING, WireType.LengthDelimited).string(value).finish();
-    case "boolean":
-      return writer.tag(VALUE_BOOL, WireType.Varint).bool(value).finish();
+function sortedValue(value: Value): Value {
+  const { kind } = value;
+  switch (kind.case) {
+    case "structValue":
+      return { ...value, kind: { ...kind, value: sortedStruct(kind.value) } };
+    case "listValue": {
+      const values = kind.value.values.map(sortedValue);
+      return { ...value, kind: { ...kind, value: { ...kind.value, values } } };
+    }
     default:
-      return Array.isArray(value)
-        ? writer.tag(VALUE_LIST, WireType.LengthDelimited).bytes(listBytes(value)).finish()
-        : writer.tag(VALUE_STRUCT, WireType.LengthDelimited).bytes(structBytes(value)).finish();
+      return value;
   }
-}
-
-function listBytes(values: readonly JsonValue[]): Uint8Array {
-  const writer = new BinaryWriter();
-  for (const value of values) {
-    writer.tag(LIST_VALUES, WireType.LengthDelimited).bytes(valueBytes(value));
-  }
-  return writer.finish();
 }

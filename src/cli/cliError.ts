@@ -1,7 +1,22 @@
 /**
- * Errors that are meant for the person at the terminal.
+ * How a command ends: its exit code, and the errors that are meant for the person at the
+ * terminal.
+ *
+ * Scripts rely on the codes, so each has one meaning everywhere; what it means for one
+ * command in particular, its help tells.
  */
-import { EXIT_FAILED, EXIT_UNAVAILABLE, EXIT_USAGE } from "./exitCodes.ts";
+
+/** Everything that was asked for is done. */
+export const EXIT_OK = 0;
+
+/** It was refused or it failed, and would fail again. */
+export const EXIT_FAILED = 1;
+
+/** The command line or the configuration is wrong. Nothing was tried. */
+export const EXIT_USAGE = 2;
+
+/** Something that is needed could not be reached or gave up. Trying again may help. */
+export const EXIT_UNAVAILABLE = 3;
 
 /** Ends the command with one line on standard error, which says what to do. */
 export class CliError extends Error {
@@ -14,17 +29,17 @@ export class CliError extends Error {
   }
 }
 
-/** The command line or the configuration is wrong. */
+/** An error with {@link EXIT_USAGE}. */
 export function usageError(message: string): CliError {
   return new CliError(message, EXIT_USAGE);
 }
 
-/** It failed, and the same again would fare no better. */
+/** An error with {@link EXIT_FAILED}. */
 export function failedError(message: string): CliError {
   return new CliError(message, EXIT_FAILED);
 }
 
-/** Something could not be reached. Trying again may help. */
+/** An error with {@link EXIT_UNAVAILABLE}. */
 export function unavailableError(message: string): CliError {
   return new CliError(message, EXIT_UNAVAILABLE);
 }

@@ -1,10 +1,9 @@
 /**
- * What all commands have in common: how they report a wrong command line, and the end of
- * their help.
+ * What all commands have in common: how they report a wrong command line, the end of their
+ * help, and values of options.
  */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { isKeptByDouble } from "../signal/index.ts";
-import { fitHelp } from "./helpText.ts";
 import { note } from "./output.ts";
 
 /** The parts at the end of a command's help. */
@@ -46,6 +45,14 @@ function withoutSuggestionOf(names: readonly string[], text: string): string {
     : text;
 }
 
+/** Commander puts its suggestions on a second line. */
+function oneLine(text: string): string {
+  return text
+    .replace(/^error: /, "")
+    .trim()
+    .replaceAll(/\s*\n\s*/g, " ");
+}
+
 /**
  * Adds an option that must be given. Commander's own would complain that it is missing before
  * it looks for unknown options, and so not name the one that was misspelt.
@@ -72,6 +79,51 @@ export function addHelp(command: Command, { notes, examples, exitCodes }: HelpPa
   return command.addHelpText("after", () => `\n${sections().join("\n\n")}`);
 }
 
+/** What a terminal has at least. */
+const HELP_WIDTH = 80;
+
+/**
+ * Brings the texts of help to the width of a terminal.
+ *
+ * Paragraphs of prose are filled anew; of a list of two columns the second is broken below
+ * itself; all other lines that are indented are commands, and stay as they are.
+ */
+export function fitHelp(text: string, width = HELP_WIDTH): string {
+  return text
+    .split("\n\n")
+    .map((paragraph) => fitParagraph(paragraph, width))
+    .join("\n\n");
+}
+
+function fitParagraph(paragraph: string, width: number): string {
+  const lines = paragraph.split("\n");
+  const isProse = lines.every((line) => !line.startsWith(" "));
+  if (isProse) return wrap(lines.join(" "), width).join("\n");
+  return lines.flatMap((line) => fitLine(line, width)).join("\n");
+}
+
+/** The name of a list's line with what stands before and after it, and its meaning. */
+const LIST_LINE = /^( +\S+(?:, \S+)* {2,})(\S.*)$/;
+
+function fitLine(line: string, width: number): string[] {
+  const [, name = "", meaning = ""] = LIST_LINE.exec(line) ?? [];
+  if (name === "" || line.length <= width) return [line];
+  const [first, ...others] = wrap(meaning, width - name.length);
+  return [`${name}${first}`, ...others.map((other) => " ".repeat(name.length) + other)];
+}
+
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    if (line !== "" && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = word;
+    } else line = line === "" ? word : `${line} ${word}`;
+  }
+  return [...lines, line];
+}
+
 /** Takes a number as JSON writes it: `Number()` would take "", "0x1f" and " 7" too. */
 export function parseNumber(text: string): number {
   const isNumber = /^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$/.test(text);
@@ -89,12 +141,4 @@ export function parseInteger(min: number, max: number): (text: string) => number
     if (value >= min && value <= max) return value;
     throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
   };
-}
-
-/** Commander puts its suggestions on a second line. */
-function oneLine(text: string): string {
-  return text
-    .replace(/^error: /, "")
-    .trim()
-    .replaceAll(/\s*\n\s*/g, " ");
 }

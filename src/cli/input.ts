@@ -25,7 +25,7 @@ export async function readInput(option: string, path: string): Promise<Buffer> {
 }
 
 /** What standard input was given to. */
-let reader: string | undefined;
+const readers = new WeakMap<NodeJS.ReadStream, string>();
 
 /**
  * Standard input. A person at a terminal is told that the command waits for what is typed.
@@ -34,16 +34,18 @@ let reader: string | undefined;
  * @throws CliError if it was given to something else before, which leaves nothing of it.
  */
 export function openStandardInput(name: string, what = name): NodeJS.ReadStream {
+  const { stdin } = process;
+  const reader = readers.get(stdin);
   if (reader !== undefined) {
     throw usageError(
       `Standard input is given to ${reader} and to ${name}, but can be read only once. Give one of them by a file.`,
     );
   }
-  reader = name;
-  if (process.stdin.isTTY) {
+  readers.set(stdin, name);
+  if (stdin.isTTY) {
     note(`waiting for ${what} from this terminal; Ctrl-D on a line of its own ends it`);
   }
-  return process.stdin;
+  return stdin;
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "./cliError.ts";
 import {
   addHelp,
   addRequiredOption,
@@ -6,7 +7,6 @@ import {
   createCommandGroup,
   parseInteger,
 } from "./command.ts";
-import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "./exitCodes.ts";
 import type { ChangeOptions, ExportOptions, FileOptions, ListOptions } from "./outbox/run.ts";
 
 const NOTES = `An outbox is the file in which a producer keeps signals until the server has them. All of

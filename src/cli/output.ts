@@ -2,8 +2,7 @@
  * Writing to the two standard streams. Results go to standard output, where programs
  * read them; whatever is said to people goes to standard error.
  */
-import { EXIT_FAILED, EXIT_OK } from "./exitCodes.ts";
-import { type Column, fitsWidth, formatRecords, formatTable } from "./table.ts";
+import { EXIT_FAILED, EXIT_OK } from "./cliError.ts";
 
 const PROGRAM = "countersign";
 
@@ -42,16 +41,6 @@ export async function writeOut(text: string): Promise<void> {
 export function terminalWidth(): number | undefined {
   // Some terminals do not tell, and have room for 80 as all do.
   return process.stdout.isTTY ? process.stdout.columns || 80 : undefined;
-}
-
-/** Writes rows below each other, or on a terminal that is too narrow for it, one by one. */
-export async function writeTable(
-  columns: readonly Column[],
-  rows: readonly (readonly string[])[],
-): Promise<void> {
-  const width = terminalWidth();
-  const isTable = width === undefined || fitsWidth(columns, rows, width);
-  await writeOut(isTable ? formatTable(columns, rows) : formatRecords(columns, rows));
 }
 
 /** Writes a value as one line of JSON. */

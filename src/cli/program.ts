@@ -4,21 +4,19 @@
  */
 import { type Command, CommanderError } from "commander";
 import { VERSION } from "../server/version.ts";
-import { alertCommand } from "./alert.ts";
-import { CliError } from "./cliError.ts";
+import { alertCommand } from "./alert/command.ts";
+import { CliError, EXIT_FAILED, EXIT_OK, EXIT_USAGE } from "./cliError.ts";
 import { createCommand } from "./command.ts";
-import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from "./exitCodes.ts";
-import { migrateCommand } from "./migrate.ts";
+import { migrateCommand } from "./migrate/command.ts";
 import { outboxCommand } from "./outbox.ts";
-import { note, surviveLostOutput, writeOut } from "./output.ts";
-import { sendCommand } from "./send.ts";
-import { serveCommand } from "./serve.ts";
-import { signCommand } from "./sign.ts";
-import { verifyCommand } from "./verify.ts";
+import { note, writeOut } from "./output.ts";
+import { sendCommand } from "./send/command.ts";
+import { serveCommand } from "./serve/command.ts";
+import { signCommand } from "./sign/command.ts";
+import { verifyCommand } from "./verify/command.ts";
 
 /** Runs the command line of the process to its end, and sets the exit code. */
 export async function runProgram(): Promise<void> {
-  surviveLostOutput();
   try {
     await createProgram().parseAsync();
   } catch (error) {

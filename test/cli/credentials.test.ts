@@ -1,8 +1,9 @@
 import { mkdir, readFile } from "node:fs/promises";
 import path from "node:path";
+import { parseEnv } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { withLocalProducer } from "../../src/cli/credentials.ts";
-import { parseEnvFile } from "../../src/cli/envFile.ts";
+import { namesCutAtHash } from "../../src/cli/environment.ts";
 import { run, start, Workspace } from "./support/run.ts";
 
 const BODY = "{}";
@@ -181,7 +182,7 @@ describe("a file of variables", () => {
     ["A=x#y\nA=z", []],
     ['B="\nA=x#y\n"', []],
   ])("%j is cut for %j", (text, names) => {
-    expect(parseEnvFile(text).cutAtHash).toEqual(names);
+    expect(namesCutAtHash(text, parseEnv(text))).toEqual(names);
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { fitHelp } from "../../src/cli/helpText.ts";
+import { fitHelp } from "../../src/cli/command.ts";
 import { VERSION } from "../../src/server/version.ts";
 import { run, runShell } from "./support/run.ts";
 

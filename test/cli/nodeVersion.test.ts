@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import packageJson from "../../package.json" with { type: "json" };
 import { NODE_VERSION_MIN, nodeFault } from "../../src/cli/nodeVersion.ts";
-import { run } from "./support/run.ts";
+import { runProcess } from "./support/run.ts";
 
 it("asks for the Node.js that package.json asks for", () => {
   expect(packageJson.engines.node).toBe(`>=${NODE_VERSION_MIN}`);
@@ -37,7 +37,7 @@ function pretending(version: string): NodeJS.ProcessEnv {
 it("says so before it looks at the command line or loads what an old one may not know", async () => {
   const env = pretending("v20.20.2");
   for (const args of [[], ["--help"], ["frob"], ["outbox", "status", "--file", "x"]]) {
-    expect(await run(args, { env })).toEqual({
+    expect(await runProcess(args, { env })).toEqual({
       code: 2,
       stdout: "",
       stderr: `countersign: ${nodeFault("v20.20.2")}\n`,

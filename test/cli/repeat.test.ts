@@ -7,14 +7,14 @@ import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { programWords, shellWord } from "../../src/cli/invocation.ts";
-import { SignalTime } from "../../src/cli/send/signalTime.ts";
+import { SignalTime } from "../../src/cli/send/prepare.ts";
+import { programWords, shellWord } from "../../src/cli/send/repeat.ts";
 import { isKeptFile } from "../../src/cli/send/source.ts";
 import { systemClock } from "../../src/client/clock.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { type FaultyProxy, startProxy } from "../support/proxy.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
-import { MAIN, producerEnv, run, runShell, Workspace } from "./support/run.ts";
+import { MAIN, producerEnv, run, runProcess, runShell, Workspace } from "./support/run.ts";
 import { signalJson, storedSignals } from "./support/signals.ts";
 
 let database: TestDatabase;
@@ -170,7 +170,9 @@ describe("a wrong clock of this machine", () => {
   function sendFrom(days: number, args: readonly string[]) {
     const code = `const now=Date.now;Date.now=()=>now()+${days * 86_400_000}`;
     const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(code)}`;
-    return run(["send", ...GOLD, ...args], { env: { ...producerEnv(server.url), NODE_OPTIONS } });
+    return runProcess(["send", ...GOLD, ...args], {
+      env: { ...producerEnv(server.url), NODE_OPTIONS },
+    });
   }
 
   it.each([

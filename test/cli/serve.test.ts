@@ -10,7 +10,7 @@ import { makeTemporaryDir } from "../store/temporaryDir.ts";
 import { createTestCluster } from "../support/cluster.ts";
 import { createTestDatabase, runOnServer, type TestDatabase } from "../support/postgres.ts";
 import { spawnServer, testServerEnv } from "../support/server.ts";
-import { MAIN, run, runShell, Workspace } from "./support/run.ts";
+import { MAIN, runProcess, runShell, Workspace } from "./support/run.ts";
 
 let database: TestDatabase;
 let workspace: Workspace;
@@ -25,7 +25,7 @@ afterAll(async () => {
 
 /** Runs a server that cannot start. @returns its exit code and what it told the person. */
 async function refused(env: NodeJS.ProcessEnv, args: readonly string[] = []) {
-  const { code, stderr } = await run(["serve", ...args], { env, cwd: workspace.path });
+  const { code, stderr } = await runProcess(["serve", ...args], { env, cwd: workspace.path });
   expect(stderr).toMatch(/^countersign: [^\n]+\n$/);
   return { code, message: stderr.slice("countersign: ".length, -1) };
 }

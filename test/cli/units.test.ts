@@ -1,13 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { printable } from "../../src/cli/output.ts";
-import { gatherBatches } from "../../src/cli/send/batches.ts";
-import { readLines } from "../../src/cli/send/lines.ts";
 import { signalSource } from "../../src/cli/send/options.ts";
-import { Progress } from "../../src/cli/send/progress.ts";
+import { Progress } from "../../src/cli/send/printer.ts";
 import type { PlacedItem } from "../../src/cli/send/report.ts";
 import { deliver } from "../../src/cli/send/sender.ts";
 import { itemFromJson } from "../../src/cli/send/signalJson.ts";
+import { gatherBatches, readLines } from "../../src/cli/send/streams.ts";
 import {
   type IngestItem,
   type IngestItemResult,

@@ -3,10 +3,10 @@ import type { Alert, AlertSink } from "../../alerts/index.ts";
 import { createSinks } from "../../client/alerts/alerts.ts";
 import { epochMs, systemClock } from "../../client/clock.ts";
 import { AlertError, alertOptionsFromEnv, ConfigError } from "../../client/index.ts";
-import { usageError } from "../cliError.ts";
+import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, usageError } from "../cliError.ts";
 import { type Environment, readEnvironment } from "../environment.ts";
-import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE } from "../exitCodes.ts";
-import { note, writeJson, writeTable } from "../output.ts";
+import { note, writeJson } from "../output.ts";
+import { writeTable } from "../table.ts";
 
 /** The options of `countersign alert test`. */
 export interface AlertTestOptions {

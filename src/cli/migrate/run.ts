@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { pino } from "pino";
 import {
   type Database,
+  type MigrateDownOptions,
   type MigrationState,
   migrateDown as migrateDatabaseDown,
   migrateUp as migrateDatabaseUp,
@@ -13,8 +14,8 @@ import {
 import { usageError } from "../cliError.ts";
 import { readServerConfig, storeFailure } from "../database.ts";
 import { type Environment, readEnvironment } from "../environment.ts";
-import { writeJson, writeOut, writeTable } from "../output.ts";
-import { migrationsToRevert } from "./plan.ts";
+import { writeJson, writeOut } from "../output.ts";
+import { writeTable } from "../table.ts";
 
 /** The options of all three commands. */
 export interface MigrateOptions {
@@ -54,6 +55,26 @@ export async function migrateDown(options: MigrateDownArguments): Promise<void> 
     return names.length === 0 ? [] : migrateDatabaseDown(database, log, extent);
   });
   await printChanges(options, reverted, "reverted", "Nothing to do: no migration is applied.");
+}
+
+/**
+ * The names of the migrations that a step down reverts, the last first.
+ *
+ * @throws CliError if the migration to go back to is not applied.
+ */
+function migrationsToRevert(
+  states: readonly MigrationState[],
+  extent: MigrateDownOptions,
+): string[] {
+  const applied = states.filter(({ appliedAt }) => appliedAt !== undefined).map(({ name }) => name);
+  if ("steps" in extent) return applied.slice(-extent.steps).reverse();
+  const first = applied.indexOf(extent.to);
+  if (first < 0) {
+    throw usageError(
+      `--to ${extent.to} is not an applied migration. Applied are: ${applied.join(", ") || "none"}.`,
+    );
+  }
+  return applied.slice(first).reverse();
 }
 
 /** `countersign migrate status`. */

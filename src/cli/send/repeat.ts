@@ -2,12 +2,22 @@
  * The command that sends signals again without storing any of them twice: with the keys and
  * the times that they had, as the same producer, to the same server. Pure.
  */
+import path from "node:path";
 import { SIGNAL_FIELD_LIST } from "../../signal/index.ts";
+import type { Environment } from "../environment.ts";
 import { STANDARD_INPUT } from "../input.ts";
-import { type Invocation, programWords, shellCommand } from "../invocation.ts";
 import { printable } from "../output.ts";
 import { optionOf, RETRIES_DEFAULT, type SendOptions, type SignalSource } from "./options.ts";
 import { type PlacedItem, resendJson } from "./report.ts";
+
+/** What the operating system tells about the call. */
+export interface Invocation {
+  /** The absolute path of Node.js. */
+  readonly execPath: string;
+  /** The absolute path of the script, or of the link to it. */
+  readonly script: string;
+  readonly environment: Environment;
+}
 
 /** How the signals were sent. */
 export interface Sent {
@@ -77,4 +87,28 @@ function asciiJson(value: unknown): string {
     /[^\x20-\x7e]/g,
     (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
+}
+
+const NAME = "countersign";
+
+/** The words that call this program, to which those of a command are added. */
+export function programWords({ execPath, script, environment }: Invocation): string[] {
+  // npm tells what it runs to all that is started below it, so the script must fit too.
+  const isBin = path.parse(script).name === NAME;
+  if (!isBin && environment.npm_lifecycle_event === NAME) return ["npm", "run", "-s", NAME, "--"];
+  if (!isBin) return [execPath, "--", script];
+  if (environment.npm_command === "exec") return ["npx", NAME];
+  const folders = (environment.PATH ?? "").split(path.delimiter);
+  return folders.includes(path.dirname(script)) ? [NAME] : [script];
+}
+
+/** Words as a shell reads them (POSIX, "Shell Command Language", 2.2). */
+function shellCommand(words: readonly string[]): string {
+  return words.map(shellWord).join(" ");
+}
+
+/** One word. Inside of single quotes no character means anything but itself. */
+export function shellWord(word: string): string {
+  if (/^[A-Za-z0-9_/:.,@%+=-]+$/.test(word)) return word;
+  return `'${word.replaceAll("'", "'\\''")}'`;
 }

@@ -24,8 +24,9 @@ export interface PlacedItem {
 }
 
 /**
- * What became of a signal. `refused`: this run did not store it, and the same again would fare
- * no better; only an earlier run under the same key may have stored it. `unconfirmed`: nothing proves that it is stored, and a repeat is harmless.
+ * What became of a signal. `refused`: this run did not store it, and a repeat would be refused
+ * too; only an earlier run under the same key may have stored it. `unconfirmed`: nothing proves
+ * that it is stored, and a repeat is harmless.
  */
 export type Outcome = "stored" | "duplicate" | "valid" | "refused" | "unconfirmed";
 
@@ -74,45 +75,29 @@ export function answeredReport(
   };
 }
 
-/** What is known of an item whose request failed as a whole. */
-export interface Fate {
+/** What is known of an item whose request failed, or was not made. */
+export interface FailedOutcome {
   readonly outcome: "refused" | "unconfirmed";
   readonly mayBeStored: boolean;
 }
 
+/** An item that was not stored for sure. */
+export const NOT_STORED: FailedOutcome = { outcome: "refused", mayBeStored: false };
+
 /** The report of such an item. */
 export function failedReport(
   { place, item }: PlacedItem,
-  { outcome, mayBeStored }: Fate,
-  error: SignalError,
+  { outcome, mayBeStored }: FailedOutcome,
+  { message, reason, violations }: Pick<SignalError, "message" | "reason" | "violations">,
 ): Report {
   return {
     ...NOTHING_ANSWERED,
     place,
     outcome,
     mayBeStored,
-    message: error.message.replace(/^\[\w+\] /, ""),
-    reason: error.reason,
-    violations: error.violations.map(withoutPath),
-    item,
-  };
-}
-
-/** The report of an item for which its batch was not sent; the others go without it. */
-export function faultyReport(
-  { place, item }: PlacedItem,
-  reason: SignalErrorReason,
-  violations: readonly Violation[],
-): Report {
-  const message = "It was not sent, because it breaks a rule.";
-  const faults = violations.map(withoutPath);
-  return {
-    ...NOTHING_ANSWERED,
-    place,
-    outcome: "refused",
-    message,
+    message: message.replace(/^\[\w+\] /, ""),
     reason,
-    violations: faults,
+    violations: violations.map(withoutPath),
     item,
   };
 }
@@ -121,14 +106,13 @@ export function faultyReport(
 export function unreadableReport(place: Place, violations: readonly Violation[]): Report {
   const message = "It was not sent, because it cannot be read.";
   const reason = "MALFORMED_BODY";
-  return { ...NOTHING_ANSWERED, place, outcome: "refused", message, reason, violations };
+  return { ...NOTHING_ANSWERED, ...NOT_STORED, place, message, reason, violations };
 }
 
 const NOTHING_ANSWERED = {
   signalId: undefined,
   status: undefined,
   serverTimestamp: undefined,
-  mayBeStored: false,
   item: undefined,
 } as const;
 
@@ -159,13 +143,13 @@ export function resendJson({ signal, idempotencyKey, validateOnly }: PlacedItem[
   return { ...signal, idempotencyKey, ...(validateOnly === true && { validateOnly }) };
 }
 
-/** The columns of the table; with `width`, so that it can be written batch by batch. */
+/** The columns of the table; with `minWidth`, so that it can be written batch by batch. */
 export function reportColumns(placeName: "line" | "item" | undefined): Column[] {
   return [
-    ...(placeName === undefined ? [] : [{ title: placeName.toUpperCase(), width: 9 }]),
-    { title: "OUTCOME", width: 12 },
-    { title: "STATUS", width: 24 },
-    { title: "SIGNAL ID", width: 37 },
+    ...(placeName === undefined ? [] : [{ title: placeName.toUpperCase(), minWidth: 8 }]),
+    { title: "OUTCOME", minWidth: 11 },
+    { title: "STATUS", minWidth: 23 },
+    { title: "SIGNAL ID", minWidth: 36 },
     { title: "IDEMPOTENCY KEY" },
   ];
 }
@@ -192,6 +176,6 @@ export function reportProblem(report: Report): string | undefined {
   const faults = violations.map(({ field, description }) => `${field} ${description}`.trim());
   const why = faults.length > 0 ? faults.join("; ") : message.replace(SAYS_NOT_STORED, "");
   if (outcome === "refused") return `${where}refused, not stored by this run: ${reason}: ${why}`;
-  const fate = report.mayBeStored ? "not known to be stored" : "not stored yet";
-  return `${where}${fate} (key ${item?.idempotencyKey}): ${reason}: ${why}`;
+  const what = report.mayBeStored ? "not known to be stored" : "not stored yet";
+  return `${where}${what} (key ${item?.idempotencyKey}): ${reason}: ${why}`;
 }

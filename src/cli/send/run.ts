@@ -4,39 +4,28 @@
  */
 
 import { sentence } from "../../alerts/index.ts";
+import { silentLogger } from "../../client/clientLogger.ts";
 import { type ClientClock, epochMs, systemClock } from "../../client/clock.ts";
 import { failureRecordOf } from "../../client/errorReason.ts";
-import type { SignalError } from "../../client/index.ts";
+import {
+  ConfigError,
+  clientOptionsFromEnv,
+  createSignalClient,
+  type SignalClient,
+  type SignalError,
+} from "../../client/index.ts";
+import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, usageError } from "../cliError.ts";
 import { producerEnvironment } from "../credentials.ts";
-import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE } from "../exitCodes.ts";
-import {
-  isOutputLost,
-  note,
-  noteCommand,
-  printable,
-  terminalWidth,
-  writeJson,
-  writeOut,
-} from "../output.ts";
-import { fitsWidth, formatRecords, formatTable } from "../table.ts";
-import { gatherBatches } from "./batches.ts";
-import { connect } from "./connect.ts";
+import type { Environment } from "../environment.ts";
+import { note, noteCommand } from "../output.ts";
 import { type SendOptions, signalSource } from "./options.ts";
-import { prepare } from "./prepare.ts";
-import { describeCounts, Progress } from "./progress.ts";
+import { offsetSeconds, prepare } from "./prepare.ts";
+import { Printer } from "./printer.ts";
 import { repeatCommand, type Sent } from "./repeat.ts";
-import {
-  type Outcome,
-  type PlacedItem,
-  type Report,
-  reportColumns,
-  reportJson,
-  reportProblem,
-  reportRow,
-} from "./report.ts";
+import type { Outcome, PlacedItem, Report } from "./report.ts";
 import { deliver } from "./sender.ts";
-import { offsetSeconds } from "./signalTime.ts";
 import { isKeptFile, readSource } from "./source.ts";
+import { gatherBatches } from "./streams.ts";
 
 /** Few enough that a lost answer leaves few signals in doubt. */
 const BATCH_MAX_ITEMS = 100;
@@ -83,6 +72,47 @@ export async function send(options: SendOptions): Promise<void> {
   if (stop !== undefined) advise(stop);
   tellRepeat(sent, doubtful);
   process.exitCode = exitCode(printer.counts, interruption.signal.aborted);
+}
+
+/** How a setting is given on the command line. */
+const OPTION_BY_SETTING: Readonly<Record<string, string>> = {
+  OUTBOUND_SERVER_URL: "OUTBOUND_SERVER_URL (--url)",
+  PRODUCER_ID: "PRODUCER_ID (--producer-id)",
+  codec: "--codec",
+  timeoutMs: "--timeout, in milliseconds,",
+};
+
+/**
+ * The client of the command line.
+ *
+ * @throws CliError naming every wrong setting, or if the client is switched off.
+ */
+function connect(options: SendOptions, producer: Environment): SignalClient {
+  const environment = { ...producer };
+  if (options.url !== undefined) environment.OUTBOUND_SERVER_URL = options.url;
+  try {
+    const configured = clientOptionsFromEnv(environment);
+    if (configured.enabled === false) {
+      throw usageError("HMAC_PRODUCER_ENABLED is false, so nothing is sent. Unset it to send.");
+    }
+    const { protocol, codec, timeout } = options;
+    return createSignalClient({
+      ...configured,
+      protocol,
+      codec,
+      // The sender repeats by itself, what still waits only, and says what it waits for.
+      retry: false,
+      circuitBreaker: false,
+      logger: silentLogger,
+      ...(timeout !== undefined && { timeoutMs: Math.round(timeout * 1_000) }),
+    });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const problems = error.problems.map(
+      ({ name, rule }) => `${OPTION_BY_SETTING[name] ?? name} ${rule}`,
+    );
+    throw usageError(`The configuration is wrong: ${problems.join("; ")}.`);
+  }
 }
 
 /** The items of which nothing proves that they are stored. */
@@ -158,52 +188,4 @@ function interruptible(): { readonly signal: AbortSignal; end(): void } {
       process.off("SIGTERM", abort);
     },
   };
-}
-
-/** Prints reports as they come, and counts them. */
-class Printer {
-  readonly counts: Partial<Record<Outcome, number>> = {};
-  readonly #isJson: boolean;
-  readonly #progress = new Progress(process.stderr, () => performance.now());
-  #hasTitles = false;
-  /** Once the table had no room on the terminal, it is not gone back to. */
-  #isNarrow = false;
-  #lastPlace = 0;
-  #isSingle = false;
-
-  constructor(isJson: boolean) {
-    this.#isJson = isJson;
-  }
-
-  async print(reports: readonly Report[]): Promise<void> {
-    this.#progress.clear();
-    for (const report of reports) {
-      this.counts[report.outcome] = (this.counts[report.outcome] ?? 0) + 1;
-      if (report.place === undefined) this.#isSingle = true;
-      else this.#lastPlace = report.place.number;
-      const problem = reportProblem(report);
-      if (problem !== undefined) note(problem);
-    }
-    if (this.#isJson) for (const report of reports) await writeJson(reportJson(report));
-    else await this.#printTable(reports);
-    if (!this.#isSingle) this.#progress.show(this.counts);
-  }
-
-  async #printTable(reports: readonly Report[]): Promise<void> {
-    const columns = reportColumns(reports[0]?.place?.name);
-    const rows = reports.map((report) => reportRow(report).map(printable));
-    const width = terminalWidth();
-    this.#isNarrow ||= width !== undefined && !fitsWidth(columns, rows, width);
-    if (this.#isNarrow) return await writeOut(formatRecords(columns, rows));
-    await writeOut(formatTable(columns, rows, { withTitles: !this.#hasTitles }));
-    this.#hasTitles = true;
-  }
-
-  /** Says what was done in all, unless the one result that there is says so. */
-  sumUp(isIncomplete: boolean): void {
-    this.#progress.clear();
-    if (this.#isSingle && !isOutputLost()) return;
-    const rest = isIncomplete ? `; nothing after number ${this.#lastPlace} was sent` : "";
-    note(`${describeCounts(this.counts)}${rest}`);
-  }
 }

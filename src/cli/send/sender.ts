@@ -22,9 +22,9 @@ import {
 } from "../../client/index.ts";
 import {
   answeredReport,
-  type Fate,
+  type FailedOutcome,
   failedReport,
-  faultyReport,
+  NOT_STORED,
   type PlacedItem,
   type Report,
 } from "./report.ts";
@@ -85,8 +85,8 @@ export async function deliver(
     if (failure === undefined) continue;
     const delayMs = options.signal.aborted ? undefined : backoff.next(failure);
     if (delayMs === undefined) {
-      const fate = { outcome: "unconfirmed", mayBeStored } as const;
-      reports.push(...waiting.map((item) => failedReport(item, fate, failure)));
+      const outcome = { outcome: "unconfirmed", mayBeStored } as const;
+      reports.push(...waiting.map((item) => failedReport(item, outcome, failure)));
       return { reports, stop: failure };
     }
     options.onWait(failure, delayMs);
@@ -167,9 +167,13 @@ async function explain(
   const byItem = violationsByItem(error.violations, items.length);
   if (byItem.size > 0) {
     // Nothing of the request was stored, so the items without a fault are sent again.
+    const { reason } = error;
+    const message = "It was not sent, because it breaks a rule.";
     const wrong = items.flatMap((item, index) => {
       const violations = byItem.get(index);
-      return violations === undefined ? [] : [faultyReport(item, error.reason, violations)];
+      return violations === undefined
+        ? []
+        : [failedReport(item, NOT_STORED, { message, reason, violations })];
     });
     const waiting = items.filter((_, index) => !byItem.has(index));
     return { ...settled(wrong), waiting };
@@ -177,14 +181,14 @@ async function explain(
   if (error.reason === "BODY_TOO_LARGE" && items.length > 1) {
     return await halve(items, options, mayBeStored);
   }
-  const fate = fateAfter(error, mayBeStored);
-  const reports = items.map((item) => failedReport(item, fate, error));
+  const outcome = outcomeAfter(error, mayBeStored);
+  const reports = items.map((item) => failedReport(item, outcome, error));
   return { ...settled(reports), stop: concernsOneSignal(error.reason) ? undefined : error };
 }
 
 /** What a failure that is not repeated says of its items. */
-function fateAfter(error: SignalError, mayBeStored: boolean): Fate {
-  if (error.reason === PROVES_NOT_STORED) return { outcome: "refused", mayBeStored: false };
+function outcomeAfter(error: SignalError, mayBeStored: boolean): FailedOutcome {
+  if (error.reason === PROVES_NOT_STORED) return NOT_STORED;
   const isUnknown = mayBeStored || mayHaveStored(error);
   return { outcome: isUnknown ? "unconfirmed" : "refused", mayBeStored: isUnknown };
 }
@@ -226,8 +230,8 @@ async function halve(
   if (stop !== undefined) {
     // These were not sent again, so what stopped the others says nothing of them.
     const isPassing = mayBeStored || stop.retryable || failureRecordOf(stop.reason).mayBeStored;
-    const fate = { outcome: isPassing ? "unconfirmed" : "refused", mayBeStored } as const;
-    const rest = items.slice(middle).map((item) => failedReport(item, fate, stop));
+    const outcome = { outcome: isPassing ? "unconfirmed" : "refused", mayBeStored } as const;
+    const rest = items.slice(middle).map((item) => failedReport(item, outcome, stop));
     return { ...settled([...first.reports, ...rest]), stop };
   }
   const second = await deliver(items.slice(middle), options, mayBeStored);

@@ -8,10 +8,10 @@ import type { Violation } from "../../client/index.ts";
 import { parseJsonText } from "../../signal/index.ts";
 import { fileFault, usageError } from "../cliError.ts";
 import { openStandardInput, readTextInput, STANDARD_INPUT } from "../input.ts";
-import { readLines } from "./lines.ts";
 import type { SignalSource } from "./options.ts";
 import type { Place } from "./report.ts";
 import { type ItemReading, itemFromJson } from "./signalJson.ts";
+import { readLines } from "./streams.ts";
 
 /** A signal as it was read, or why it cannot be read. */
 export type SourceItem = ItemReading & { readonly place: Place };

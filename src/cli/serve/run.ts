@@ -6,10 +6,9 @@ import {
   type ServerConfig,
   startServer,
 } from "../../server/index.ts";
-import { failedError } from "../cliError.ts";
+import { EXIT_FAILED, EXIT_OK, failedError } from "../cliError.ts";
 import { configFailure, readServerConfig, storeFailure } from "../database.ts";
 import { readEnvironment } from "../environment.ts";
-import { EXIT_FAILED, EXIT_OK } from "../exitCodes.ts";
 import { note } from "../output.ts";
 
 /** @throws CliError if it cannot start. */

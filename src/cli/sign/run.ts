@@ -3,6 +3,7 @@ import { systemClock } from "../../client/clock.ts";
 import {
   formatTimestamp,
   malformedPart,
+  type SignatureHeaders,
   type SignedRequest,
   signatureHeaders,
 } from "../../signing/index.ts";
@@ -14,13 +15,13 @@ import {
   secretOf,
 } from "../credentials.ts";
 import { note, writeOut } from "../output.ts";
-import { readBody } from "../requestBody.ts";
-import type { RequestOptions } from "../requestOptions.ts";
-import { formatHeaders, type HeaderFormat } from "./format.ts";
+import { type RequestOptions, readBody } from "../request.ts";
+
+/** How the headers are printed. */
+export type HeaderFormat = "curl" | "headers" | "curl-config" | "json";
 
 /** The options of `countersign sign`. */
 export interface SignOptions extends CredentialOptions, RequestOptions {
-  readonly body: string;
   readonly timestamp?: string;
   readonly format: HeaderFormat;
   readonly json?: boolean;
@@ -74,4 +75,21 @@ function requireSignable(request: SignedRequest): void {
 function looksLikeMisplacedJson(body: Uint8Array): boolean {
   const start = Buffer.from(body.subarray(0, 64)).toString("utf8");
   return /^[\ufeff\s[]+\{/.test(start);
+}
+
+/**
+ * The headers of a signed request as text, with a newline at its end. No value needs
+ * escaping in any of the forms: what can be signed has no quote, backslash or blank.
+ */
+function formatHeaders(headers: SignatureHeaders, format: HeaderFormat): string {
+  if (format === "json") return `${JSON.stringify(headers)}\n`;
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+  switch (format) {
+    case "curl":
+      return `${lines.map((line) => `-H '${line}'`).join(" ")}\n`;
+    case "curl-config":
+      return lines.map((line) => `header = "${line}"\n`).join("");
+    case "headers":
+      return lines.map((line) => `${line}\n`).join("");
+  }
 }

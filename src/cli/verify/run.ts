@@ -1,20 +1,16 @@
 /** Judges a signature and prints the verdict. */
 import { systemClock } from "../../client/clock.ts";
 import { formatTimestamp, parseTimestamp } from "../../signing/index.ts";
-import { usageError } from "../cliError.ts";
+import { EXIT_FAILED, usageError } from "../cliError.ts";
 import { type CredentialOptions, producerEnvironment, secretOf } from "../credentials.ts";
-import { EXIT_FAILED } from "../exitCodes.ts";
 import { readTextInput } from "../input.ts";
 import { note, printable, writeJson, writeOut } from "../output.ts";
-import { readBody } from "../requestBody.ts";
-import { DEFAULT_ENDPOINT, type RequestOptions } from "../requestOptions.ts";
-import { compareStringsToSign, type LineDifference } from "./compare.ts";
-import { type Diagnosis, diagnose } from "./diagnose.ts";
+import { DEFAULT_ENDPOINT, type RequestOptions, readBody } from "../request.ts";
+import { compareStringsToSign, type Diagnosis, diagnose, type LineDifference } from "./diagnose.ts";
 import { parseRequestHead, type RequestHead } from "./headers.ts";
 
 /** The options of `countersign verify`. */
 export interface VerifyOptions extends CredentialOptions, RequestOptions {
-  readonly body: string;
   readonly headers?: string;
   readonly timestamp?: string;
   readonly signature?: string;
@@ -58,10 +54,12 @@ export async function verifyRequest(options: VerifyOptions): Promise<void> {
     ownStringToSign === undefined
       ? []
       : compareStringsToSign(diagnosis.stringToSign, ownStringToSign, request.body);
-  if (options.json === true) await printJson(diagnosis, differences);
-  else await printText(diagnosis, differences);
+  const { valid, stringToSign, findings } = diagnosis;
+  if (options.json === true) {
+    await writeJson({ valid, string_to_sign: stringToSign, findings, differences });
+  } else await printText(diagnosis, differences);
   tellAge(request.timestamp);
-  if (!diagnosis.valid) process.exitCode = EXIT_FAILED;
+  if (!valid) process.exitCode = EXIT_FAILED;
 }
 
 async function readHead({ headers, endpoint }: VerifyOptions): Promise<RequestHead> {
@@ -82,13 +80,6 @@ function withRepeated(diagnosis: Diagnosis, { repeated }: RequestHead): Diagnosi
   if (repeated.length === 0) return diagnosis;
   const findings = repeated.map((name) => `The header ${name} is there more than once.`);
   return { ...diagnosis, valid: false, findings: [...findings, ...diagnosis.findings] };
-}
-
-async function printJson(
-  { valid, stringToSign, findings }: Diagnosis,
-  differences: readonly LineDifference[],
-): Promise<void> {
-  await writeJson({ valid, string_to_sign: stringToSign, findings, differences });
 }
 
 async function printText(

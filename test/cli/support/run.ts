@@ -1,14 +1,16 @@
 /**
- * Runs the command line as a user does: a process of its own, with an environment, a
- * working directory and pipes.
+ * Runs the command line, with an environment, a working directory and standard streams: in
+ * this process, which takes no time, or where the process is what is tested, as a user does.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { Readable, Writable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import { runProgram } from "../../../src/cli/program.ts";
 import { coverageEnv } from "../../support/processCoverage.ts";
 import { TEST_PRODUCER_ID, TEST_SECRET } from "../../support/server.ts";
 
@@ -40,9 +42,67 @@ export function start(args: readonly string[], options: RunOptions = {}): ChildP
   return spawnProcess(process.execPath, ["--", MAIN, ...args], options);
 }
 
-/** Runs `countersign` with these arguments to its end. */
-export function run(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+/** Runs `countersign` with these arguments to its end, in a process of its own. */
+export function runProcess(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   return finish(start(args, options), options.input);
+}
+
+let isRunning = false;
+
+/**
+ * Runs `countersign` with these arguments to its end, in this process: what is the process's
+ * own is replaced meanwhile. So one at a time, and no command that ends its process.
+ */
+export async function run(
+  args: readonly string[],
+  { env, input, cwd = tmpdir() }: RunOptions = {},
+): Promise<RunResult> {
+  if (isRunning) throw new Error("runs one at a time");
+  isRunning = true;
+  const [stdout, stderr] = [new TextSink(), new TextSink()];
+  const stdin = Readable.from(input === undefined ? [] : [Buffer.from(input)]);
+  const restored = replaceOf(process, {
+    argv: [process.execPath, MAIN, ...args],
+    env: { PATH, ...env },
+    stdin,
+    stdout,
+    stderr,
+  });
+  const directory = process.cwd();
+  process.chdir(cwd);
+  try {
+    await runProgram();
+    const code = Number(process.exitCode ?? 0);
+    return { code, stdout: stdout.text, stderr: stderr.text };
+  } finally {
+    process.chdir(directory);
+    process.exitCode = undefined;
+    restored();
+    isRunning = false;
+  }
+}
+
+/** Replaces properties. @returns what puts them back. */
+function replaceOf<T extends object>(object: T, values: Partial<Record<keyof T, unknown>>) {
+  const before = Object.getOwnPropertyDescriptors(object);
+  for (const [name, value] of Object.entries(values)) {
+    Object.defineProperty(object, name, { value, configurable: true, writable: true });
+  }
+  return () => {
+    for (const name of Object.keys(values) as (keyof T)[]) {
+      Object.defineProperty(object, name, before[name] as PropertyDescriptor);
+    }
+  };
+}
+
+/** Keeps what is written to it. */
+class TextSink extends Writable {
+  text = "";
+
+  override _write(chunk: Buffer, _: BufferEncoding, done: () => void): void {
+    this.text += chunk.toString("utf8");
+    done();
+  }
 }
 
 /** Runs a line in `sh`, where `countersign` is a command. */

@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
-import { addHelp, createCommand, createCommandGroup, parseInteger } from "./command.ts";
-import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "./exitCodes.ts";
-import type { MigrateDownArguments, MigrateOptions } from "./migrate/run.ts";
+import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "../cliError.ts";
+import { addHelp, createCommand, createCommandGroup, parseInteger } from "../command.ts";
+import type { MigrateDownArguments, MigrateOptions } from "./run.ts";
 
 const NOTES = `The database is the one of DATABASE_URL, or, if that is unset, the embedded one under
 DATA_DIR (.countersign).`;
@@ -30,7 +30,7 @@ export function migrateCommand(): Command {
 function upCommand(): Command {
   const command = subcommand("up", "apply all migrations that are pending").action(
     async (options: MigrateOptions) => {
-      const { migrateUp } = await import("./migrate/run.ts");
+      const { migrateUp } = await import("./run.ts");
       await migrateUp(options);
     },
   );
@@ -50,7 +50,7 @@ function downCommand(): Command {
     .option("--to <name>", "revert this migration and all after it")
     .option("--yes", "really delete the data")
     .action(async (options: MigrateDownArguments) => {
-      const { migrateDown } = await import("./migrate/run.ts");
+      const { migrateDown } = await import("./run.ts");
       await migrateDown(options);
     });
   return addHelp(command, {
@@ -67,7 +67,7 @@ function downCommand(): Command {
 function statusCommand(): Command {
   const command = subcommand("status", "show which migrations are applied").action(
     async (options: MigrateOptions) => {
-      const { showMigrationStatus } = await import("./migrate/run.ts");
+      const { showMigrationStatus } = await import("./run.ts");
       await showMigrationStatus(options);
     },
   );

@@ -1,13 +1,13 @@
 import type { Command } from "commander";
-import { addHelp, addRequiredOption, createCommand } from "./command.ts";
-import { addCredentialOptions, CREDENTIALS_HELP } from "./credentials.ts";
-import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from "./exitCodes.ts";
-import { addRequestOptions } from "./requestOptions.ts";
-import type { VerifyOptions } from "./verify/run.ts";
+import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from "../cliError.ts";
+import { addHelp, createCommand } from "../command.ts";
+import { addCredentialOptions, CREDENTIALS_HELP } from "../credentials.ts";
+import { addRequestOptions } from "../request.ts";
+import type { VerifyOptions } from "./run.ts";
 
 const NOTES = `Judges as the server does, and if the signature is wrong, looks for the mistake: it tries
-the usual ones, alone and in pairs, until the signature fits. With the string to sign of
-your own program it also shows the first place where the two differ.
+the usual ones, one at a time, until the signature fits. With the string to sign of
+your own program it also shows each line in which the two differ.
 
 Whether the timestamp is fresh is told, but not judged.
 
@@ -18,7 +18,6 @@ export function verifyCommand(): Command {
   const command = createCommand("verify").description(
     "check a signature, and find out why it is wrong",
   );
-  addRequiredOption(command, "--body <path>", "the request's body; - for standard input");
   addRequestOptions(command)
     .option("--headers <path>", "the request's headers, as they are sent, one a line")
     .option("--timestamp <time>", "the x-timestamp header")
@@ -26,7 +25,7 @@ export function verifyCommand(): Command {
     .option("--string-to-sign <path>", "what your program signed")
     .option("--json", "print one JSON object");
   addCredentialOptions(command).action(async (options: VerifyOptions) => {
-    const { verifyRequest } = await import("./verify/run.ts");
+    const { verifyRequest } = await import("./run.ts");
     await verifyRequest(options);
   });
   return addHelp(command, {

@@ -1,7 +1,8 @@
 /**
- * A stream of bytes as lines of text, in bounded memory: a line that is too long is
- * dropped as it comes.
+ * What comes from a stream: bytes as lines of text, and items in batches, both in bounded
+ * memory.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 
 /** One line of the input. */
 export type Line =
@@ -15,7 +16,8 @@ const LINE_FEED = 0x0a;
 
 /**
  * Gives the lines that are not blank, with their numbers from 1. A last line needs no
- * newline; a byte order mark at the start and carriage returns at the ends are left out.
+ * newline; a byte order mark at the start and carriage returns at the ends are left out, and
+ * a line that is too long is dropped as it comes.
  */
 export async function* readLines(
   input: AsyncIterable<Uint8Array>,
@@ -69,5 +71,38 @@ class PendingLine {
     } catch {
       return { number, fault: "is not UTF-8" };
     }
+  }
+}
+
+/**
+ * Gathers what a slow source gives into batches: one is given as soon as it has
+ * `maxItems`, or when `maxWaitMs` have passed since its first item, so that a signal from a
+ * live pipe does not wait for the next one.
+ */
+export async function* gatherBatches<T>(
+  source: AsyncIterable<T>,
+  maxItems: number,
+  maxWaitMs: number,
+): AsyncGenerator<T[]> {
+  const iterator = source[Symbol.asyncIterator]();
+  let next = iterator.next();
+  for (;;) {
+    const first = await next;
+    if (first.done === true) return;
+    const batch = [first.value];
+    next = iterator.next();
+    // It fails only when the next batch begins, which then awaits it.
+    next.catch(() => {});
+    const timer = new AbortController();
+    const isTime = sleep(maxWaitMs, undefined, { signal: timer.signal }).catch(() => undefined);
+    while (batch.length < maxItems) {
+      const arrived = await Promise.race([next.catch(() => undefined), isTime]);
+      if (arrived === undefined || arrived.done === true) break;
+      batch.push(arrived.value);
+      next = iterator.next();
+      next.catch(() => {});
+    }
+    timer.abort();
+    yield batch;
   }
 }

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
-import type { AlertTestOptions } from "./alert/run.ts";
-import { addHelp, createCommand } from "./command.ts";
-import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "./exitCodes.ts";
+import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "../cliError.ts";
+import { addHelp, createCommand } from "../command.ts";
+import type { AlertTestOptions } from "./run.ts";
 
 const NOTES = `Environment:
   TELEGRAM_BOT_TOKEN  the token of the bot that writes to you
@@ -45,7 +45,7 @@ function testCommand(): Command {
     .option("--env-file <path>", "read environment variables from this file first")
     .option("--json", "print one JSON object a line")
     .action(async (options: AlertTestOptions) => {
-      const { testAlerts } = await import("./alert/run.ts");
+      const { testAlerts } = await import("./run.ts");
       await testAlerts(options);
     });
   return addHelp(command, { notes: NOTES, examples: EXAMPLES, exitCodes: EXIT_CODES });

@@ -1,10 +1,11 @@
 import { type Command, Option } from "commander";
-import { addHelp, addRequiredOption, createCommand } from "./command.ts";
-import { addCredentialOptions, CREDENTIALS_HELP } from "./credentials.ts";
-import { EXIT_OK, EXIT_USAGE } from "./exitCodes.ts";
-import { addRequestOptions } from "./requestOptions.ts";
-import { HEADER_FORMATS } from "./sign/format.ts";
-import type { SignOptions } from "./sign/run.ts";
+import { EXIT_OK, EXIT_USAGE } from "../cliError.ts";
+import { addHelp, createCommand } from "../command.ts";
+import { addCredentialOptions, CREDENTIALS_HELP } from "../credentials.ts";
+import { addRequestOptions } from "../request.ts";
+import type { HeaderFormat, SignOptions } from "./run.ts";
+
+const HEADER_FORMATS = ["curl", "headers", "curl-config", "json"] satisfies HeaderFormat[];
 
 const NOTES = `The body is signed as it is, byte by byte, so send it as it is: with curl by --data-binary,
 not by -d, which takes newlines away. A signature is good for 300 seconds
@@ -24,7 +25,6 @@ ${CREDENTIALS_HELP}`;
 /** `countersign sign`: prints the headers of a signed request. */
 export function signCommand(): Command {
   const command = createCommand("sign").description("print the headers that sign a request");
-  addRequiredOption(command, "--body <path>", "the request's body; - for standard input");
   addRequestOptions(command)
     .option("--timestamp <time>", "RFC 3339, such as 2025-10-25T14:30:45.123Z (now)")
     .addOption(
@@ -32,7 +32,7 @@ export function signCommand(): Command {
     )
     .option("--json", "the same as --format json");
   addCredentialOptions(command).action(async (options: SignOptions) => {
-    const { printSignature } = await import("./sign/run.ts");
+    const { printSignature } = await import("./run.ts");
     await printSignature(options);
   });
   return addHelp(command, {

@@ -1,10 +1,9 @@
-import { type Command, Option } from "commander";
-import { type FieldKind, SIGNAL_FIELD_LIST } from "../signal/index.ts";
-import { addHelp, createCommand, parseInteger, parseNumber } from "./command.ts";
-import { addCredentialOptions, CREDENTIALS_HELP } from "./credentials.ts";
-import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "./exitCodes.ts";
-import { optionOf, RETRIES_DEFAULT, type SendOptions } from "./send/options.ts";
-import { parsePayload } from "./send/payload.ts";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { type FieldKind, parseJsonText, SIGNAL_FIELD_LIST } from "../../signal/index.ts";
+import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "../cliError.ts";
+import { addHelp, createCommand, parseInteger, parseNumber } from "../command.ts";
+import { addCredentialOptions, CREDENTIALS_HELP } from "../credentials.ts";
+import { optionOf, RETRIES_DEFAULT, type SendOptions } from "./options.ts";
 
 const NOTES = `A signal comes from options, from a JSON file with one object or an array of them, or,
 one object a line, from standard input or from a file whose name ends in .ndjson or .jsonl.
@@ -39,7 +38,7 @@ export function sendCommand(): Command {
   command
     .option("--json", "print one JSON object a line")
     .action(async (source: string | undefined, options: SendOptions) => {
-      const { send } = await import("./send/run.ts");
+      const { send } = await import("./run.ts");
       await send({ ...options, ...(source !== undefined && { source }) });
     });
   return addHelp(command, {
@@ -79,6 +78,18 @@ function addSignalOptions(command: Command): void {
   command
     .option("--idempotency-key <key>", "names this signal for good (a new UUIDv7)")
     .option("--validate-only", "have everything checked, but store nothing");
+}
+
+/** Takes the JSON object of `--payload`. What it may hold, the rules of signals tell. */
+function parsePayload(text: string): object {
+  let value: unknown;
+  try {
+    value = parseJsonText(text);
+  } catch {
+    value = undefined;
+  }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  throw new InvalidArgumentError(`It must be a JSON object such as '{"timeframe":"H1"}'.`);
 }
 
 const RETRIES_MAX = 100;

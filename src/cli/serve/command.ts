@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { addHelp, createCommand } from "./command.ts";
-import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "./exitCodes.ts";
+import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "../cliError.ts";
+import { addHelp, createCommand } from "../command.ts";
 
 const NOTES = `Environment:
   HOST                       address to listen on (127.0.0.1)
@@ -32,7 +32,7 @@ export function serveCommand(): Command {
     .description("run the server")
     .option("--env-file <path>", "read environment variables from this file first")
     .action(async (options: { readonly envFile?: string }) => {
-      const { serve } = await import("./serve/run.ts");
+      const { serve } = await import("./run.ts");
       await serve(options);
     });
   return addHelp(command, {
