@@ -1,4 +1,12 @@
 import { defineConfig } from "vitest/config";
+import packageJson from "./package.json" with { type: "json" };
+
+const needed = packageJson.engines.node.replace(">=", "");
+if (process.versions.node.localeCompare(needed, "en", { numeric: true }) < 0) {
+  throw new Error(
+    `The tests need Node.js ${needed} or newer, but this is Node.js ${process.versions.node}. "npm test" and "npm exec -- vitest" run them on the one that npm installed.`,
+  );
+}
 
 /**
  * Tests that take long because they kill processes, stop databases, flood servers or try

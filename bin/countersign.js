@@ -69,9 +69,7 @@ function runOn(node) {
 
 /** Whether a version such as 24.16.0 is this one or newer. */
 function isAtLeast(version, least) {
-  const [numbers, wantedNumbers] = [version, least].map((text) => text.split(/[.-]/).map(Number));
-  const place = [0, 1, 2].find((index) => numbers[index] !== wantedNumbers[index]);
-  return place === undefined || numbers[place] > wantedNumbers[place];
+  return version.localeCompare(least, "en", { numeric: true }) >= 0;
 }
 
 function readJson(path) {

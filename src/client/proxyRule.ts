@@ -12,14 +12,26 @@ export type ProxyEnv = Readonly<Record<string, string | undefined>>;
  * password.
  *
  * @param baseUrl of the server.
+ * @param nodeVersion such as 24.16.0.
  */
-export function proxyRule(baseUrl: string, proxyEnv: ProxyEnv): string | undefined {
+export function proxyRule(
+  baseUrl: string,
+  proxyEnv: ProxyEnv,
+  nodeVersion = process.versions.node,
+): string | undefined {
   const proxy = proxyEnv.https_proxy || proxyEnv.HTTPS_PROXY || "";
   const { protocol, hostname } = new URL(baseUrl);
   if (proxy === "" || protocol !== "https:" || isLoopback(hostname)) return undefined;
   if (isExcepted(hostname, proxyEnv.no_proxy || proxyEnv.NO_PROXY || "")) return undefined;
   const isUsable = ["http:", "https:"].includes(URL.parse(proxy)?.protocol ?? "");
-  return isUsable ? undefined : "must be an http or https URL, such as http://proxy:3128";
+  if (!isUsable) return "must be an http or https URL, such as http://proxy:3128";
+  return knowsProxies(nodeVersion) ? undefined : "needs Node.js 22.21, 24.5 or newer";
+}
+
+/** Whether the agents of this Node.js go through a proxy: before, they ignored the option. */
+function knowsProxies(nodeVersion: string): boolean {
+  const [major = 0, minor = 0] = nodeVersion.split(".").map(Number);
+  return major > 24 || (major === 24 && minor >= 5) || (major === 22 && minor >= 21);
 }
 
 /** Whether a list of hosts and of domains, divided by commas or blanks, has the host. */

@@ -18,6 +18,7 @@ import {
   SignalError,
   type SignalErrorReason,
 } from "../../src/client/index.ts";
+import { proxyRule } from "../../src/client/proxyRule.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import {
   type TestServer as Countersign,
@@ -317,6 +318,19 @@ describe("a proxy of HTTPS_PROXY", () => {
     await excepted.ingest(SIGNAL).catch(() => {});
     expect(proxy.asked).toHaveLength(1);
     expect(server.requests.length).toBeGreaterThanOrEqual(2);
+  });
+
+  it.each([
+    ["20.19.0", false],
+    ["22.20.9", false],
+    ["22.21.0", true],
+    ["23.11.1", false],
+    ["24.4.1", false],
+    ["24.5.0", true],
+    ["26.0.0", true],
+  ])("is refused by a Node.js that would pass it by, such as %s", (nodeVersion, isKnown) => {
+    const rule = proxyRule("https://far", { HTTPS_PROXY: "http://proxy" }, nodeVersion);
+    expect(rule).toBe(isKnown ? undefined : "needs Node.js 22.21, 24.5 or newer");
   });
 
   it("that refuses holds the outbox, and its password is not told", async () => {
