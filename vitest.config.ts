@@ -16,6 +16,7 @@ const DRILLS = [
   "test/faults/**/*.test.ts",
   "test/attacks/{heavyBatches,siege}.test.ts",
   "test/cli/hangUp.test.ts",
+  "test/packages/{bots,clone}.test.ts",
   "test/server/{roles,ops/logOutput,workers/workers}.test.ts",
   "test/store/{embedded,embeddedPlace,sweep}.test.ts",
 ];

@@ -26,23 +26,27 @@ export interface Outcome {
 export interface RunOptions {
   /** All of its environment but PATH. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Where it runs; the root of the repository, if nothing is said. */
+  readonly cwd?: string;
   readonly stdin?: string | Uint8Array;
+  /** How long it may take, in milliseconds. */
+  readonly timeoutMs?: number;
 }
 
-/** No program that a test runs may take longer, in milliseconds. */
+/** No program that a test runs may take longer unless the test says so, in milliseconds. */
 const RUN_TIMEOUT_MS = 25_000;
 
 /** Runs a program to its end. */
 export async function run(
   command: string,
   args: readonly string[],
-  { env = {}, stdin = "" }: RunOptions = {},
+  { env = {}, cwd = ROOT, stdin = "", timeoutMs = RUN_TIMEOUT_MS }: RunOptions = {},
 ): Promise<Outcome> {
   const child = spawn(command, args, {
-    cwd: ROOT,
+    cwd,
     // The programs are to reach a server on this machine, whatever proxy is set.
     env: { PATH: TOOL_PATH, HOME: process.env.HOME, ...env },
-    timeout: RUN_TIMEOUT_MS,
+    timeout: timeoutMs,
   });
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];

@@ -5,10 +5,10 @@ import { isBuiltin } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import server from "../package.json" with { type: "json" };
-import client from "../packages/client/package.json" with { type: "json" };
-import { ROOT, run } from "./interop/support/command.ts";
-import { createTestDatabase, type TestDatabase } from "./support/postgres.ts";
+import server from "../../package.json" with { type: "json" };
+import client from "../../packages/client/package.json" with { type: "json" };
+import { ROOT, run } from "../interop/support/command.ts";
+import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 
 let dir: string;
 let database: TestDatabase;

@@ -4,16 +4,16 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cp, mkdir, mkdtempDisposable, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { cp, mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, it, onTestFinished } from "vitest";
-import packageJson from "../package.json" with { type: "json" };
-import { hasTool, ROOT, run } from "./interop/support/command.ts";
+import packageJson from "../../package.json" with { type: "json" };
+import { hasTool, ROOT, run } from "../interop/support/command.ts";
+import { temporaryDirectory } from "../support/temporaryDirectory.ts";
 
 const BIN = packageJson.bin.countersign;
-const TERMINAL = fileURLToPath(new URL("cli/support/terminal.py", import.meta.url));
+const TERMINAL = fileURLToPath(new URL("../cli/support/terminal.py", import.meta.url));
 const FUTURE = "99.1.0";
 const TOO_OLD = {
   code: 2,
@@ -23,15 +23,14 @@ const TOO_OLD = {
 
 /** Makes a package of these files that has the command, and needs this Node.js. @returns its path. */
 async function packageOf(node: string, files: Readonly<Record<string, string>>): Promise<string> {
-  const home = await mkdtempDisposable(join(tmpdir(), "countersign-bin-"));
-  onTestFinished(() => home.remove());
+  const home = await temporaryDirectory();
   const manifest = JSON.stringify({ type: "module", engines: { node: `>=${node}` } });
   for (const [name, content] of Object.entries({ ...files, "package.json": manifest })) {
-    await mkdir(dirname(join(home.path, name)), { recursive: true });
-    await writeFile(join(home.path, name), content, { mode: 0o755 });
+    await mkdir(dirname(join(home, name)), { recursive: true });
+    await writeFile(join(home, name), content, { mode: 0o755 });
   }
-  await cp(join(ROOT, BIN), join(home.path, BIN));
-  return home.path;
+  await cp(join(ROOT, BIN), join(home, BIN));
+  return home;
 }
 
 /** The package `node` as npm installs it, with a program in place of Node.js. */
