@@ -53,49 +53,60 @@ test("variables of other programs are passed over", () => {
   expect(serverConfigFromEnv(others)).toEqual(serverConfigFromEnv({}));
 });
 
+/** Right values, each with what the configuration says then. */
+const RIGHT_VALUES: readonly (readonly [NodeJS.ProcessEnv, Partial<ServerConfig>])[] = [
+  [{ PORT: "0" }, { port: 0 }],
+  [{ PORT: "65535" }, { port: 65_535 }],
+  [{ HOST: "::1" }, { host: "::1" }],
+  [{ HOST: "0.0.0.0", ALLOW_CLEARTEXT: "true" }, { host: "0.0.0.0" }],
+  [{ HOST: "::", TLS_CERT_FILE: "a", TLS_KEY_FILE: "b" }, { host: "::" }],
+  [{ HOST: "bots.example.com", ALLOW_CLEARTEXT: "true" }, { host: "bots.example.com" }],
+  [{ WORKERS: "1" }, { workers: 1 }],
+  [{ WORKERS: "64" }, { workers: 64 }],
+  [{ OPS_HOST: "0.0.0.0", ALLOW_CLEARTEXT: "true" }, { opsHost: "0.0.0.0" }],
+  [{ OPS_HOST: "0.0.0.0", OPS_PORT: "off" }, { opsPort: undefined }],
+  [{ OPS_PORT: "0" }, { opsPort: 0 }],
+  [
+    { PORT: "0", OPS_PORT: "0" },
+    { port: 0, opsPort: 0 },
+  ],
+  [{ OPS_PORT: "65535" }, { opsPort: 65_535 }],
+  [{ OPS_PORT: "off" }, { opsPort: undefined }],
+  [{ DATABASE_POOL_SIZE: "1" }, { databasePoolSize: 1 }],
+  [{ DATABASE_POOL_SIZE: "100" }, { databasePoolSize: 100 }],
+  [{ SIGNALS_PAYLOAD_MAX_BYTES: "2" }, { payloadMaxBytes: 2 }],
+  [{ SIGNALS_PAYLOAD_MAX_BYTES: "65536" }, { payloadMaxBytes: 65_536 }],
+  [{ HMAC_PRODUCER_ENABLED: "false" }, { isSigningRequired: false }],
+  [{ HMAC_PRODUCER_ENABLED: "true" }, { isSigningRequired: true }],
+  [{ REQUIRE_APPROVAL: "true" }, { requireApproval: true }],
+  [{ DATA_DIR: "/data" }, { dataDir: "/data" }],
+  [{ TLS_CERT_FILE: "a", TLS_KEY_FILE: "b" }, { tls: { certFile: "a", keyFile: "b" } }],
+  [
+    { COUNTERSIGN_MASTER_KEY: TEST_MASTER_KEY },
+    { masterKey: Buffer.from(TEST_MASTER_KEY, "base64") },
+  ],
+  [
+    { DATABASE_URL: "postgresql://a/b", COUNTERSIGN_MASTER_KEY: TEST_MASTER_KEY },
+    { databaseUrl: "postgresql://a/b" },
+  ],
+  ...(["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const).map(
+    (logLevel): [NodeJS.ProcessEnv, Partial<ServerConfig>] => [
+      { LOG_LEVEL: logLevel },
+      { logLevel },
+    ],
+  ),
+];
+
 describe("a value in its range is taken", () => {
-  test.each<[NodeJS.ProcessEnv, Partial<ServerConfig>]>([
-    [{ PORT: "0" }, { port: 0 }],
-    [{ PORT: "65535" }, { port: 65_535 }],
-    [{ HOST: "::1" }, { host: "::1" }],
-    [{ HOST: "0.0.0.0", ALLOW_CLEARTEXT: "true" }, { host: "0.0.0.0" }],
-    [{ HOST: "::", TLS_CERT_FILE: "a", TLS_KEY_FILE: "b" }, { host: "::" }],
-    [{ HOST: "bots.example.com", ALLOW_CLEARTEXT: "true" }, { host: "bots.example.com" }],
-    [{ WORKERS: "1" }, { workers: 1 }],
-    [{ WORKERS: "64" }, { workers: 64 }],
-    [{ OPS_HOST: "0.0.0.0", ALLOW_CLEARTEXT: "true" }, { opsHost: "0.0.0.0" }],
-    [{ OPS_HOST: "0.0.0.0", OPS_PORT: "off" }, { opsPort: undefined }],
-    [{ OPS_PORT: "0" }, { opsPort: 0 }],
-    [
-      { PORT: "0", OPS_PORT: "0" },
-      { port: 0, opsPort: 0 },
-    ],
-    [{ OPS_PORT: "65535" }, { opsPort: 65_535 }],
-    [{ OPS_PORT: "off" }, { opsPort: undefined }],
-    [{ DATABASE_POOL_SIZE: "1" }, { databasePoolSize: 1 }],
-    [{ DATABASE_POOL_SIZE: "100" }, { databasePoolSize: 100 }],
-    [{ SIGNALS_PAYLOAD_MAX_BYTES: "2" }, { payloadMaxBytes: 2 }],
-    [{ SIGNALS_PAYLOAD_MAX_BYTES: "65536" }, { payloadMaxBytes: 65_536 }],
-    [{ HMAC_PRODUCER_ENABLED: "false" }, { isSigningRequired: false }],
-    [{ HMAC_PRODUCER_ENABLED: "true" }, { isSigningRequired: true }],
-    [{ REQUIRE_APPROVAL: "true" }, { requireApproval: true }],
-    [{ DATA_DIR: "/data" }, { dataDir: "/data" }],
-    [{ TLS_CERT_FILE: "a", TLS_KEY_FILE: "b" }, { tls: { certFile: "a", keyFile: "b" } }],
-    [
-      { COUNTERSIGN_MASTER_KEY: TEST_MASTER_KEY },
-      { masterKey: Buffer.from(TEST_MASTER_KEY, "base64") },
-    ],
-    [
-      { DATABASE_URL: "postgresql://a/b", COUNTERSIGN_MASTER_KEY: TEST_MASTER_KEY },
-      { databaseUrl: "postgresql://a/b" },
-    ],
-    ...(["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const).map(
-      (logLevel): [NodeJS.ProcessEnv, Partial<ServerConfig>] => [
-        { LOG_LEVEL: logLevel },
-        { logLevel },
-      ],
-    ),
-  ])("%j", (env, expected) => {
+  test("of every variable", () => {
+    // Those of a producer are below, since its secret is not to be compared as a whole.
+    const names = RIGHT_VALUES.flatMap(([env]) => Object.keys(env));
+    expect(new Set([...names, "PRODUCER_ID", "HMAC_PRODUCER_SECRET"])).toEqual(
+      new Set(SERVER_VARIABLES),
+    );
+  });
+
+  test.each(RIGHT_VALUES)("%j", (env, expected) => {
     expect(serverConfigFromEnv(env)).toMatchObject(expected);
   });
 
