@@ -60,10 +60,11 @@ const OPEN: readonly string[] = [
   "/api/v1/health",
   "/api/v1/ready",
   "/api/v1/version",
+  "/errors",
 ];
 
 /** What the operations port shows to those who can reach it. */
-const OPEN_ON_OPS = ["/api/v1/health", "/api/v1/ready", "/api/v1/version", "/metrics"];
+const OPEN_ON_OPS = ["/api/v1/health", "/api/v1/ready", "/api/v1/version", "/errors", "/metrics"];
 
 const never: Ingest = async () => {
   throw new Error("nobody may get this far");
