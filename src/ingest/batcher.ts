@@ -70,7 +70,7 @@ export interface BatcherOptions {
 
 /** Where waiting comes from; tests bring their own. */
 export interface Timers {
-  /** Calls back once after so many milliseconds. @returns how to call it off. */
+  /** Calls back once after so many milliseconds. @returns what cancels it. */
   after(milliseconds: number, callback: () => void): () => void;
   /** Calls back as soon as the events that have already arrived are dealt with. */
   soon(callback: () => void): void;
@@ -119,11 +119,11 @@ export function createBatcher(options: BatcherOptions): Batcher {
         giveUpMs: Math.min(deadlineMs, storeDeadlineMs),
         giveUpRefusal: deadlineMs <= storeDeadlineMs ? deadlineExceeded : storeUnavailable,
         onAnswered(outcomes) {
-          callOffGivingUp();
+          cancelGivingUp();
           resolve(outcomes);
         },
       });
-      const callOffGivingUp = timers.after(call.giveUpMs - nowMs, () => {
+      const cancelGivingUp = timers.after(call.giveUpMs - nowMs, () => {
         queue.remove(call);
         call.giveUp();
       });
@@ -233,7 +233,7 @@ async function askStore(
 ): Promise<readonly StoreOutcome[]> {
   const candidates = batch.map(({ call, index }) => call.candidates[index] as SignalCandidate);
   const overdue = Promise.withResolvers<never>();
-  const callOffWaiting = timers.after(storeTimeoutMs + STORE_GRACE_MS, () => {
+  const cancelWaiting = timers.after(storeTimeoutMs + STORE_GRACE_MS, () => {
     overdue.reject(new StoreUnavailableError("The store did not keep to its time"));
   });
   try {
@@ -244,7 +244,7 @@ async function askStore(
     }
     return outcomes;
   } finally {
-    callOffWaiting();
+    cancelWaiting();
   }
 }
 

@@ -161,7 +161,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     const nowMs = performance.now();
     const silenceMs = nowMs - (replacedMs[end] ?? Number.NEGATIVE_INFINITY);
     replacedMs[end] = nowMs;
-    // A server may stay away for hours, and each statement finds that out anew.
+    // A server may stay away for hours, and each statement finds that out again.
     const level = silenceMs < REPLACEMENT_SILENCE_MS ? "debug" : "warn";
     options.log[level]({ cause }, "database connections are replaced");
   }

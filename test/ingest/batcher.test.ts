@@ -10,7 +10,7 @@ import {
 } from "../../src/ingest/index.ts";
 import { SIGNAL_TIME } from "../support/signals.ts";
 import { aCandidate, candidates } from "./candidates.ts";
-import { type HeldBatch, HeldStore, POISON } from "./heldStore.ts";
+import { HeldStore, POISON } from "./heldStore.ts";
 import { ManualTimers, settled } from "./manualTimers.ts";
 import { ManualClock } from "./memoryStore.ts";
 
@@ -95,23 +95,6 @@ describe("a lone signal", () => {
     await store.answerNext();
     expect(lone.answer).toEqual([stored(signal)]);
   });
-
-  test("waits for no other batch while there is a place in flight", async () => {
-    call(candidates(1));
-    await timers.turn();
-    const second = call(candidates(1));
-    await timers.turn();
-    await store.inFlight[1]?.answer();
-    expect(second.answer).toMatchObject([{ kind: "stored" }]);
-    expect(store.inFlight).toHaveLength(1);
-  });
-
-  test("leaves no timer behind", async () => {
-    call(candidates(1));
-    await timers.turn();
-    await store.answerNext();
-    expect(timers.waitingCount).toBe(0);
-  });
 });
 
 test("a call without signals is answered with nothing, also by a closed batcher", async () => {
@@ -122,15 +105,6 @@ test("a call without signals is answered with nothing, also by a closed batcher"
 });
 
 describe("a burst", () => {
-  test("of one turn shares its batches, in the order of its calls", async () => {
-    const signals = candidates(5);
-    const calls = signals.map((signal) => call([signal]));
-    await timers.turn();
-    expect(store.batches.map((batch) => batch.candidates)).toEqual([signals]);
-    await store.answerNext();
-    expect(calls.map(({ answer }) => answer)).toEqual(signals.map((signal) => [stored(signal)]));
-  });
-
   test("is cut into capped batches, no more in flight than allowed, first in, first out", async () => {
     const signals = candidates(MAX_QUEUED);
     for (const signal of signals) call([signal]);
@@ -141,42 +115,6 @@ describe("a burst", () => {
     expect(batchSizes()).toEqual([8, 8, 4]);
     expect(store.inFlight).toHaveLength(2);
     expect(store.batches.flatMap((batch) => batch.candidates)).toEqual(signals);
-  });
-
-  test("in a single call is not cut, so that it is stored in its own order", async () => {
-    await occupy();
-    const [before, big, after] = [candidates(1), candidates(MAX_BATCH_SIZE + 1), candidates(1)];
-    const calls = [before, big, after].map((signals) => call(signals));
-    await store.answerNext();
-    await store.answerNext();
-    expect(store.batches.slice(2).map((batch) => batch.candidates)).toEqual([before, big]);
-    await store.answerAll();
-    expect(store.batches.slice(4).map((batch) => batch.candidates)).toEqual([after]);
-    expect(calls.map(({ answer }) => answer)).toEqual(
-      [before, big, after].map((signals) => signals.map(stored)),
-    );
-  });
-
-  test("of calls leaves one behind that does not fit whole, and all that came after it", async () => {
-    await occupy();
-    const [first, second, third] = [candidates(5), candidates(4), candidates(1)];
-    for (const signals of [first, second, third]) call(signals);
-    await store.answerAll();
-    expect(store.batches.slice(2).map((batch) => batch.candidates)).toEqual([
-      first,
-      [...second, ...third],
-    ]);
-  });
-
-  test("that comes while all places are taken gathers, and leaves as one batch", async () => {
-    await occupy();
-    for (const signal of candidates(6)) {
-      call([signal]);
-      await timers.turn();
-    }
-    expect(batchSizes()).toEqual([1, 1]);
-    await store.answerNext();
-    expect(batchSizes()).toEqual([1, 1, 6]);
   });
 });
 
@@ -204,70 +142,9 @@ describe("a full queue", () => {
     await settled();
     expect(one.answer).toBeUndefined();
   });
-
-  test("takes signals again when some have been sent", async () => {
-    await occupy();
-    call(candidates(MAX_BATCH_SIZE));
-    call(candidates(MAX_QUEUED - MAX_BATCH_SIZE));
-    expect(await batcher.store(candidates(1), Number.POSITIVE_INFINITY)).toEqual([
-      refused("OVERLOADED"),
-    ]);
-    await store.answerNext();
-    const fits = call(candidates(MAX_BATCH_SIZE));
-    const tooMany = call(candidates(1));
-    await settled();
-    expect(fits.answer).toBeUndefined();
-    expect(tooMany.answer).toEqual([refused("OVERLOADED")]);
-  });
-
-  test("takes signals again when those that wait have given up", async () => {
-    await occupy();
-    call(candidates(12), 100);
-    const kept = candidates(8);
-    call(kept);
-    await timers.advanceMs(100);
-    const late = candidates(12);
-    call(late);
-    await settled();
-    await store.answerAll();
-    expect(store.batches.slice(2).flatMap((batch) => batch.candidates)).toEqual([...kept, ...late]);
-  });
-
-  test("does not count twice what gives up in flight", async () => {
-    call(candidates(3), 100);
-    await timers.turn();
-    call(candidates(1));
-    await timers.turn();
-    await timers.advanceMs(100);
-    const fits = call(candidates(MAX_QUEUED));
-    const tooMany = call(candidates(1));
-    await settled();
-    expect(fits.answer).toBeUndefined();
-    expect(tooMany.answer).toEqual([refused("OVERLOADED")]);
-  });
 });
 
 describe("a deadline", () => {
-  test.each([0, -1])("that is over (%i ms left) refuses at once, without the store", async (ms) => {
-    expect(await batcher.store(candidates(1), clock.monotonicMs() + ms)).toEqual([
-      refused("DEADLINE_EXCEEDED"),
-    ]);
-    await timers.turn();
-    expect(store.batches).toEqual([]);
-    expect(timers.waitingCount).toBe(0);
-  });
-
-  test("in the queue is kept to the millisecond, and what waited is never sent", async () => {
-    await occupy();
-    const hasty = call(candidates(3), 500);
-    await timers.advanceMs(499);
-    expect(hasty.answer).toBeUndefined();
-    await timers.advanceMs(1);
-    expect(hasty.answer).toEqual(candidates(3).map(() => refused("DEADLINE_EXCEEDED")));
-    await store.answerAll();
-    expect(batchSizes()).toEqual([1, 1]);
-  });
-
   test("in the queue is kept although its timer is late", async () => {
     await occupy();
     const hasty = call(candidates(1), 500);
@@ -277,58 +154,6 @@ describe("a deadline", () => {
     expect(hasty.answer).toEqual([refused("DEADLINE_EXCEEDED")]);
     expect(batchSizes()).toEqual([1, 1]);
   });
-
-  test("in flight is kept, takes nothing back, and a late answer changes nothing", async () => {
-    const [signal] = candidates(1) as [SignalCandidate];
-    const hasty = call([signal], 500);
-    await timers.turn();
-    await timers.advanceMs(500);
-    const answer = structuredClone(hasty.answer);
-    expect(answer).toMatchObject([{ refusal: { reason: "DEADLINE_EXCEEDED" } }]);
-    expect(store.inFlight).toHaveLength(1);
-    await store.answerNext();
-    expect(store.memory.stored).toEqual([signal]);
-    expect(hasty.answer).toEqual(answer);
-    expect(onStoreFailure).not.toHaveBeenCalled();
-  });
-
-  test("that comes when a part is stored costs that part nothing", async () => {
-    const signals = [...candidates(2), aCandidate({ comment: POISON }), ...candidates(1)];
-    const hasty = call(signals, 500);
-    await timers.turn();
-    await store.answerNext();
-    await store.answerNext();
-    expect(store.memory.stored).toEqual(signals.slice(0, 2));
-    await timers.advanceMs(500);
-    expect(hasty.answer).toEqual([
-      ...signals.slice(0, 2).map(stored),
-      refused("DEADLINE_EXCEEDED"),
-      refused("DEADLINE_EXCEEDED"),
-    ]);
-  });
-
-  test("of one call costs its neighbours in the batch nothing", async () => {
-    const signals = candidates(2);
-    const hasty = call(signals.slice(0, 1), 500);
-    const patient = call(signals.slice(1));
-    await timers.turn();
-    await timers.advanceMs(500);
-    await store.answerNext();
-    expect(hasty.answer).toEqual([refused("DEADLINE_EXCEEDED")]);
-    expect(patient.answer).toEqual(signals.slice(1).map(stored));
-  });
-
-  test.each([Number.POSITIVE_INFINITY, 2 ** 31])(
-    "that is %d ms away waits for the store only as long as any",
-    async (patienceMs) => {
-      const patient = call(candidates(1), patienceMs);
-      await timers.turn();
-      await timers.advanceMs(STORE_TIMEOUT_MS - 1);
-      expect(patient.answer).toBeUndefined();
-      await timers.advanceMs(1);
-      expect(patient.answer).toEqual([refused("STORE_UNAVAILABLE")]);
-    },
-  );
 
   test("goes by the monotonic clock, whatever the wall clock does", async () => {
     const wallClock = vi.spyOn(clock, "now");
@@ -347,17 +172,6 @@ describe("a slow store", () => {
     clock.advanceMs(10_000);
     await store.answerNext();
     expect(patient.answer).toEqual([stored(signal)]);
-  });
-
-  test("refuses what has waited too long in the queue, and does not send it", async () => {
-    await occupy();
-    const queued = call(candidates(1));
-    await timers.advanceMs(STORE_TIMEOUT_MS - 1);
-    expect(queued.answer).toBeUndefined();
-    await timers.advanceMs(1);
-    expect(queued.answer).toEqual([refused("STORE_UNAVAILABLE")]);
-    await store.answerAll();
-    expect(batchSizes()).toEqual([1, 1]);
   });
 
   test("that never answers is told of, and does not hold its place for ever", async () => {
@@ -530,46 +344,6 @@ describe("a signal that cannot be stored", () => {
     expect(batchSizes()).toEqual([1]);
   });
 
-  test("is looked for in its batch's own place: no more is in flight than allowed", async () => {
-    call([...candidates(5), aCandidate({ comment: POISON })]);
-    await timers.turn();
-    call(candidates(1));
-    await timers.turn();
-    const [behind] = candidates(1) as [SignalCandidate];
-    call([behind]);
-    // The other place stays taken, so only the place of the search can become free.
-    const [, other] = store.inFlight;
-    let searched: HeldBatch | undefined;
-    let searchCount = 0;
-    for (;;) {
-      searched = store.inFlight.find((batch) => batch !== other);
-      expect(store.inFlight).toHaveLength(MAX_BATCHES_IN_FLIGHT);
-      if (searched?.candidates[0] === behind) break;
-      await searched?.answer();
-      searchCount += 1;
-    }
-    expect(searchCount).toBe(7);
-  });
-
-  test("costs no neighbour a wrong answer when a half of the batch then meets an outage", async () => {
-    const signals = [aCandidate({ comment: POISON }), ...candidates(3)];
-    const calls = signals.map((signal) => call([signal]));
-    await timers.turn();
-    await store.answerNext();
-    const [half] = store.inFlight;
-    expect(half?.candidates).toEqual(signals.slice(0, 2));
-    const outage = new StoreUnavailableError("away");
-    await half?.fail(outage);
-    await store.answerAll();
-    expect(calls.map(({ answer }) => answer)).toEqual([
-      [refused("STORE_UNAVAILABLE")],
-      [refused("STORE_UNAVAILABLE")],
-      ...signals.slice(2).map((signal) => [stored(signal)]),
-    ]);
-    expect(batchSizes()).toEqual([4, 2, 2]);
-    expect(onStoreFailure.mock.calls).toEqual([[outage]]);
-  });
-
   test("is no longer looked for among signals for which nobody waits", async () => {
     const hasty = call([aCandidate({ comment: POISON }), ...candidates(3)], 500);
     const patient = candidates(4);
@@ -593,43 +367,6 @@ describe("a signal that cannot be stored", () => {
   });
 });
 
-describe("signals of one batch with one key", () => {
-  const key = { idempotencyKey: "shared" };
-
-  test("are each answered as if they had come one after the other", async () => {
-    const [first, other] = [aCandidate(key), aCandidate({ ...key, comment: "other" })];
-    const calls = [first, aCandidate(key), other, aCandidate()].map((signal) => call([signal]));
-    await timers.turn();
-    await store.answerNext();
-    expect(batchSizes()).toEqual([4]);
-    expect(calls.map(({ answer }) => answer)).toMatchObject([
-      [{ kind: "stored", signalId: first.signalId }],
-      [{ kind: "duplicate", signalId: first.signalId }],
-      [{ kind: "key_reused" }],
-      [{ kind: "stored" }],
-    ]);
-  });
-
-  test("are so too within one call, and when the batch had to be halved", async () => {
-    const signals = [
-      aCandidate(key),
-      aCandidate({ comment: POISON }),
-      aCandidate(key),
-      aCandidate({ ...key, comment: "other" }),
-    ];
-    const one = call(signals);
-    await timers.turn();
-    await store.answerAll();
-    const signalId = signals[0]?.signalId;
-    expect(one.answer).toMatchObject([
-      { kind: "stored", signalId },
-      refused("INTERNAL"),
-      { kind: "duplicate", signalId },
-      { kind: "key_reused" },
-    ]);
-  });
-});
-
 describe("close", () => {
   /** Closes, and tells whether it is done. */
   function close() {
@@ -640,28 +377,6 @@ describe("close", () => {
     return closing;
   }
 
-  test("of an idle batcher is done at once", async () => {
-    const closing = close();
-    await settled();
-    expect(closing.isClosed).toBe(true);
-  });
-
-  test("waits for what is in flight and for what is queued, and sends it", async () => {
-    const calls = await occupy();
-    const queued = call(candidates(3));
-    const closing = close();
-    await settled();
-    for (const { answer } of [...calls, queued]) expect(answer).toBeUndefined();
-    await store.answerNext();
-    await store.answerNext();
-    expect(closing.isClosed).toBe(false);
-    await store.answerNext();
-    expect(closing.isClosed).toBe(true);
-    for (const { answer } of calls) expect(answer).toMatchObject([{ kind: "stored" }]);
-    expect(queued.answer).toMatchObject(Array(3).fill({ kind: "stored" }));
-    expect(timers.waitingCount).toBe(0);
-  });
-
   test("does not wait a turn for what has just come", async () => {
     call(candidates(1));
     close();
@@ -669,36 +384,6 @@ describe("close", () => {
     // The turn that was asked for before finds nothing left to do.
     await timers.turn();
     expect(batchSizes()).toEqual([1]);
-  });
-
-  test("waits for the store although the caller has given up", async () => {
-    call(candidates(1), 100);
-    await timers.turn();
-    const closing = close();
-    await timers.advanceMs(100);
-    expect(closing.isClosed).toBe(false);
-    await store.answerNext();
-    expect(closing.isClosed).toBe(true);
-  });
-
-  test("is done in time although the store never answers", async () => {
-    await occupy();
-    const queued = call(candidates(1));
-    const closing = close();
-    await timers.advanceMs(STORE_GIVEN_UP_MS);
-    expect(queued.answer).toEqual([refused("STORE_UNAVAILABLE")]);
-    expect(closing.isClosed).toBe(true);
-    expect(timers.waitingCount).toBe(0);
-  });
-
-  test("is done when what was queued has given up", async () => {
-    await occupy();
-    call(candidates(3), 100);
-    const closing = close();
-    await timers.advanceMs(100);
-    await store.answerAll();
-    expect(closing.isClosed).toBe(true);
-    expect(batchSizes()).toEqual([1, 1]);
   });
 
   test("is done for both who ask for it", async () => {

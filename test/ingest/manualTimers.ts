@@ -11,7 +11,7 @@ export class ManualTimers implements Timers {
     this.#clock = clock;
   }
 
-  /** How many were neither called off nor have fired. */
+  /** How many were neither cancelled nor have fired. */
   get waitingCount(): number {
     return this.#waiting.size;
   }

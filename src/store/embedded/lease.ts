@@ -25,7 +25,7 @@ export interface Lease {
    * Gives up the lease.
    *
    * @returns whether it was the last one. Nobody then gets another before the server is
-   *   stopped: a newcomer waits, loses its connection, and starts the server anew.
+   *   stopped: a newcomer waits, loses its connection, and starts the server again.
    * @throws what the driver throws, if the server does not answer.
    */
   release(): Promise<boolean>;

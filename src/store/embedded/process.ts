@@ -2,7 +2,7 @@
  * What a process id stands for.
  *
  * A number in a file outlives its process: the process may be gone, may be a zombie that
- * its parent never buried (in a container without an init, for ever), or its number may
+ * its parent never waited for (in a container without an init, for ever), or its number may
  * have gone to something else.
  */
 import { execFile } from "node:child_process";
