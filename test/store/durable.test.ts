@@ -157,14 +157,6 @@ describe.each(PLACES)("with synchronous_commit off for $place", ({ set, reset })
   }
 });
 
-test("a URL that turns synchronous_commit off is overruled", async () => {
-  const url = `${cluster.url}?options=-c%20synchronous_commit%3Doff`;
-  const database = openDatabase({ url, poolSize: 1, log: silentLog });
-  await createSignalStore(database).ingest([aCandidate()], TIMEOUT_MS);
-  expect(await unflushedBytes()).toBe(0);
-  await database.close();
-});
-
 test.each([
   ["off", "on"],
   ["local", "on"],

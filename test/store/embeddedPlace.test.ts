@@ -80,8 +80,10 @@ describe.runIf(isRoot && existsSync("/usr/bin/setpriv"))("an account that cannot
   test("is told of its missing name", async () => {
     await using dir = await makeTemporaryDir("countersign-place", 0o777);
     const account = ["--reuid", `${UNPRIVILEGED_UID}`, "--clear-groups"];
-    const answer = await startAs(path.join(dir.path, "data"), account, "setpriv");
+    const dataDir = path.join(dir.path, "data");
+    const answer = await startAs(dataDir, account, "setpriv");
     expect(answer).toContain(`uid ${UNPRIVILEGED_UID} has none in /etc/passwd. Add it there`);
+    expect(await readdir(dataDir)).toEqual([]);
   });
 
   test("is told that it is a root without capabilities", async () => {

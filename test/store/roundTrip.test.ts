@@ -86,18 +86,9 @@ const signals: fc.Arbitrary<Signal> = fc
     };
   });
 
-test("every valid signal comes back as it was, to the nanosecond", async () => {
+test("every valid signal comes back as it was, to the nanosecond, whatever its batch holds", async () => {
   await fc.assert(
-    fc.asyncProperty(signals, async (signal) => {
-      expect(isDeepStrictEqual(await storeAndFind(signal), signal)).toBe(true);
-    }),
-    { numRuns: 300 },
-  );
-});
-
-test("a batch of unlike signals keeps each one apart", async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.array(signals, { minLength: 2, maxLength: 20 }), async (batch) => {
+    fc.asyncProperty(fc.array(signals, { minLength: 1, maxLength: 20 }), async (batch) => {
       const candidates = batch.map((signal) =>
         aCandidate({ receiveTime: signal.signalTime }, signal),
       );
@@ -107,7 +98,7 @@ test("a batch of unlike signals keeps each one apart", async () => {
         expect(isDeepStrictEqual(found?.signal, candidate.signal)).toBe(true);
       }
     }),
-    { numRuns: 20 },
+    { numRuns: 40 },
   );
 });
 
@@ -129,12 +120,4 @@ test.each<[string, string]>([
 test("stores −0 in a payload as 0, which is its normal form", async () => {
   const found = await storeAndFind(aSignal({ payload: { a: -0 } }));
   expect(Object.is(found?.payload?.a, 0)).toBe(true);
-});
-
-test("keeps times exact where a Date is not", async () => {
-  const signal = aSignal({
-    signalTime: 1_761_402_645_999_999_999n,
-    expireTime: 1_761_402_646_000_000_000n,
-  });
-  expect(await storeAndFind(signal)).toEqual(signal);
 });
