@@ -145,19 +145,16 @@ describe("a flipped bit", () => {
 });
 
 describe("a truncated file", () => {
-  it.each([0, 1, 99, 100, 4_096, 4_097, 30_000, 70_001])(
-    "of %i bytes gives what it still has",
-    async (size) => {
-      const path = outboxPath();
-      const before = await fill(path, 60);
-      truncateSync(path, size);
-      const alerts = await reopen(path);
-      const lost = judge(path, before, alerts);
-      expect(lost.length).toBeGreaterThan(0);
-      expect(alerts.kinds.filter((kind) => kind === "outbox_damaged")).toHaveLength(1);
-      expect(alerts.sent[0]?.text).toContain(".damaged-");
-    },
-  );
+  it.each([0, 100, 4_097, 70_001])("of %i bytes gives what it still has", async (size) => {
+    const path = outboxPath();
+    const before = await fill(path, 60);
+    truncateSync(path, size);
+    const alerts = await reopen(path);
+    const lost = judge(path, before, alerts);
+    expect(lost.length).toBeGreaterThan(0);
+    expect(alerts.kinds.filter((kind) => kind === "outbox_damaged")).toHaveLength(1);
+    expect(alerts.sent[0]?.text).toContain(".damaged-");
+  });
 
   it("is found while it is in use, and new signals are taken", async () => {
     const path = outboxPath();
@@ -201,18 +198,6 @@ describe("a file that is no outbox", () => {
     await openOutbox({ path: own, alerts }).close();
     expect(alerts.sent[0]?.text).toContain("write-ahead log");
     expect(contents(own)).toEqual(signals);
-  });
-
-  it("is left alone if it is the database of another program", () => {
-    const path = outboxPath();
-    const database = new DatabaseSync(path);
-    database.exec("CREATE TABLE customers (name TEXT); INSERT INTO customers VALUES ('x')");
-    database.close();
-    const bytes = readFileSync(path);
-    expect(() => openOutbox({ path })).toThrow(
-      expect.objectContaining({ reason: "OUTBOX_FOREIGN_FILE" }),
-    );
-    expect(readFileSync(path).equals(bytes)).toBe(true);
   });
 });
 

@@ -1,25 +1,10 @@
 /**
- * The outbox with real files, real locks, a real client and a real server.
+ * The outbox with real files, a real client and a real server.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import {
-  chmodSync,
-  chownSync,
-  existsSync,
-  linkSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { dirname, join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
-import { fileURLToPath } from "node:url";
+import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { create, fromBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Counter, Gauge, Registry } from "prom-client";
@@ -36,12 +21,13 @@ import {
   ConfigError,
   createOutbox,
   createSignalClient,
-  OutboxError,
   OutboxFullError,
   SignalError,
   type SignalInput,
 } from "../../../src/client/index.ts";
+import type { OutboxItem } from "../../../src/client/outbox/entry.ts";
 import { OutboxFile } from "../../../src/client/outbox/file.ts";
+import { OutboxNotices } from "../../../src/client/outbox/notices.ts";
 import {
   type CapturedRequest,
   PRODUCER_ID,
@@ -49,9 +35,18 @@ import {
   startTestServer,
   storedResponse,
 } from "../support/ingestServer.ts";
-import { openOutbox, outboxPath, RecordingAlerts, SIGNAL, unreachable } from "./support.ts";
+import {
+  INDEX,
+  openOutbox,
+  outboxPath,
+  PROGRAM_ARGS,
+  RecordingAlerts,
+  runProgram,
+  SIGNAL,
+  silent,
+  unreachable,
+} from "./support.ts";
 
-const INDEX = fileURLToPath(new URL("../../../src/client/index.ts", import.meta.url));
 /** Waits that are short enough for a test. */
 const QUICK = { baseDelayMs: 20, delayMaxMs: 50 };
 
@@ -95,7 +90,7 @@ describe("an outbox", () => {
         await outbox.enqueue(${JSON.stringify(SIGNAL)}, { idempotencyKey: "key-" + n });
         console.log("key-" + n);
       }`;
-    const child = spawn(process.execPath, ["--input-type=module-typescript", "-e", program], {
+    const child = spawn(process.execPath, [...PROGRAM_ARGS, program], {
       stdio: ["ignore", "pipe", "ignore"],
     });
     let output = "";
@@ -143,21 +138,6 @@ describe("an outbox", () => {
     expect(sentRequests(requests)[0]?.signal?.signalTime).toBeDefined();
   });
 
-  it("delivers a backlog in order, in batches", async () => {
-    const path = outboxPath();
-    const first = openOutbox({ path });
-    const keys = Array.from({ length: 600 }, (_, n) => `key-${n}`);
-    await Promise.all(keys.map((idempotencyKey) => first.enqueue(SIGNAL, { idempotencyKey })));
-    await first.close();
-    await using server = await startTestServer();
-    const outbox = openOutbox({ path, client: clientOf(server.url) });
-    expect(outbox.status()).toMatchObject({ pending: 600, deadLetters: 0, state: "delivering" });
-    expect(await outbox.flush(20_000)).toBe(true);
-    expect(sentKeys(server.requests)).toEqual(keys);
-    expect(server.requests).toHaveLength(3);
-    expect(outbox.status()).toMatchObject({ pending: 0, bytes: 0, oldestAgeMs: 0 });
-  });
-
   it("sets a refused signal aside, tells people, and delivers its neighbours", async () => {
     await using server = await startTestServer({
       service: {
@@ -191,37 +171,6 @@ describe("an outbox", () => {
     expect(scrape).toMatch(/^signals_outbox_dead_letters\{reason="INSTRUMENT_NOT_ALLOWED"\} 1$/m);
     expect(scrape).toMatch(/^signals_outbox_delivered_total 3$/m);
   });
-
-  it("never sends a signal that has expired, and tells people", async () => {
-    await using server = await startTestServer();
-    const alerts = new RecordingAlerts();
-    const outbox = openOutbox({ path: outboxPath(), client: clientOf(server.url), alerts });
-    const times = {
-      signalTime: new Date(Date.now() - 9_000),
-      expireTime: new Date(Date.now() - 1),
-    };
-    await outbox.enqueue(SIGNAL, { idempotencyKey: "first" });
-    expect(await outbox.flush(10_000)).toBe(true);
-    await outbox.enqueue({ ...SIGNAL, ...times }, { idempotencyKey: "late" });
-    await outbox.enqueue(SIGNAL, { idempotencyKey: "fresh" });
-    expect(await outbox.flush(10_000)).toBe(true);
-    expect(sentKeys(server.requests)).toEqual(["first", "fresh"]);
-    expect(alerts.kinds).toEqual(["signal_expired"]);
-    expect(alerts.sent[0]?.text).toMatch(/^GOLD buy, entry 4000\nIdempotency key: late$/m);
-    expect(outbox.status()).toMatchObject({ pending: 0, deadLetters: 1 });
-  });
-});
-
-it("tells people once when only they can mend why nothing is delivered", async () => {
-  const alerts = new RecordingAlerts();
-  const refuse = () => Promise.reject(new SignalError("UNAUTHENTICATED", "The secret is wrong."));
-  const client = { ingest: refuse, ingestBatch: refuse };
-  const outbox = openOutbox({ path: outboxPath(), client, alerts });
-  for (let n = 0; n < 3; n++) await outbox.enqueue(SIGNAL);
-  await vi.waitFor(() => expect(outbox.status().state).toBe("held"));
-  expect(alerts.sent).toEqual([
-    { kind: "delivery_held", text: expect.stringContaining("The secret is wrong.") },
-  ]);
 });
 
 it("tells people what to mend: who they are for the server, or where it is", async () => {
@@ -402,193 +351,6 @@ describe("the options", () => {
   });
 });
 
-/** A program that opens an outbox, tells what came of it, and keeps it until its input ends. */
-function opening(path: string): string {
-  return `
-    import { createOutbox } from ${JSON.stringify(INDEX)};
-    const client = { ingest: () => new Promise(() => {}), ingestBatch: () => new Promise(() => {}) };
-    try {
-      const outbox = createOutbox({ path: ${JSON.stringify(path)}, client });
-      console.log(outbox.status().pending + " pending");
-    } catch (error) {
-      console.log(error.message);
-      process.exit();
-    }
-    for await (const _ of process.stdin);`;
-}
-
-/** What comes of it if another process opens an outbox. */
-function openElsewhere(path: string): string {
-  const child = spawnSync(
-    process.execPath,
-    ["--input-type=module-typescript", "-e", opening(path)],
-    { encoding: "utf8", timeout: 20_000 },
-  );
-  return child.stdout.trim();
-}
-
-describe("the lock", () => {
-  it("refuses a second outbox of this process, and is free again after a close", async () => {
-    const path = outboxPath();
-    const first = openOutbox({ path });
-    expect(() => openOutbox({ path })).toThrow(OutboxError);
-    expect(() => openOutbox({ path: join(dirname(path), ".", "signals.outbox") })).toThrow(
-      OutboxError,
-    );
-    await first.close();
-    openOutbox({ path });
-  });
-
-  it("is one that only its owner can open, also if it was not", () => {
-    const path = outboxPath();
-    writeFileSync(`${path}.lock`, "", { mode: 0o666 });
-    chmodSync(`${path}.lock`, 0o666);
-    openOutbox({ path });
-    expect(statSync(`${path}.lock`).mode & 0o777).toBe(0o600);
-    const other = outboxPath();
-    openOutbox({ path: other });
-    expect(statSync(`${other}.lock`).mode & 0o777).toBe(0o600);
-
-    // One that can only be read keeps nobody else out.
-    const third = outboxPath();
-    writeFileSync(`${third}.lock`, "", { mode: 0o400 });
-    openOutbox({ path: third });
-    expect(statSync(`${third}.lock`).mode & 0o777).toBe(0o600);
-  });
-
-  it("is not that of somebody else, nor a link to another file", async ({ skip }) => {
-    if (process.geteuid?.() !== 0) return skip("only root can make a file of somebody else");
-    const path = outboxPath();
-    writeFileSync(`${path}.lock`, "");
-    chownSync(`${path}.lock`, 65_534, 65_534);
-    // Whoever has it open may hold it for ever.
-    const held = new DatabaseSync(`${path}.lock`);
-    onTestFinished(() => held.close());
-    held.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE");
-    await openOutbox({ path }).close();
-
-    for (const link of [linkSync, symlinkSync]) {
-      rmSync(`${path}.lock`);
-      link(path, `${path}.lock`);
-      const outbox = openOutbox({ path });
-      await outbox.enqueue(SIGNAL);
-      await outbox.close();
-      expect(lstatSync(`${path}.lock`)).toMatchObject({ size: 0, nlink: 1 });
-    }
-  });
-
-  it("says what to do about one that cannot be replaced", () => {
-    const path = outboxPath();
-    mkdirSync(`${path}.lock`);
-    expect(() => openOutbox({ path })).toThrow(/OUTBOX_STORAGE.*\.lock is not one .* Remove it/);
-  });
-
-  it("holds for every name of the file, in this process and in others", async () => {
-    const path = outboxPath();
-    const outbox = openOutbox({ path });
-    await outbox.enqueue(SIGNAL, { idempotencyKey: "key" });
-    const names = [`${path}.hard`, `${path}.soft`];
-    linkSync(path, `${path}.hard`);
-    symlinkSync(path, `${path}.soft`);
-    for (const name of names) {
-      expect(() => openOutbox({ path: name })).toThrow(/OUTBOX_LOCKED/);
-      expect(openElsewhere(name)).toContain("OUTBOX_LOCKED");
-    }
-    // Neither does it stand in the way of the outbox, now or later.
-    await outbox.enqueue(SIGNAL);
-    await outbox.close();
-    for (const name of [path, ...names]) {
-      const next = openOutbox({ path: name });
-      expect(next.status().pending).toBe(2);
-      await next.close();
-    }
-  });
-
-  it("holds although it is deleted, and does not stop who has it", async () => {
-    const path = outboxPath();
-    const alerts = new RecordingAlerts();
-    const outbox = openOutbox({ path, alerts });
-    for (let round = 0; round < 3; round++) {
-      rmSync(`${path}.lock`);
-      expect(openElsewhere(path)).toContain("OUTBOX_LOCKED");
-      expect(() => openOutbox({ path })).toThrow(/OUTBOX_LOCKED/);
-      await outbox.enqueue(SIGNAL);
-      rmSync(`${path}.lock`);
-      await outbox.enqueue(SIGNAL);
-      expect(statSync(`${path}.lock`).mode & 0o777).toBe(0o600);
-    }
-    expect(alerts.sent).toEqual([]);
-    await outbox.close();
-    expect(openElsewhere(path)).toBe("6 pending");
-  });
-
-  it("does not stop who has it while another looks", async () => {
-    const path = outboxPath();
-    const outbox = openOutbox({ path });
-    rmSync(`${path}.lock`);
-    const other = new DatabaseSync(`${path}.lock`);
-    onTestFinished(() => other.close());
-    other.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE");
-    await outbox.enqueue(SIGNAL);
-    expect(outbox.status().pending).toBe(1);
-  });
-
-  it("ends with a process that was killed", async () => {
-    const path = outboxPath();
-    const child = spawn(process.execPath, ["--input-type=module-typescript", "-e", opening(path)], {
-      stdio: ["pipe", "pipe", "inherit"],
-    });
-    onTestFinished(() => void child.kill("SIGKILL"));
-    await once(child.stdout, "data");
-    expect(() => openOutbox({ path })).toThrow(/OUTBOX_LOCKED/);
-    child.kill("SIGKILL");
-    await once(child, "close");
-    rmSync(`${path}.lock`);
-    openOutbox({ path });
-  });
-
-  it("does not mind garbage in the lock file", () => {
-    const path = outboxPath();
-    writeFileSync(`${path}.lock`, "garbage ".repeat(1_000));
-    openOutbox({ path });
-  });
-});
-
-describe("a file that vanishes while it is in use", () => {
-  const WAYS: Readonly<Record<string, (path: string) => void>> = {
-    deleted: (path) => rmSync(path),
-    "deleted with all that belongs to it": (path) => {
-      for (const suffix of ["", "-journal", ".lock"]) rmSync(path + suffix);
-    },
-    moved: (path) => renameSync(path, `${path}.moved`),
-    "replaced by another": (path) => {
-      writeFileSync(`${path}.other`, "another");
-      renameSync(`${path}.other`, path);
-    },
-    "deleted with its folder": (path) => rmSync(dirname(path), { recursive: true }),
-  };
-
-  it.each(Object.keys(WAYS))("%s is written anew before a signal is acknowledged", async (way) => {
-    const path = outboxPath();
-    const alerts = new RecordingAlerts();
-    const outbox = openOutbox({ path, alerts });
-    await outbox.enqueue(SIGNAL, { idempotencyKey: "before" });
-    WAYS[way]?.(path);
-    await outbox.enqueue(SIGNAL, { idempotencyKey: "after" });
-    expect(alerts.kinds).toEqual(["outbox_damaged"]);
-    const others = readdirSync(dirname(path)).filter((name) => name.includes(".damaged-"));
-    expect(others).toHaveLength(way === "replaced by another" ? 1 : 0);
-    const file = new OutboxFile(path);
-    onTestFinished(() => file.close());
-    expect(file.check()).toBeUndefined();
-    expect(file.everything().entries.map(({ idempotencyKey }) => idempotencyKey)).toEqual([
-      "before",
-      "after",
-    ]);
-    expect(() => openOutbox({ path })).toThrow(OutboxError);
-  });
-});
-
 /** A tiny disk; `undefined` where none may be mounted. */
 function smallDisk(): string | undefined {
   const folder = `${dirname(outboxPath())}-disk`;
@@ -655,10 +417,7 @@ it("is readable by its owner only, and starts without a word", async () => {
     await using outbox = createOutbox({ path: ${JSON.stringify(path)}, client });
     await outbox.enqueue(${JSON.stringify(SIGNAL)});
     if (!(await outbox.flush(5_000))) process.exitCode = 9;`;
-  const child = spawnSync(process.execPath, ["--input-type=module-typescript", "-e", program], {
-    encoding: "utf8",
-    timeout: 20_000,
-  });
+  const child = runProgram(program);
   expect([child.status, child.stdout, child.stderr]).toEqual([0, "", ""]);
   expect(statSync(path).mode & 0o777).toBe(0o600);
   expect(existsSync(`${path}.new`)).toBe(false);
@@ -671,10 +430,7 @@ it("is never silent about losses, though it was given no logger", () => {
     import { createOutbox } from ${JSON.stringify(INDEX)};
     const client = { ingest: async () => ({ outcome: "stored" }), ingestBatch: async () => [] };
     await using outbox = createOutbox({ path: ${JSON.stringify(path)}, client });`;
-  const child = spawnSync(process.execPath, ["--input-type=module-typescript", "-e", program], {
-    encoding: "utf8",
-    timeout: 20_000,
-  });
+  const child = runProgram(program);
   expect([child.status, child.stdout]).toEqual([0, ""]);
   expect(JSON.parse(child.stderr)).toMatchObject({
     level: 50,
@@ -796,14 +552,23 @@ it("loads SQLite only when an outbox is opened, and names the Node.js that it ne
     } catch ({ message }) {
       console.log(message);
     }`;
-  const child = spawnSync(process.execPath, ["--input-type=module-typescript", "-e", program], {
-    encoding: "utf8",
-    timeout: 20_000,
-  });
+  const child = runProgram(program);
   expect(child.stdout.split("\n")).toEqual([
     "false",
     "[OUTBOX_UNSUPPORTED] The outbox needs Node.js 24.16 or newer for its SQLite file, and this is Node.js 22.21.1.",
     "",
   ]);
   expect(existsSync(dirname(path))).toBe(false);
+});
+
+it("names the file in full to people, since who reads it is elsewhere", () => {
+  const alerts = new RecordingAlerts();
+  const options = { path: "a.outbox", logger: silent, alerts, destination: undefined };
+  const error = new SignalError("INTERNAL", "for a test");
+  new OutboxNotices(options).died(
+    { entry: { idempotencyKey: "key-1" }, signal: SIGNAL } as OutboxItem,
+    { reason: "INTERNAL", message: "x", violations: [], diedMs: 0 },
+    error,
+  );
+  expect(alerts.sent[0]?.text).toContain(`retry --file ${resolve("a.outbox")} key-1`);
 });

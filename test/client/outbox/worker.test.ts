@@ -1,245 +1,17 @@
-/**
- * The worker with a clock and timers that the test moves, a client that answers what the test
- * says, and a queue in memory. Nothing here waits for real.
- */
 import { describe, expect, it } from "vitest";
-import { failureRecordOf } from "../../../src/client/errorReason.ts";
-import {
-  createBackoff,
-  type IngestCallOptions,
-  type IngestItem,
-  type IngestItemResult,
-  type IngestResult,
-  type SignalCallOptions,
-  SignalError,
-  type SignalErrorReason,
-  type SignalInput,
-} from "../../../src/client/index.ts";
-import type { Death, Entry } from "../../../src/client/outbox/entry.ts";
+import { type IngestItemResult, SignalError, type SignalInput } from "../../../src/client/index.ts";
 import { fixRequest } from "../../../src/client/outbox/entry.ts";
-import { OutboxClock } from "../../../src/client/outbox/outboxClock.ts";
-import type { OutboxTimers } from "../../../src/client/outbox/timers.ts";
-import { DeliveryWorker, type WorkerOptions } from "../../../src/client/outbox/worker.ts";
-import { REASONS } from "../../../src/signal/index.ts";
-
-const START_MS = 1_761_402_645_000;
-const MS = 1_000_000n;
-const HOLD_DELAY_MS = 60_000;
-const TURNS = 30;
-
-class ManualTime implements OutboxTimers {
-  nowMs = START_MS;
-  readonly #waiting = new Set<{ dueMs: number; callback: () => void }>();
-
-  /** How far the machine's clock was set, by which the worker must not wait. */
-  setMs = 0;
-
-  readonly clock = { now: () => BigInt(this.nowMs + this.setMs) * MS };
-
-  monotonicMs(): number {
-    return this.nowMs;
-  }
-
-  after(milliseconds: number, callback: () => void): () => void {
-    const timer = { dueMs: this.nowMs + milliseconds, callback };
-    this.#waiting.add(timer);
-    return () => void this.#waiting.delete(timer);
-  }
-
-  /** Lets time pass; each timer fires at its own time. */
-  async advance(milliseconds: number): Promise<void> {
-    const endMs = this.nowMs + milliseconds;
-    for (;;) {
-      await settled();
-      const [next] = [...this.#waiting].sort((one, other) => one.dueMs - other.dueMs);
-      if (next === undefined || next.dueMs > endMs) break;
-      this.#waiting.delete(next);
-      this.nowMs = next.dueMs;
-      next.callback();
-    }
-    this.nowMs = endMs;
-    await settled();
-  }
-
-  /** Lets time pass within one turn of the event loop. */
-  elapse(milliseconds: number): void {
-    this.nowMs += milliseconds;
-    for (const timer of this.#waiting) {
-      if (timer.dueMs > this.nowMs) continue;
-      this.#waiting.delete(timer);
-      timer.callback();
-    }
-  }
-}
-
-/** The worker lets a turn of the event loop pass with each request of a backlog. */
-async function settled(): Promise<void> {
-  for (let turn = 0; turn < TURNS; turn++) await new Promise(setImmediate);
-}
-
-class MemoryQueue {
-  readonly entries: Entry[] = [];
-  readonly dead: Entry[] = [];
-  settleFailure: Error | undefined;
-  /** Called after each change. */
-  settled: () => unknown = () => {};
-  settleCount = 0;
-  readCount = 0;
-  /** The numbers of the reads that fail. */
-  readFailures: readonly number[] = [];
-  #sequence = 0;
-
-  add(keys: readonly string[], signal: Partial<SignalInput> = {}, enqueuedMs = START_MS): void {
-    for (const idempotencyKey of keys) {
-      const input: SignalInput = { instrument: "GOLD", side: "buy", entryPrice: 4_000, ...signal };
-      const { bytes } = fixRequest(
-        { signal: input, idempotencyKey },
-        BigInt(START_MS) * MS,
-        65_536,
-      );
-      this.#sequence += 1;
-      const sequence = this.#sequence;
-      this.entries.push({ sequence, idempotencyKey, enqueuedMs, death: undefined, request: bytes });
-    }
-  }
-
-  pending(excluded: readonly number[], maxCount: number): Entry[] {
-    this.readCount += 1;
-    if (this.readFailures.includes(this.readCount)) throw new Error("the disk fails");
-    return this.entries.filter(({ sequence }) => !excluded.includes(sequence)).slice(0, maxCount);
-  }
-
-  pendingAfter(after: number, maxCount: number): Entry[] {
-    return this.entries.filter(({ sequence }) => sequence > after).slice(0, maxCount);
-  }
-
-  replace(entries: readonly Entry[]): void {
-    for (const entry of entries) {
-      const index = this.entries.findIndex(({ sequence }) => sequence === entry.sequence);
-      this.entries[index] = entry;
-    }
-  }
-
-  settle(delivered: readonly number[], dead: readonly Entry[]): void {
-    this.settleCount += 1;
-    if (this.settleFailure !== undefined) throw this.settleFailure;
-    const removed = new Set([...delivered, ...dead.map(({ sequence }) => sequence)]);
-    const kept = this.entries.filter(({ sequence }) => !removed.has(sequence));
-    this.entries.splice(0, this.entries.length, ...kept);
-    this.dead.push(...dead);
-    this.settled();
-  }
-}
-
-/** An attempt that a client was asked for. */
-interface Call {
-  readonly keys: readonly (string | undefined)[];
-  readonly signals: readonly SignalInput[];
-  readonly isBatch: boolean;
-  readonly options: SignalCallOptions;
-  readonly atMs: number;
-}
-
-type Answer = (call: Call) => Promise<readonly IngestItemResult[]> | readonly IngestItemResult[];
-
-const stored = (idempotencyKey: string | undefined): IngestItemResult => ({
-  outcome: "stored",
-  idempotencyKey: idempotencyKey ?? "",
-  signalId: "0193d5e8-6f1a-7c3e-9b52-3d8f0a6b1c2d",
-  status: "received",
-  message: "stored",
-  serverTime: undefined,
-  serverTimestamp: undefined,
-});
-
-const refused = (key: string | undefined, reason: SignalErrorReason): IngestItemResult =>
-  ({
-    outcome: "refused",
-    idempotencyKey: key ?? "",
-    reason,
-    message: `[${reason}] no`,
-    violations: [{ field: "signal.entry_price", description: "is wrong" }],
-    retry: "never",
-    retryable: false,
-  }) as unknown as IngestItemResult;
-
-const storeAll: Answer = ({ keys }) => keys.map(stored);
-const failWith = (reason: SignalErrorReason, details = {}): Answer => {
-  return () => Promise.reject(new SignalError(reason, "for a test", details));
-};
-
-class Bench {
-  readonly time = new ManualTime();
-  readonly queue = new MemoryQueue();
-  readonly calls: Call[] = [];
-  readonly events: unknown[][] = [];
-  readonly worker: DeliveryWorker;
-  answer: Answer = storeAll;
-
-  constructor(overrides: Partial<WorkerOptions> = {}) {
-    this.worker = new DeliveryWorker({
-      queue: this.queue,
-      client: {
-        ingest: async (signal: SignalInput, options: IngestCallOptions = {}) => {
-          const items = [{ signal, idempotencyKey: options.idempotencyKey }];
-          const [result] = await this.#call(items, false, options);
-          return result as IngestResult;
-        },
-        ingestBatch: async (items: readonly IngestItem[], options: SignalCallOptions = {}) => {
-          return [...(await this.#call(items, true, options))];
-        },
-      },
-      clock: new OutboxClock(this.time.clock, () => this.time.nowMs),
-      timers: this.time,
-      newBackoff: () =>
-        createBackoff({
-          jitter: 0,
-          retriesMax: Number.POSITIVE_INFINITY,
-          budgetMs: Number.POSITIVE_INFINITY,
-          isRetryable: () => true,
-        }),
-      heldDelayMs: () => HOLD_DELAY_MS,
-      observer: {
-        written() {},
-        delivered: (count) => this.events.push(["delivered", count]),
-        died: ({ entry }, { reason }: Death) => {
-          this.events.push(["died", entry.idempotencyKey, reason]);
-        },
-        waiting: ({ reason }, delayMs) => this.events.push(["waiting", reason, delayMs]),
-        held: ({ reason }) => this.events.push(["held", reason]),
-        released: () => this.events.push(["released"]),
-        failed: (error) => this.events.push(["failed", String(error)]),
-      },
-      maxBatchSize: 100,
-      giveUpAfterMs: 86_400_000,
-      timeoutMs: 30_000,
-      ...overrides,
-    });
-  }
-
-  #call(items: readonly IngestItem[], isBatch: boolean, options: SignalCallOptions) {
-    const keys = items.map(({ idempotencyKey }) => idempotencyKey);
-    const signals = items.map(({ signal }) => signal);
-    const call = { keys, signals, isBatch, options, atMs: this.time.nowMs - START_MS };
-    this.calls.push(call);
-    return this.answer(call);
-  }
-
-  async deliver(keys: readonly string[], signal: Partial<SignalInput> = {}): Promise<void> {
-    this.queue.add(keys, signal);
-    const { expireTime } = signal;
-    this.worker.wake(expireTime instanceof Date ? BigInt(expireTime.getTime()) * MS : undefined);
-    await settled();
-  }
-
-  get deadKeys(): string[] {
-    return this.queue.dead.map(({ idempotencyKey }) => idempotencyKey);
-  }
-
-  get sentKeys() {
-    return this.calls.map(({ keys }) => keys.join());
-  }
-}
+import {
+  Bench,
+  failWith,
+  HELD_DELAY_MS,
+  MS,
+  refused,
+  START_MS,
+  settled,
+  storeAll,
+  stored,
+} from "./workerBench.ts";
 
 const keys = (count: number) => Array.from({ length: count }, (_, index) => `k${index}`);
 
@@ -271,57 +43,21 @@ describe("a worker with nothing in the way", () => {
     expect(bench.queue.entries).toEqual([]);
   });
 
-  it("writes what a request delivered while the next is under way, and reads what follows", async () => {
-    const bench = new Bench();
-    const underWay: [reads: number, writes: number][] = [];
+  it.each([
+    ["while the next is under way, and reads what follows", 10_000, ["2,0", "3,1", "4,2"]],
+    ["before the next if that may not take long", 9_999, ["1,0", "2,1", "3,2"]],
+  ])("writes what a request delivered %s", async (_when, timeoutMs, readsAndWrites) => {
+    const bench = new Bench({ timeoutMs });
+    const underWay: string[] = [];
     bench.answer = async (call) => {
       await settled();
-      underWay.push([bench.queue.readCount, bench.queue.settleCount]);
+      underWay.push(`${bench.queue.readCount},${bench.queue.settleCount}`);
       return storeAll(call);
     };
     await bench.deliver(keys(300));
     for (let turn = 0; turn < 8; turn++) await bench.time.advance(100);
-    expect(underWay).toEqual([
-      [2, 0],
-      [3, 1],
-      [4, 2],
-    ]);
+    expect(underWay).toEqual(readsAndWrites);
     expect(bench.queue.entries).toEqual([]);
-  });
-
-  it("lets no work on the file delay an attempt that may not take long", async () => {
-    const bench = new Bench({ timeoutMs: 9_999 });
-    const underWay: [reads: number, writes: number][] = [];
-    bench.answer = async (call) => {
-      const before = [bench.queue.readCount, bench.queue.settleCount];
-      await settled();
-      expect([bench.queue.readCount, bench.queue.settleCount]).toEqual(before);
-      underWay.push([bench.queue.readCount, bench.queue.settleCount]);
-      return storeAll(call);
-    };
-    await bench.deliver(keys(300));
-    for (let turn = 0; turn < 8; turn++) await bench.time.advance(100);
-    expect(underWay).toEqual([
-      [1, 0],
-      [2, 1],
-      [3, 2],
-    ]);
-    expect(bench.queue.entries).toEqual([]);
-  });
-
-  it("writes what the last of a backlog delivered without waiting for more", async () => {
-    const bench = new Bench();
-    await bench.deliver(keys(80));
-    expect(bench.time.nowMs).toBe(START_MS);
-    expect(bench.queue.entries).toEqual([]);
-  });
-
-  it("writes seldom while many small requests are made", async () => {
-    const bench = new Bench({ maxBatchSize: 4 });
-    await bench.deliver(keys(256));
-    for (let turn = 0; turn < 8; turn++) await settled();
-    expect(bench.calls).toHaveLength(64);
-    expect(bench.queue.settleCount).toBe(4);
   });
 
   it("writes down many deliveries at once while more come", async () => {
@@ -419,19 +155,6 @@ describe("a failure that passes", () => {
     expect(bench.queue.entries).toEqual([]);
   });
 
-  it("is never hurried by new signals, nor repeated before the server allows it", async () => {
-    const bench = new Bench();
-    bench.answer = failWith("RATE_LIMITED", { retryAfterMs: 60_000 });
-    await bench.deliver(["a"]);
-    for (let n = 0; n < 59; n++) {
-      await bench.deliver([`b${n}`]);
-      await bench.time.advance(1_000);
-    }
-    expect(bench.calls).toHaveLength(1);
-    await bench.time.advance(1_001);
-    expect(bench.calls).toHaveLength(2);
-  });
-
   it.each(["INVALID_RESPONSE", "UNREACHABLE", "DEADLINE_EXCEEDED", "INTERNAL"] as const)(
     "by %s of a batch that may be too big for what stands between is tried with a smaller one",
     async (reason) => {
@@ -481,17 +204,6 @@ describe("a failure that passes", () => {
 describe("a proxy that asks to be left alone for days", () => {
   const ask = failWith("UNREACHABLE", { retryAfterMs: 864_000_000 });
 
-  it("is left alone for five minutes", async () => {
-    const bench = new Bench();
-    bench.answer = ask;
-    await bench.deliver(["a"]);
-    await bench.time.advance(299_999);
-    expect(bench.calls).toHaveLength(1);
-    bench.answer = storeAll;
-    await bench.time.advance(1);
-    expect(bench.events.at(-1)).toEqual(["delivered", 1]);
-  });
-
   it("keeps nobody from hearing in time of what comes too late meanwhile", async () => {
     const bench = new Bench({ giveUpAfterMs: 90_000 });
     bench.answer = ask;
@@ -522,7 +234,7 @@ describe("a failure that only a person can mend", () => {
     await bench.deliver(keys(500));
     await bench.time.advance(600_000);
     expect(bench.calls.map(({ atMs }) => atMs)).toEqual(
-      Array.from({ length: 11 }, (_, n) => n * HOLD_DELAY_MS),
+      Array.from({ length: 11 }, (_, n) => n * HELD_DELAY_MS),
     );
     expect(bench.queue.dead).toEqual([]);
     expect(bench.queue.entries).toHaveLength(500);
@@ -530,7 +242,7 @@ describe("a failure that only a person can mend", () => {
     expect(bench.worker.state).toBe("held");
 
     bench.answer = storeAll;
-    await bench.time.advance(HOLD_DELAY_MS);
+    await bench.time.advance(HELD_DELAY_MS);
     await bench.time.advance(100);
     expect(bench.queue.entries).toEqual([]);
     expect(bench.events).toContainEqual(["released"]);
@@ -564,17 +276,6 @@ describe("a refusal for good", () => {
     });
     expect(bench.queue.entries).toEqual([]);
     expect(bench.calls).toHaveLength(1);
-  });
-
-  it("of a whole batch is narrowed down to the signal that is to blame", async () => {
-    const bench = new Bench();
-    bench.answer = (call) =>
-      call.keys.includes("k5") ? failWith("BODY_TOO_LARGE")(call) : storeAll(call);
-    await bench.deliver(keys(16));
-    await bench.time.advance(100);
-    expect(bench.deadKeys).toEqual(["k5"]);
-    expect(bench.queue.entries).toEqual([]);
-    expect(bench.calls.length).toBeLessThan(16);
   });
 
   it("of a whole batch comes before what was read ahead", async () => {
@@ -661,17 +362,6 @@ describe("a signal that expires", () => {
     expect(bench.events).toContainEqual(["died", "new", "SIGNAL_EXPIRED"]);
   });
 
-  it("is delivered as soon as the server is back, though many waited longer", async () => {
-    const bench = new Bench();
-    bench.answer = failWith("STORE_UNAVAILABLE");
-    await bench.deliver(keys(200), { expireTime: at(400_000) });
-    await bench.time.advance(300_000);
-    bench.answer = storeAll;
-    await bench.time.advance(50_000);
-    expect(bench.queue.entries).toEqual([]);
-    expect(bench.queue.dead).toEqual([]);
-  });
-
   it("is tried again in time though the server asked for a moment", async () => {
     const bench = new Bench();
     bench.answer = failWith("OVERLOADED", { retryAfterMs: 7_000 });
@@ -709,17 +399,6 @@ describe("a signal that expires", () => {
     await bench.deliver(["b"], { expireTime: at(20_000) });
     await bench.time.advance(59_999);
     expect(bench.calls).toHaveLength(1);
-  });
-
-  it("does not shorten the wait of an outbox that is held after an attempt repeated at once", async () => {
-    const bench = new Bench();
-    bench.answer = (call) =>
-      failWith(bench.calls.length === 1 ? "UNREACHABLE" : "UNAUTHENTICATED")(call);
-    await bench.deliver(["a"]);
-    expect(bench.worker.state).toBe("held");
-    await bench.deliver(["b"], { expireTime: at(20_000) });
-    await bench.time.advance(59_999);
-    expect(bench.calls).toHaveLength(2);
   });
 
   it("shortens no wait when it is gone", async () => {
@@ -824,9 +503,10 @@ describe("stopping", () => {
     expect(bench.worker.state).toBe("closed");
   });
 
-  it("aborts the attempt when its time is over, and does not wait for one that hangs", async () => {
+  it("aborts the attempt when its time is over, and leaves the file alone when it ends at last", async () => {
     const bench = new Bench();
-    bench.answer = () => new Promise(() => {});
+    const gate = Promise.withResolvers<void>();
+    bench.answer = (call) => gate.promise.then(() => storeAll(call));
     await bench.deliver(["a"]);
     let isStopped = false;
     const stopped = bench.worker.stop(5_000).then(() => {
@@ -836,17 +516,6 @@ describe("stopping", () => {
     expect(bench.calls[0]?.options.signal?.aborted).toBe(false);
     await bench.time.advance(1);
     expect([bench.calls[0]?.options.signal?.aborted, isStopped]).toEqual([true, false]);
-    await bench.time.advance(1_000);
-    await stopped;
-    expect(bench.queue.entries).toHaveLength(1);
-  });
-
-  it("leaves the file alone afterwards, also when that attempt ends at last", async () => {
-    const bench = new Bench();
-    const gate = Promise.withResolvers<void>();
-    bench.answer = (call) => gate.promise.then(() => storeAll(call));
-    await bench.deliver(["a"]);
-    const stopped = bench.worker.stop(0);
     await bench.time.advance(1_000);
     await stopped;
     gate.resolve();
@@ -877,41 +546,24 @@ describe("stopping", () => {
   });
 });
 
-describe("the policy", () => {
-  const CLIENT_REASONS = [
-    "UNREACHABLE",
-    "INVALID_RESPONSE",
-    "CIRCUIT_OPEN",
-    "CANCELLED",
-    "REFUSED",
-    "UNKNOWN",
-  ] as const;
-
-  it.each([...REASONS, ...CLIENT_REASONS])("acts on %s as it says", async (reason) => {
-    const bench = new Bench();
-    bench.answer = failWith(reason, { retryAfterMs: 1_000 });
-    await bench.deliver(["a"]);
-    await bench.time.advance(100);
-    const isDead = bench.queue.dead.length === 1;
-    const actual = isDead ? "dead" : bench.worker.state;
-    const expected = {
-      dead_letter: "dead",
-      expired: "dead",
-      wait: "waiting",
-      hold: "held",
-    }[failureRecordOf(reason).outbox];
-    expect(actual).toBe(expected);
-    expect(bench.queue.entries).toHaveLength(isDead ? 0 : 1);
-  });
-
-  it("holds for what all signals have in common, and waits for what passes", () => {
-    for (const reason of ["UNAUTHENTICATED", "PRODUCER_DISABLED", "REFUSED"] as const) {
-      expect(failureRecordOf(reason).outbox).toBe("hold");
-    }
-    for (const reason of ["CLOCK_SKEW", "CIRCUIT_OPEN", "INTERNAL", "UNREACHABLE"] as const) {
-      expect(failureRecordOf(reason).outbox).toBe("wait");
-    }
-  });
+it.each([
+  ["INVALID_SIGNAL", "dead"],
+  ["IDEMPOTENCY_KEY_REUSED", "dead"],
+  ["SIGNAL_EXPIRED", "dead"],
+  ["CLOCK_SKEW", "waiting"],
+  ["CIRCUIT_OPEN", "waiting"],
+  ["INTERNAL", "waiting"],
+  ["UNAUTHENTICATED", "held"],
+  ["PRODUCER_DISABLED", "held"],
+  ["REFUSED", "held"],
+] as const)("after %s, a signal is %s", async (reason, expected) => {
+  const bench = new Bench();
+  bench.answer = failWith(reason, { retryAfterMs: 1_000 });
+  await bench.deliver(["a"]);
+  await bench.time.advance(100);
+  const isDead = bench.queue.dead.length === 1;
+  expect(isDead ? "dead" : bench.worker.state).toBe(expected);
+  expect(bench.queue.entries).toHaveLength(isDead ? 0 : 1);
 });
 
 it("sends a signal as it was taken, to the nanosecond", async () => {
