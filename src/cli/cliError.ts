@@ -34,6 +34,11 @@ export function usageError(message: string): CliError {
   return new CliError(message, EXIT_USAGE);
 }
 
+/** Settings that are wrong, each as a phrase that begins with its name. */
+export function configurationError(faults: readonly string[]): CliError {
+  return usageError(`The configuration is wrong: ${faults.join("; ")}.`);
+}
+
 /** An error with {@link EXIT_FAILED}. */
 export function failedError(message: string): CliError {
   return new CliError(message, EXIT_FAILED);

@@ -7,7 +7,7 @@ import { StoreUnavailableError } from "../ingest/index.ts";
 // Not by the index, which would load the whole server for a migration.
 import { ConfigError, type ServerConfig, serverConfigFromEnv } from "../server/config/config.ts";
 import { DatabaseError, DatabaseUrlError } from "../store/index.ts";
-import { failedError, unavailableError, usageError } from "./cliError.ts";
+import { configurationError, failedError, unavailableError, usageError } from "./cliError.ts";
 import type { Environment } from "./environment.ts";
 
 /** @throws CliError naming every wrong variable. */
@@ -22,7 +22,7 @@ export function readServerConfig(environment: Environment): ServerConfig {
 /** Makes an error of the configuration one for the terminal; any other stays what it is. */
 export function configFailure(error: unknown): unknown {
   if (!(error instanceof ConfigError)) return error;
-  return usageError(`The configuration is wrong: ${error.faults.join("; ")}.`);
+  return configurationError(error.faults);
 }
 
 /** SQLSTATE classes that pass by themselves: connection, resources, operator intervention. */

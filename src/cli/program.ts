@@ -8,7 +8,7 @@ import { alertCommand } from "./alert/command.ts";
 import { CliError, EXIT_FAILED, EXIT_OK, EXIT_USAGE } from "./cliError.ts";
 import { createCommand } from "./command.ts";
 import { migrateCommand } from "./migrate/command.ts";
-import { outboxCommand } from "./outbox.ts";
+import { outboxCommand } from "./outbox/command.ts";
 import { note, writeOut } from "./output.ts";
 import { sendCommand } from "./send/command.ts";
 import { serveCommand } from "./serve/command.ts";

@@ -47,24 +47,14 @@ describe("the secret", () => {
     expect(other.stdout).not.toBe(fromEnvironment.stdout);
   });
 
-  it("does not share standard input with something else, which would then be empty", async () => {
-    for (const rest of [
-      ["sign", "--body", "-"],
-      ["send", "-"],
-    ]) {
-      const options = [
-        "--secret-file",
-        "-",
-        "--producer-id",
-        "bot-1",
-        "--url",
-        "http://127.0.0.1:1",
-      ];
-      const args = [...rest, ...(rest[0] === "send" ? options : options.slice(0, 4))];
-      const { code, stderr } = await run(args, { input: SECRET, cwd: workspace.path });
-      expect(code).toBe(2);
-      expect(stderr).toMatch(/^countersign: Standard input is given to --\S+ and to .* only once/);
-    }
+  it.each([
+    ["sign", "--body", "-"],
+    ["send", "-", "--url", "http://127.0.0.1:1"],
+  ])("does not share standard input, which would then be empty, with %s", async (...command) => {
+    const args = [...command, "--secret-file", "-", "--producer-id", "bot-1"];
+    const { code, stderr } = await run(args, { input: SECRET, cwd: workspace.path });
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^countersign: Standard input is given to --\S+ and to .* only once/);
   });
 
   it("is that of the local server's producer if there is no other, and that is told", async () => {
@@ -186,16 +176,9 @@ describe("a file of variables", () => {
   });
 });
 
-describe("withLocalProducer", () => {
-  const local = {
-    PRODUCER_ID: "local-bot",
-    HMAC_PRODUCER_SECRET: SECRET,
-    OUTBOUND_SERVER_URL: "http://127.0.0.1:8080",
-  };
-
-  it("keeps a server that was asked for", () => {
-    const wanted = { OUTBOUND_SERVER_URL: "https://signals.example.com" };
-    expect(withLocalProducer(wanted, local, "file")).toEqual({ ...local, ...wanted });
-    expect(withLocalProducer({}, local, "file")).toEqual(local);
-  });
+it("leaves a server that was asked for where the local producer signs", () => {
+  const local = { PRODUCER_ID: "bot", HMAC_PRODUCER_SECRET: SECRET, OUTBOUND_SERVER_URL: "here" };
+  const wanted = { OUTBOUND_SERVER_URL: "https://signals.example.com" };
+  expect(withLocalProducer(wanted, local, "file")).toEqual({ ...local, ...wanted });
+  expect(withLocalProducer({}, local, "file")).toEqual(local);
 });

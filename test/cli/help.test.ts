@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { fitHelp } from "../../src/cli/command.ts";
 import { VERSION } from "../../src/server/version.ts";
-import { run, runShell } from "./support/run.ts";
+import { run, runProcess, runShell } from "./support/run.ts";
 
 const COMMANDS: readonly (readonly string[])[] = [
   ["serve"],
@@ -66,7 +65,7 @@ describe("help", () => {
 
   it("gives the version", async () => {
     for (const way of ["--version", "-v", "version"]) {
-      expect(await run([way])).toEqual({ code: 0, stdout: `${VERSION}\n`, stderr: "" });
+      expect(await runProcess([way])).toEqual({ code: 0, stdout: `${VERSION}\n`, stderr: "" });
     }
   });
 });
@@ -120,16 +119,6 @@ it.each([["send"], ["outbox", "export"]])(
     expect(words).toContain("--env-file");
   },
 );
-
-describe("the texts of help", () => {
-  it("are brought to a width, but for commands", () => {
-    const text =
-      "One two three\nfour.\n\nList:\n  NAME  one two three four\n  A, B  x\n  run --this --that --other";
-    expect(fitHelp(text, 18)).toBe(
-      "One two three\nfour.\n\nList:\n  NAME  one two\n        three four\n  A, B  x\n  run --this --that --other",
-    );
-  });
-});
 
 it("ends quietly when the reader of its output is gone", async () => {
   const { code, stderr } = await runShell(

@@ -154,17 +154,6 @@ it("goes on where results cannot be written, and says what became of the signals
   expect(await rowsOf("full")).toHaveLength(3);
 });
 
-it("says that nothing is stored where there was no connection, and how to send it then", async () => {
-  const { code, stderr } = await run(["send", ...GOLD, "--retries", "0", "--comment", "away"], {
-    env: producerEnv("http://127.0.0.1:1"),
-  });
-  expect(code).toBe(3);
-  expect(stderr).toMatch(/^countersign: not stored yet \(key [0-9a-f-]{36}\): UNREACHABLE: /);
-  const { stdout } = await repeat(commandOf(stderr).replace("http://127.0.0.1:1", server.url));
-  expect(stdout).toContain("stored");
-  expect(await rowsOf("away")).toHaveLength(1);
-});
-
 describe("a wrong clock of this machine", () => {
   /** Sends from a machine whose clock is wrong by so many days. */
   function sendFrom(days: number, args: readonly string[]) {

@@ -7,7 +7,6 @@ import { parseEnv } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { clientOptionsFromEnv, createSignalClient } from "../../src/client/index.ts";
 import { makeTemporaryDir } from "../store/temporaryDir.ts";
-import { createTestCluster } from "../support/cluster.ts";
 import { createTestDatabase, runOnServer, type TestDatabase } from "../support/postgres.ts";
 import { spawnServer, testServerEnv } from "../support/server.ts";
 import { MAIN, runProcess, runShell, Workspace } from "./support/run.ts";
@@ -116,14 +115,6 @@ describe("countersign serve", () => {
     await unsafe.drop();
   });
 
-  it("ends with 1 if the database does not write to disk, and says how to turn that on", async () => {
-    await using cluster = await createTestCluster();
-    await cluster.start({ fsync: "off" });
-    const { code, message } = await refused(testServerEnv(cluster.url));
-    expect(code).toBe(1);
-    expect(message).toMatch(/fsync is off, .* run ALTER SYSTEM SET fsync = on/);
-  });
-
   it("ends with 3 if the database cannot be reached", async () => {
     const { code, message } = await refused(testServerEnv("postgres://someone:hush@127.0.0.1:1/x"));
     expect(code).toBe(3);
@@ -131,23 +122,13 @@ describe("countersign serve", () => {
     expect(message).not.toContain("hush");
   });
 
-  it("ends with 1 if the database lets nobody of that name or password in, and says what to correct", async () => {
-    const wrong = (change: (url: URL) => void) => {
-      const url = new URL(database.url);
-      change(url);
-      return refused(testServerEnv(url.href));
-    };
-    const password = await wrong((url) => {
-      url.password = "hush";
-    });
-    expect(password.code).toBe(1);
-    expect(password.message).toMatch(/authentication failed .*Correct the user or the password in/);
-    expect(password.message).not.toContain("hush");
-    const name = await wrong((url) => {
-      url.pathname = "/nosuch";
-    });
-    expect(name.code).toBe(1);
-    expect(name.message).toMatch(/"nosuch" does not exist\. Create the database, or correct its/);
+  it("ends with 1 if the database takes no such password, and says what to correct", async () => {
+    const url = new URL(database.url);
+    url.password = "hush";
+    const { code, message } = await refused(testServerEnv(url.href));
+    expect(code).toBe(1);
+    expect(message).toMatch(/authentication failed .*Correct the user or the password in/);
+    expect(message).not.toContain("hush");
   });
 
   it("ends with 2 if a TLS file is wrong, before anything is touched", async () => {
@@ -160,28 +141,14 @@ describe("countersign serve", () => {
   });
 });
 
-it("gives a producer a URL that its client takes, and leaves that of another server alone", async () => {
+it("gives a producer a URL that its client takes, also where it listens on all addresses", async () => {
   await using folder = await makeTemporaryDir("countersign-serve");
   const env = { DATA_DIR: folder.path, PORT: "0", OPS_PORT: "off" };
-  const everywhere = { HOST: "0.0.0.0", ALLOW_CLEARTEXT: "true" };
-  const first = await spawnServer({ ...env, ...everywhere });
-  const file = join(folder.path, "producer.env");
-  const credentials = parseEnv(await readFile(file, "utf8"));
-  expect(credentials.OUTBOUND_SERVER_URL).toBe(`http://127.0.0.1:${first.port}`);
+  const server = await spawnServer({ ...env, HOST: "0.0.0.0", ALLOW_CLEARTEXT: "true" });
+  const credentials = parseEnv(await readFile(join(folder.path, "producer.env"), "utf8"));
+  expect(credentials.OUTBOUND_SERVER_URL).toBe(`http://127.0.0.1:${server.port}`);
   await using client = createSignalClient(clientOptionsFromEnv(credentials));
   const signal = { instrument: "GOLD", side: "buy", entryPrice: 1950.5 } as const;
   expect((await client.ingest(signal)).outcome).toBe("stored");
-
-  const second = await spawnServer(env);
-  expect(parseEnv(await readFile(file, "utf8"))).toEqual(credentials);
-  expect(await first.stop()).toBe(0);
-  expect(await second.stop()).toBe(0);
-
-  // A server of another directory has its port now, and would refuse this producer.
-  await using otherFolder = await makeTemporaryDir("countersign-serve");
-  const stranger = await spawnServer({ ...env, DATA_DIR: otherFolder.path, PORT: `${first.port}` });
-  const third = await spawnServer(env);
-  expect(await stranger.stop()).toBe(0);
-  expect(parseEnv(await readFile(file, "utf8")).OUTBOUND_SERVER_URL).toBe(third.url);
-  expect(await third.stop()).toBe(0);
+  expect(await server.stop()).toBe(0);
 });

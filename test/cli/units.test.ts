@@ -214,23 +214,6 @@ describe("deliver", () => {
     ]);
   });
 
-  it("says of a failure that passes that nothing is known, and of one that stays that all is refused", async () => {
-    const away = clientOf(() => {
-      throw new SignalError("STORE_UNAVAILABLE", "away");
-    });
-    expect(await outcomes(away)).toEqual({
-      byLine: items.map((_, index) => `${index + 1} unconfirmed`),
-      stop: "STORE_UNAVAILABLE",
-    });
-    const disabled = clientOf(() => {
-      throw new SignalError("PRODUCER_DISABLED", "disabled");
-    });
-    expect(await outcomes(disabled, 5)).toEqual({
-      byLine: items.map((_, index) => `${index + 1} refused`),
-      stop: "PRODUCER_DISABLED",
-    });
-  });
-
   const refused = Object.assign(new Error("refused"), { syscall: "connect" });
   const neverConnected = new SignalError("UNREACHABLE", "", {
     cause: new AggregateError([refused, refused]),
@@ -257,11 +240,16 @@ describe("deliver", () => {
       throw failure instanceof SignalError ? failure : new SignalError(failure, "");
     });
     const options = { client, retries: failures.length - 1, signal: never, onWait() {} };
-    const { reports } = await deliver(items, options);
+    const { reports, stop } = await deliver(items, options);
     const fates = reports.map(({ outcome, mayBeStored }) =>
       mayBeStored ? `${outcome}, may be stored` : outcome,
     );
     expect(fates).toEqual(items.map(() => fate));
+    const last = failures.at(-1);
+    const isOfOne = last === "IDEMPOTENCY_KEY_REUSED";
+    expect(stop?.reason).toBe(
+      isOfOne ? undefined : last instanceof SignalError ? last.reason : last,
+    );
   });
 
   it("says of each item that it may be stored, if one of their refusals leaves that open", async () => {
@@ -292,37 +280,25 @@ describe("deliver", () => {
 });
 
 describe("Progress", () => {
-  function progress(isTTY: boolean) {
+  it.each([
+    ["one line that changes on a terminal", true, [100, 250, 300], [250]],
+    ["a line every few seconds elsewhere", false, [1_000, 5_000, 6_000, 10_000], [5_000, 10_000]],
+  ])("is %s", (_, isTTY, times, shownAt) => {
     const written: string[] = [];
     let nowMs = 0;
     const stream = { isTTY, write: (text: string) => written.push(text) };
-    const shown = new Progress(stream as unknown as NodeJS.WriteStream, () => nowMs);
-    return {
-      written,
-      at(ms: number) {
-        nowMs = ms;
-        shown.show({ stored: ms });
-        shown.clear();
-      },
-    };
-  }
-
-  it("is one line that changes on a terminal", () => {
-    const { written, at } = progress(true);
-    for (const ms of [100, 250, 300]) at(ms);
-    expect(written).toEqual([
-      "\r\u001b[Kcountersign: 250 signals: 250 stored so far",
-      "\r\u001b[K",
-    ]);
-  });
-
-  it("is a line every few seconds elsewhere", () => {
-    const { written, at } = progress(false);
-    for (const ms of [1_000, 5_000, 6_000, 10_000]) at(ms);
-    expect(written).toEqual([
-      "countersign: 5000 signals: 5000 stored so far\n",
-      "countersign: 10000 signals: 10000 stored so far\n",
-    ]);
+    const progress = new Progress(stream as unknown as NodeJS.WriteStream, () => nowMs);
+    for (const ms of times) {
+      nowMs = ms;
+      progress.show({ stored: ms });
+      progress.clear();
+    }
+    const texts = shownAt.map((ms) => `countersign: ${ms} signals: ${ms} stored so far`);
+    expect(written).toEqual(
+      isTTY
+        ? texts.flatMap((text) => [`\r\u001b[K${text}`, "\r\u001b[K"])
+        : texts.map((text) => `${text}\n`),
+    );
   });
 });
 

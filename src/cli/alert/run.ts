@@ -3,7 +3,13 @@ import type { Alert, AlertSink } from "../../alerts/index.ts";
 import { createSinks } from "../../client/alerts/alerts.ts";
 import { epochMs, systemClock } from "../../client/clock.ts";
 import { AlertError, alertOptionsFromEnv, ConfigError } from "../../client/index.ts";
-import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, usageError } from "../cliError.ts";
+import {
+  configurationError,
+  EXIT_FAILED,
+  EXIT_OK,
+  EXIT_UNAVAILABLE,
+  usageError,
+} from "../cliError.ts";
 import { type Environment, readEnvironment } from "../environment.ts";
 import { note, writeJson } from "../output.ts";
 import { writeTable } from "../table.ts";
@@ -54,8 +60,7 @@ function readOptions(environment: Environment) {
     return alertOptionsFromEnv(environment);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    const problems = error.problems.map(({ name, rule }) => `${name} ${rule}`);
-    throw usageError(`The configuration is wrong: ${problems.join("; ")}.`);
+    throw configurationError(error.problems.map(({ name, rule }) => `${name} ${rule}`));
   }
 }
 

@@ -14,7 +14,13 @@ import {
   type SignalClient,
   type SignalError,
 } from "../../client/index.ts";
-import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, usageError } from "../cliError.ts";
+import {
+  configurationError,
+  EXIT_FAILED,
+  EXIT_OK,
+  EXIT_UNAVAILABLE,
+  usageError,
+} from "../cliError.ts";
 import { producerEnvironment } from "../credentials.ts";
 import type { Environment } from "../environment.ts";
 import { note, noteCommand } from "../output.ts";
@@ -108,10 +114,9 @@ function connect(options: SendOptions, producer: Environment): SignalClient {
     });
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    const problems = error.problems.map(
-      ({ name, rule }) => `${OPTION_BY_SETTING[name] ?? name} ${rule}`,
+    throw configurationError(
+      error.problems.map(({ name, rule }) => `${OPTION_BY_SETTING[name] ?? name} ${rule}`),
     );
-    throw usageError(`The configuration is wrong: ${problems.join("; ")}.`);
   }
 }
 

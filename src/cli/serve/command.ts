@@ -8,19 +8,25 @@ const NOTES = `Environment:
   WORKERS                    processes that serve the port, 1 to 64 (1)
   OPS_HOST                   address of the operations port (127.0.0.1)
   OPS_PORT                   port for metrics and health, or off (9090)
-  DATABASE_URL               PostgreSQL to use; unset, an embedded one is started
+  DATABASE_URL               PostgreSQL to use; unset, an embedded one is
+                             started
   DATABASE_POOL_SIZE         connections to the database, of each worker (10)
   DATA_DIR                   embedded database and generated keys (.countersign)
   COUNTERSIGN_MASTER_KEY     32 bytes in base64 that encrypt producer secrets;
                              required with DATABASE_URL
   PRODUCER_ID                a producer to make sure of, with
   HMAC_PRODUCER_SECRET       its secret, at least 16 bytes
-  HMAC_PRODUCER_ENABLED      false accepts unsigned requests, on loopback only (true)
-  REQUIRE_APPROVAL           true holds every signal until a person approves it (false)
+  HMAC_PRODUCER_ENABLED      false accepts unsigned requests, on loopback only
+                             (true)
+  REQUIRE_APPROVAL           true holds every signal until a person approves it
+                             (false)
   SIGNALS_PAYLOAD_MAX_BYTES  greatest payload of a signal (32768)
-  TLS_CERT_FILE, TLS_KEY_FILE  certificate and key in PEM; unset, clear text is served
-  ALLOW_CLEARTEXT            true lets HOST and OPS_HOST be reachable without TLS (false)
-  LOG_LEVEL                  fatal, error, warn, info, debug, trace or silent (info)
+  TLS_CERT_FILE, TLS_KEY_FILE  certificate and key in PEM; unset, clear text is
+                               served
+  ALLOW_CLEARTEXT            true lets HOST and OPS_HOST be reachable without
+                             TLS (false)
+  LOG_LEVEL                  fatal, error, warn, info, debug, trace or silent
+                             (info)
 
 The log is written to standard output, one JSON object a line, or on a terminal one readable
 line. SIGINT or SIGTERM ends the server when the requests under way are finished; a second one

@@ -1,13 +1,13 @@
 import type { Command } from "commander";
-import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "./cliError.ts";
+import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "../cliError.ts";
 import {
   addHelp,
   addRequiredOption,
   createCommand,
   createCommandGroup,
   parseInteger,
-} from "./command.ts";
-import type { ChangeOptions, ExportOptions, FileOptions, ListOptions } from "./outbox/run.ts";
+} from "../command.ts";
+import type { ChangeOptions, ExportOptions, FileOptions, ListOptions } from "./run.ts";
 
 const NOTES = `An outbox is the file in which a producer keeps signals until the server has them. All of
 these commands may be used while the producer runs. Dead letters are signals that could not
@@ -54,7 +54,7 @@ function statusCommand(): Command {
   const command = subcommand("status", "show how much is in the outbox")
     .option("--json", "print a JSON object")
     .action(async (options: FileOptions) => {
-      const { showStatus } = await import("./outbox/run.ts");
+      const { showStatus } = await import("./run.ts");
       await showStatus(options);
     });
   return addHelp(command, {
@@ -73,7 +73,7 @@ function listCommand(): Command {
     .option("--limit <n>", "how many at most (100)", parseInteger(1, 1_000_000))
     .option("--json", "print one JSON object a line")
     .action(async (options: ListOptions) => {
-      const { list } = await import("./outbox/run.ts");
+      const { list } = await import("./run.ts");
       await list(options);
     });
   return addHelp(command, {
@@ -91,7 +91,7 @@ function retryCommand(): Command {
     .argument("[keys...]", "idempotency keys of dead letters")
     .option("--all", "all dead letters")
     .action(async (keys: readonly string[], options: ChangeOptions) => {
-      const { retry } = await import("./outbox/run.ts");
+      const { retry } = await import("./run.ts");
       await retry(keys, options);
     });
   return addHelp(command, {
@@ -118,7 +118,7 @@ function dropCommand(): Command {
     .option("--all", "all dead letters; needs --yes")
     .option("--yes", "really delete all of them")
     .action(async (keys: readonly string[], options: ChangeOptions) => {
-      const { drop } = await import("./outbox/run.ts");
+      const { drop } = await import("./run.ts");
       await drop(keys, options);
     });
   return addHelp(command, {
@@ -140,7 +140,7 @@ function exportCommand(): Command {
   const command = subcommand("export", "print signals as JSON, one object a line")
     .option("--dead", "the dead letters instead of the signals that wait")
     .action(async (options: ExportOptions) => {
-      const { exportSignals } = await import("./outbox/run.ts");
+      const { exportSignals } = await import("./run.ts");
       await exportSignals(options);
     });
   return addHelp(command, {
