@@ -12,6 +12,11 @@ import { type Compared, startPlainServer, startRouterServer } from "./support/se
 
 /** How many requests are under way at once. */
 const CONCURRENCY = 12;
+/** How long an answer may take, in milliseconds, and one of the library that is not to come. */
+const PATIENCE_MS = 20_000;
+const HOPELESS_MS = 1_000;
+/** Where the library gives no answer at all. */
+const UNANSWERED: DifferenceName = "half a character";
 /** The difference that every answer shows. */
 const EVERYWHERE: DifferenceName = "request id";
 const NAMES = Object.keys(DIFFERENCES) as readonly DifferenceName[];
@@ -44,7 +49,10 @@ beforeAll(async () => {
   const sendRest = async () => {
     // All senders take from the same iterator, so that each case is sent once.
     for (const one of queue) {
-      const [ours, theirs] = await Promise.all([send(here, one), send(there, one)]);
+      const [ours, theirs] = await Promise.all([
+        send(here, one),
+        send(there, one, one.row.differences.includes(UNANSWERED) ? HOPELESS_MS : PATIENCE_MS),
+      ]);
       pairs.set(one, { here: ours, there: theirs });
     }
   };
@@ -53,9 +61,9 @@ beforeAll(async () => {
   silenced.mockRestore();
 });
 
-async function send({ ports }: Compared, { row, version }: Case): Promise<Facets> {
+async function send({ ports }: Compared, { row, version }: Case, patienceMs = PATIENCE_MS) {
   const sendIt = version === "2" ? sendHttp2 : sendHttp1;
-  return facetsOf(await sendIt(ports[version], row));
+  return facetsOf(await sendIt(ports[version], row, patienceMs));
 }
 
 function pairOf(one: Case): Pair {

@@ -36,11 +36,17 @@ export interface WireAnswer {
 
 /** The status of an exchange that did not come to its end. */
 export const BROKEN_OFF = "broken off";
-/** How long an answer may take, in milliseconds. */
-const PATIENCE_MS = 3_000;
 
-/** Sends a request over HTTP/1.1 on a connection of its own. Never rejects. */
-export function sendHttp1(port: number, sent: WireRequest): Promise<WireAnswer> {
+/**
+ * Sends a request over HTTP/1.1 on a connection of its own. Never rejects.
+ *
+ * @param patienceMs how long the answer may take.
+ */
+export function sendHttp1(
+  port: number,
+  sent: WireRequest,
+  patienceMs: number,
+): Promise<WireAnswer> {
   return new Promise((resolve) => {
     const request = http.request({
       host: "127.0.0.1",
@@ -81,14 +87,18 @@ export function sendHttp1(port: number, sent: WireRequest): Promise<WireAnswer> 
       clearTimeout(timer);
       resolve(answer);
     });
-    const timer = setTimeout(() => request.destroy(), PATIENCE_MS);
+    const timer = setTimeout(() => request.destroy(), patienceMs);
     if (sent.trailers !== undefined) request.addTrailers(sent.trailers as http.OutgoingHttpHeaders);
     void writeAll(request, sent);
   });
 }
 
-/** Sends a request over HTTP/2 on a connection of its own. Never rejects. */
-export function sendHttp2(port: number, sent: WireRequest): Promise<WireAnswer> {
+/** The same over HTTP/2. */
+export function sendHttp2(
+  port: number,
+  sent: WireRequest,
+  patienceMs: number,
+): Promise<WireAnswer> {
   return new Promise((resolve) => {
     const session = http2.connect(`http://127.0.0.1:${port}`);
     session.on("error", () => undefined);
@@ -131,7 +141,7 @@ export function sendHttp2(port: number, sent: WireRequest): Promise<WireAnswer> 
         trailers,
       });
     });
-    const timer = setTimeout(() => session.destroy(), PATIENCE_MS);
+    const timer = setTimeout(() => session.destroy(), patienceMs);
     void writeAll(stream, sent);
   });
 }

@@ -2,7 +2,7 @@
  * What an answer says, facet by facet, whatever its protocol, so that two answers can be
  * compared and a difference has a name.
  */
-import { connectError, grpcError } from "../../server/support/wire.ts";
+import { connectError, framesOf, grpcError } from "../../server/support/wire.ts";
 import type { WireAnswer } from "./client.ts";
 
 /** The facets of an answer. */
@@ -135,22 +135,7 @@ function failure({ code, message, ...details }: ReturnType<typeof connectError>)
   };
 }
 
-interface Frame {
-  readonly flags: number;
-  readonly bytes: Buffer;
-}
-
-function framesOf(body: Buffer): Frame[] {
-  const frames: Frame[] = [];
-  for (let at = 0; at + 5 <= body.length; ) {
-    const end = at + 5 + body.readUInt32BE(at + 1);
-    frames.push({ flags: body.readUInt8(at), bytes: body.subarray(at + 5, end) });
-    at = end;
-  }
-  return frames;
-}
-
-function hex({ flags, bytes }: Frame): string {
+function hex({ flags, bytes }: ReturnType<typeof framesOf>[number]): string {
   return `${flags}:${bytes.toString("hex")}`;
 }
 

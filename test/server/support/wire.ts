@@ -243,7 +243,7 @@ async function read(response: Response): Promise<Omit<WireAnswer, "error">> {
 /** The envelopes of a body, with their flags. */
 export function framesOf(bytes: Buffer): { readonly flags: number; readonly bytes: Buffer }[] {
   const frames = [];
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at + 5 <= bytes.length; ) {
     const length = bytes.readUInt32BE(at + 1);
     frames.push({ flags: bytes.readUInt8(at), bytes: bytes.subarray(at + 5, at + 5 + length) });
     at += 5 + length;
