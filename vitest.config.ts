@@ -9,8 +9,13 @@ if (process.versions.node.localeCompare(needed, "en", { numeric: true }) < 0) {
 }
 
 /**
- * Tests that take long because they kill processes, stop databases, flood servers or try
- * hundreds of settings. They run by `npm run test:drills`, and before each change lands.
+ * Three tiers of tests, each with a script. A test belongs to a tier by its folder; only where
+ * a folder has tests of another tier are they named here.
+ *
+ * - `unit` (`npm run test:unit`) starts no database and no process.
+ * - `suite` comes to it in `npm test`.
+ * - `drills` (`npm run test:drills`) take long, because they kill processes, stop databases,
+ *   flood servers or try hundreds of settings. They run before each change lands.
  */
 const DRILLS = [
   "test/faults/**/*.test.ts",
@@ -20,14 +25,34 @@ const DRILLS = [
   "test/server/{roles,ops/logOutput,workers/workers}.test.ts",
   "test/store/{embedded,embeddedPlace,sweep}.test.ts",
 ];
+const UNIT = [
+  "test/{alerts,ingest,signal,signing}/**/*.test.ts",
+  "test/client/{alerts,retry,telemetry}/!(clockSkew).test.ts",
+  "test/client/!(foreign|lifecycle|strictness).test.ts",
+  "test/client/outbox/!(damage|outbox|wrongClock).test.ts",
+  "test/server/{http,rpc,services}/{address,allowance,batchParts,body,decode,pool,turns}.test.ts",
+  "test/server/{ops,rest,workers}/{nearNames,portClaim,purger,readableLine,replaceDelays}.test.ts",
+];
+
+/** Starts the database that the tests of a tier share. */
+const DATABASE = ["test/support/globalSetup.ts"];
 
 export default defineConfig({
   test: {
     projects: [
-      { extends: true, test: { name: "suite", include: ["test/**/*.test.ts"], exclude: DRILLS } },
-      { extends: true, test: { name: "drills", include: DRILLS } },
+      // These leave nothing behind in the modules that they share.
+      { extends: true, test: { name: "unit", include: UNIT, isolate: false } },
+      {
+        extends: true,
+        test: {
+          name: "suite",
+          include: ["test/**/*.test.ts"],
+          exclude: [...UNIT, ...DRILLS],
+          globalSetup: DATABASE,
+        },
+      },
+      { extends: true, test: { name: "drills", include: DRILLS, globalSetup: DATABASE } },
     ],
-    globalSetup: ["test/support/globalSetup.ts"],
     // Tests wait a lot, for deadlines above all, so two at a time are done sooner on any
     // machine; more would starve those that race a clock.
     maxWorkers: 2,

@@ -10,7 +10,9 @@ import { afterAll, expect, test } from "vitest";
 import { grpcError } from "../server/support/wire.ts";
 
 const page = readFileSync(new URL("../../docs/signing.md", import.meta.url), "utf8");
-const { vectors } = JSON.parse(readFileSync(new URL("vectors.json", import.meta.url), "utf8"));
+const { vectors } = JSON.parse(
+  readFileSync(new URL("../signing/vectors.json", import.meta.url), "utf8"),
+);
 const example = vectors[0];
 
 const directory = mkdtempSync(join(tmpdir(), "countersign-docs-"));

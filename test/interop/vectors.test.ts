@@ -9,8 +9,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 
-const CHECKER = fileURLToPath(new URL("../interop/check_vectors.py", import.meta.url));
-const VECTORS = fileURLToPath(new URL("vectors.json", import.meta.url));
+const CHECKER = fileURLToPath(new URL("check_vectors.py", import.meta.url));
+const VECTORS = fileURLToPath(new URL("../signing/vectors.json", import.meta.url));
 const hasPython = spawnSync("python3", ["--version"]).status === 0;
 
 const directory = mkdtempSync(join(tmpdir(), "countersign-vectors-"));
