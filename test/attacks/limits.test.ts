@@ -37,7 +37,7 @@ const takeAll: Ingest = async (submissions, { receiveTime }) =>
 
 /** Starts a server on which nothing that was used up comes back, however slow this machine is. */
 async function start(): Promise<TestServer> {
-  const server = await startRouter(takeAll, undefined, undefined, () => 0);
+  const server = await startRouter(takeAll, { allowanceClock: () => 0 });
   onTestFinished(() => server.close());
   return server;
 }

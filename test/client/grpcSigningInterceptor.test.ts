@@ -196,13 +196,13 @@ it("keeps the deadline, also while the message is held back", async () => {
   await expect(waiting.ingest(message, { deadline: Date.now() + 100 })).rejects.toMatchObject(
     expected,
   );
-  using held = open<IngestRequest>(protobufEs, server, [delaying(300), sign]);
+  using held = open<IngestRequest>(protobufEs, server, [delaying(1_500), sign]);
   const startMs = performance.now();
   await expect(
     held.ingest(message, { deadline: new Date(Date.now() + 100) }),
   ).rejects.toMatchObject(expected);
-  expect(performance.now() - startMs).toBeLessThan(250);
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  expect(performance.now() - startMs).toBeLessThan(1_500);
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
   expect(server.requests).toHaveLength(1);
 });
 

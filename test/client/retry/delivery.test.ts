@@ -67,13 +67,12 @@ describe.each(WIRES)("over $protocol $codec HTTP/$httpVersion", (wire) => {
         return requests === 1;
       },
     });
-    await using client = clientOf(server, wire);
-    const startMs = performance.now();
+    // Any other wait than none would be longer than this test may take.
+    await using client = clientOf(server, { ...wire, retry: LONG_WAITS });
 
     const result = await client.ingest(signalInput(), { idempotencyKey: "key-1" });
 
     expect(result).toMatchObject({ outcome: "stored", idempotencyKey: "key-1" });
-    expect(performance.now() - startMs).toBeLessThan(2_500);
     const [first, second] = server.requests;
     expect(server.requests).toHaveLength(2);
     expect(second?.message).toEqual(first?.message);
@@ -129,7 +128,6 @@ describe.each(WIRES)("over $protocol $codec HTTP/$httpVersion", (wire) => {
 
     await expect(call).rejects.toMatchObject({ reason: "DEADLINE_EXCEEDED" });
     expect(performance.now() - startMs).toBeGreaterThan(450);
-    expect(performance.now() - startMs).toBeLessThan(1_500);
     const told = server.requests.map(({ headers }) =>
       Number.parseInt(String(headers["connect-timeout-ms"] ?? headers["grpc-timeout"]), 10),
     );
@@ -138,6 +136,9 @@ describe.each(WIRES)("over $protocol $codec HTTP/$httpVersion", (wire) => {
     expect(told[1]).toBeLessThan(200);
   });
 });
+
+/** So that whoever waits between attempts, and should not, is never done. */
+const LONG_WAITS = { baseDelayMs: 60_000 };
 
 describe("an answer of a proxy", () => {
   function proxy(headers: Record<string, string>, failures = 1) {
@@ -207,9 +208,7 @@ describe("how often it is tried", () => {
     });
     const retry = { retriesMax: 5, baseDelayMs: 1 };
     await using client = clientOf(server, { retry, circuitBreaker: false });
-    const startMs = performance.now();
     await client.ingest(signalInput(), { retry: { retriesMax: 1 } }).catch(() => {});
-    expect(performance.now() - startMs).toBeLessThan(2_000);
     expect(server.requests).toHaveLength(2);
     await client.ingest(signalInput(), { retry: false }).catch(() => {});
     expect(server.requests).toHaveLength(3);
@@ -261,14 +260,12 @@ describe("a call that waits for its next retry", () => {
     const reason = new Error("The strategy changed its mind.");
     const waiting = vi.fn();
     const logger = { info() {}, warn: waiting, error() {} };
-    await using client = clientOf(server, { logger });
+    await using client = clientOf(server, { logger, retry: LONG_WAITS });
     const call = client.ingest(signalInput(), { signal: controller.signal });
     const outcome = expect(call).rejects.toMatchObject({ reason: "CANCELLED", cause: reason });
     await vi.waitFor(() => expect(waiting).toHaveBeenCalled());
-    const startMs = performance.now();
     controller.abort(reason);
     await outcome;
-    expect(performance.now() - startMs).toBeLessThan(1_000);
     expect(server.requests).toHaveLength(1);
   });
 
@@ -279,18 +276,17 @@ describe("a call that waits for its next retry", () => {
     const waiting = vi.fn();
     const client = clientOf(server, {
       circuitBreaker: false,
+      retry: LONG_WAITS,
       logger: { info() {}, warn: waiting, error() {} },
     });
     const calls = Array.from({ length: 40 }, () =>
       client.ingest(signalInput()).catch((error: SignalError) => error.reason),
     );
     await vi.waitFor(() => expect(waiting).toHaveBeenCalledTimes(40));
-    const startMs = performance.now();
 
     await client.close();
 
     expect(new Set(await Promise.all(calls))).toEqual(new Set(["STORE_UNAVAILABLE"]));
-    expect(performance.now() - startMs).toBeLessThan(1_000);
     expect(server.requests).toHaveLength(40);
     process.off("warning", warned);
     expect(warned).not.toHaveBeenCalled();

@@ -15,11 +15,9 @@ const WATCH = "/grpc.health.v1.Health/Watch";
 const NO_WINDOW = Buffer.from("000400000000", "hex");
 
 async function start() {
-  const server = await startRouter(
-    () => Promise.reject(new Error("nothing is ingested here")),
-    async () => true,
-    CUT_AFTER_MS,
-  );
+  const server = await startRouter(() => Promise.reject(new Error("nothing is ingested here")), {
+    unaryCutAfterMs: CUT_AFTER_MS,
+  });
   onTestFinished(() => server.close());
   return server;
 }

@@ -116,7 +116,7 @@ describe("the gRPC service", () => {
     const { stream, seen } = watch("signals.v1.IngestService");
     await expect.poll(() => seen).toEqual(["SERVING"]);
     proxy.stall();
-    await eventually("NOT_SERVING", () => seen.at(-1) === "NOT_SERVING", 6_000);
+    await eventually("NOT_SERVING", () => seen.at(-1) === "NOT_SERVING");
     await proxy.heal();
     await eventually("SERVING", () => seen.at(-1) === "SERVING");
     stream.cancel();
@@ -128,7 +128,8 @@ describe("the gRPC service", () => {
     await expect.poll(() => seen).toEqual(["SERVING"]);
     const startMs = performance.now();
     await closing.close();
-    expect(performance.now() - startMs).toBeLessThan(3_000);
+    // Watches that go on would be cut after ten seconds.
+    expect(performance.now() - startMs).toBeLessThan(9_000);
     await expect.poll(error).toMatchObject({ code: status.UNAVAILABLE });
   });
 
@@ -206,13 +207,12 @@ test("REST tells that the server is alive, ready, and which version it is", asyn
 
 test("no more than 256 watch at once, all on one poller, and one more displaces the oldest", async () => {
   let asked = 0;
-  const crowded = await startRouter(
-    () => Promise.reject(new Error("nothing is ingested here")),
-    async () => {
+  const crowded = await startRouter(() => Promise.reject(new Error("nothing is ingested here")), {
+    async isReady() {
       asked += 1;
       return true;
     },
-  );
+  });
   onTestFinished(() => crowded.close());
   // Eight on each.
   const sessions = Array.from({ length: 33 }, () => http2.connect(crowded.url));

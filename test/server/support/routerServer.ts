@@ -13,16 +13,25 @@ import { servePublicPort } from "../../../src/server/publicPort.ts";
 import { recordLog } from "../../support/recordLog.ts";
 import type { TestServer } from "../../support/server.ts";
 
-/**
- * Serves on a free port. Requests need no signature.
- *
- * @param allowanceClock by which strangers get back what they used up.
- */
+/** What a test may care about. */
+export interface RouterOptions {
+  readonly isReady?: () => Promise<boolean>;
+  readonly unaryCutAfterMs?: number;
+  /** By which strangers get back what they used up. */
+  readonly allowanceClock?: () => number;
+  /** How long what is under way may take when the server is closed. */
+  readonly closeGraceMs?: number;
+}
+
+/** Serves on a free port. Requests need no signature. */
 export async function startRouter(
   ingest: Ingest,
-  isReady: () => Promise<boolean> = async () => true,
-  unaryCutAfterMs?: number,
-  allowanceClock: () => number = systemClock.monotonicMs,
+  {
+    isReady = async () => true,
+    unaryCutAfterMs,
+    allowanceClock = systemClock.monotonicMs,
+    closeGraceMs = 1_000,
+  }: RouterOptions = {},
 ): Promise<TestServer> {
   const log = recordLog();
   const shutdown = new AbortController();
@@ -56,7 +65,7 @@ export async function startRouter(
     logLines: log.lines,
     async close() {
       shutdown.abort();
-      await listener.close(1_000);
+      await listener.close(closeGraceMs);
     },
   };
 }
