@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, type expect, type TestContext, test } from "vitest";
 import { startEmbeddedPostgres } from "../../src/store/index.ts";
+import { eventually } from "../support/eventually.ts";
 import { createTestDatabase, runOnServer, silentLog } from "../support/postgres.ts";
 import { type FaultyProxy, startProxy } from "../support/proxy.ts";
 import { spawnServer, startTestServer, type TestServer, testServerEnv } from "../support/server.ts";
@@ -33,6 +34,7 @@ import {
   postSigned,
   restJson,
   type Sender,
+  untilReady,
 } from "./support/senders.ts";
 import { deliver, streamSignals } from "./support/stream.ts";
 
@@ -146,11 +148,12 @@ const STALLS = [
   },
 ] as const;
 
-describe.concurrent("a database", () => {
+describe("a database", { concurrent: true, timeout: TEST_TIMEOUT_MS }, () => {
   for (const { fault, open, refused } of STALLS) {
-    test(`${fault} costs no request its answer, and no signal`, {
-      timeout: TEST_TIMEOUT_MS,
-    }, async ({ onTestFinished, expect }) => {
+    test(`${fault} costs no request its answer, and no signal`, async ({
+      onTestFinished,
+      expect,
+    }) => {
       const database = await open({ onTestFinished });
       const server = await startTestServer(database.serverUrl);
       onTestFinished(() => server.close());
@@ -158,13 +161,13 @@ describe.concurrent("a database", () => {
       onTestFinished(() => closeSenders(senders));
       const before = senders.map(() => nextSent());
       await deliver(before, senders);
-      await untilReady(server, true);
+      await untilReady(server, true, 2 * NOTICE_WITHIN_MS);
 
       await database.strike();
       const inDoubt = senders.map(() => nextSent());
       const [answers, readyMs, ...impatient] = await Promise.all([
         sendEach(inDoubt, senders),
-        untilReady(server, false),
+        untilReady(server, false, 2 * NOTICE_WITHIN_MS),
         // Several, and at different moments: a deadline must not be missed by a hair either.
         ...Array.from({ length: 8 }, async (_, index) => {
           await sleep(index * 10);
@@ -186,7 +189,7 @@ describe.concurrent("a database", () => {
       }
 
       await database.heal();
-      expect(await untilReady(server, true)).toBeLessThan(NOTICE_WITHIN_MS);
+      expect(await untilReady(server, true, 2 * NOTICE_WITHIN_MS)).toBeLessThan(NOTICE_WITHIN_MS);
       expect(await healthStatus(server)).toBe("SERVING");
       const after = senders.map(() => nextSent());
       const late = await sendEach(after, senders);
@@ -198,9 +201,10 @@ describe.concurrent("a database", () => {
     });
   }
 
-  test("that forgot its connections is reached by new ones, without anybody's help", {
-    timeout: TEST_TIMEOUT_MS,
-  }, async ({ onTestFinished, expect }) => {
+  test("that forgot its connections is reached by new ones, without anybody's help", async ({
+    onTestFinished,
+    expect,
+  }) => {
     const { database, proxy } = await proxiedDatabase({ onTestFinished });
     // With one connection, every statement is on the one that is dead.
     const server = await startTestServer(proxy.url, { DATABASE_POOL_SIZE: "1" });
@@ -227,9 +231,10 @@ describe.concurrent("a database", () => {
     await expectStoredOnce([...sent, ...inDoubt], database.url, expect);
   });
 
-  test("that breaks connections at any moment of their opening does not end the server", {
-    timeout: TEST_TIMEOUT_MS,
-  }, async ({ onTestFinished, expect }) => {
+  test("that breaks connections at any moment of their opening does not end the server", async ({
+    onTestFinished,
+    expect,
+  }) => {
     const { database, proxy } = await proxiedDatabase({ onTestFinished });
     const server = await spawnServer(testServerEnv(proxy.url));
     onTestFinished(async () => {
@@ -251,9 +256,10 @@ describe.concurrent("a database", () => {
     await expectStoredOnce(sent, database.url, expect);
   });
 
-  test("that ends its sessions, crashes, or is restarted under load loses no signal", {
-    timeout: TEST_TIMEOUT_MS,
-  }, async ({ onTestFinished, expect }) => {
+  test("that ends its sessions, crashes, or is restarted under load loses no signal", async ({
+    onTestFinished,
+    expect,
+  }) => {
     const { dataDir, url } = await ownPostgres({ onTestFinished });
     const proxy = await startProxy(url);
     onTestFinished(() => proxy.close());
@@ -288,9 +294,13 @@ describe.concurrent("a database", () => {
     for (const strike of disasters) {
       await stream.begun(stream.sent.length + 50);
       await strike();
-      await untilReady(server, true);
+      await untilReady(server, true, 2 * NOTICE_WITHIN_MS);
       const acknowledged = countAcknowledged(stream.sent);
-      await until(() => countAcknowledged(stream.sent) >= acknowledged + 20, NOTICE_WITHIN_MS);
+      await eventually(
+        "twenty signals more are acknowledged",
+        () => countAcknowledged(stream.sent) >= acknowledged + 20,
+        NOTICE_WITHIN_MS,
+      );
     }
     await stream.stop();
     expect(new Set(stream.refusals)).toEqual(new Set(["STORE_UNAVAILABLE"]));
@@ -303,9 +313,10 @@ describe.concurrent("a database", () => {
     await expectStoredOnce(stream.sent, directUrl, expect);
   });
 
-  test("that is away when the server starts ends the start at once, with the cause", {
-    timeout: TEST_TIMEOUT_MS,
-  }, async ({ onTestFinished, expect }) => {
+  test("that is away when the server starts ends the start at once, with the cause", async ({
+    onTestFinished,
+    expect,
+  }) => {
     const { proxy } = await proxiedDatabase({ onTestFinished });
     proxy.refuse();
     const startedMs = performance.now();
@@ -315,9 +326,10 @@ describe.concurrent("a database", () => {
     await proxy.heal();
   });
 
-  test("that stalls when the server starts ends the start in time, with the cause", {
-    timeout: TEST_TIMEOUT_MS,
-  }, async ({ onTestFinished, expect }) => {
+  test("that stalls when the server starts ends the start in time, with the cause", async ({
+    onTestFinished,
+    expect,
+  }) => {
     const { proxy } = await proxiedDatabase({ onTestFinished });
     proxy.stall();
     const startedMs = performance.now();
@@ -367,25 +379,6 @@ function reasonOf(json: Readonly<Record<string, unknown>>): unknown {
 async function healthStatus(server: TestServer): Promise<unknown> {
   const answer = await postSigned(server.url, "/grpc.health.v1.Health/Check", Buffer.from("{}"));
   return answer.json.status;
-}
-
-/** Resolves when the server says that it is ready, or not. @returns how long that took. */
-async function untilReady(server: TestServer, isReady: boolean): Promise<number> {
-  const startedMs = performance.now();
-  const status = isReady ? 200 : 503;
-  await until(
-    async () => (await getJson(`${server.url}/api/v1/ready`)).status === status,
-    2 * NOTICE_WITHIN_MS,
-  );
-  return performance.now() - startedMs;
-}
-
-async function until(holds: () => Promise<boolean> | boolean, timeoutMs: number): Promise<void> {
-  const deadlineMs = performance.now() + timeoutMs;
-  while (!(await holds())) {
-    if (performance.now() > deadlineMs) throw new Error(`Not so within ${timeoutMs} ms.`);
-    await sleep(50);
-  }
 }
 
 function countAcknowledged(sent: readonly Sent[]): number {

@@ -2,13 +2,12 @@
  * Promise 1, acknowledged means durable, holds whatever becomes of the database's settings
  * while the server runs; and where it cannot, nothing is acknowledged and everybody is told.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import { createTestCluster, type TestCluster } from "../support/cluster.ts";
 import { runOnServer } from "../support/postgres.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 import { brokenPromises, nextSent, openReader, unacknowledged } from "./support/ledger.ts";
-import { closeSenders, getJson, openSenders, type Sender } from "./support/senders.ts";
+import { closeSenders, openSenders, type Sender, untilReady } from "./support/senders.ts";
 import { deliver, streamSignals } from "./support/stream.ts";
 
 const TEST_TIMEOUT_MS = 90_000;
@@ -34,15 +33,10 @@ async function alterSystem(cluster: TestCluster, change: string): Promise<void> 
   await runOnServer(cluster.url, "SELECT pg_reload_conf()");
 }
 
-async function untilReady(server: TestServer, isReady: boolean): Promise<void> {
-  const deadlineMs = performance.now() + NOTICE_WITHIN_MS;
-  const wanted = isReady ? 200 : 503;
-  for (const url of [server.url, server.opsUrl as string]) {
-    while ((await getJson(`${url}/api/v1/ready`)).status !== wanted) {
-      if (performance.now() > deadlineMs) throw new Error(`${url} did not become ${wanted}.`);
-      await sleep(50);
-    }
-  }
+/** Waits until both of its ports say so. */
+async function untilBothReady(server: TestServer, isReady: boolean): Promise<void> {
+  await untilReady(server, isReady, NOTICE_WITHIN_MS);
+  await untilReady({ url: server.opsUrl as string }, isReady, NOTICE_WITHIN_MS);
 }
 
 async function problemsOf(server: TestServer): Promise<string[]> {
@@ -77,7 +71,7 @@ test("synchronous_commit that is turned off under load loses no acknowledged sig
   await stream.begun(stream.sent.length + 150);
   await cluster.kill();
   await cluster.start({ wal_writer_delay: "10s" });
-  await untilReady(server, true);
+  await untilBothReady(server, true);
   await stream.stop();
 
   const reader = openReader(cluster.url);
@@ -110,7 +104,7 @@ test.each([
     expect(await problemsOf(server)).toEqual([]);
 
     await alterSystem(cluster, `SET ${change}`);
-    await untilReady(server, false);
+    await untilBothReady(server, false);
     expect(await problemsOf(server)).toEqual([problem]);
     for (const outcome of await sendAll(senders)) {
       expect(outcome).toEqual({ kind: "refused", reason: "STORE_UNAVAILABLE" });
@@ -120,7 +114,7 @@ test.each([
     expect(more).toEqual([]);
 
     await alterSystem(cluster, `RESET ${change.split(" ")[0]}`);
-    await untilReady(server, true);
+    await untilBothReady(server, true);
     expect(await problemsOf(server)).toEqual([]);
     expect(linesOf(server, "database can store signals again")).toHaveLength(1);
     await deliver([nextSent()], senders);

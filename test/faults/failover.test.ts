@@ -2,35 +2,23 @@
  * When another server becomes the primary, behind the same address, service goes on there
  * within seconds and without anybody's help, also if the old one still answers.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import { createTestCluster, type TestCluster } from "../support/cluster.ts";
+import { eventually } from "../support/eventually.ts";
 import { runOnServer } from "../support/postgres.ts";
 import { startProxy } from "../support/proxy.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 import { brokenPromises, nextSent, openReader } from "./support/ledger.ts";
-import { closeSenders, getJson, openSenders } from "./support/senders.ts";
+import { closeSenders, openSenders, untilReady } from "./support/senders.ts";
 import { deliver } from "./support/stream.ts";
 
 const TEST_TIMEOUT_MS = 120_000;
 /** "Within seconds", on a busy machine. */
 const SWITCH_WITHIN_MS = 15_000;
 
-async function untilReady(server: TestServer, isReady: boolean): Promise<void> {
-  const deadlineMs = performance.now() + SWITCH_WITHIN_MS;
-  const wanted = isReady ? 200 : 503;
-  while ((await getJson(`${server.url}/api/v1/ready`)).status !== wanted) {
-    if (performance.now() > deadlineMs) throw new Error(`The server did not become ${wanted}.`);
-    await sleep(50);
-  }
-}
-
 async function untilLogged(server: TestServer, text: string): Promise<void> {
-  const deadlineMs = performance.now() + SWITCH_WITHIN_MS;
-  while (!server.logLines.some((line) => JSON.stringify(line).includes(text))) {
-    if (performance.now() > deadlineMs) throw new Error(`The server did not log "${text}".`);
-    await sleep(50);
-  }
+  const isLogged = () => JSON.stringify(server.logLines).includes(text);
+  await eventually(`the log says "${text}"`, isLogged, SWITCH_WITHIN_MS);
 }
 
 /** A primary and its standby. */
@@ -68,7 +56,7 @@ test.each([
     await runOnServer(standby.url, "SELECT pg_promote()");
     await primary.follow(standby);
     await primary.start();
-    await untilReady(server, false);
+    await untilReady(server, false, SWITCH_WITHIN_MS);
     // Not only because the old one was away for a moment.
     await untilLogged(server, "It is a standby");
     const refused = nextSent();
@@ -79,7 +67,7 @@ test.each([
 
     // New connections go to the new primary; those to the old one stay open.
     proxy.retarget(standby.url);
-    if (!sendsMeanwhile) await untilReady(server, true);
+    if (!sendsMeanwhile) await untilReady(server, true, SWITCH_WITHIN_MS);
     const after = senders.map(() => nextSent());
     await deliver([refused, ...after], senders);
 
@@ -106,7 +94,7 @@ test("a server that stays read-only is not flooded with new connections", {
   onTestFinished(() => closeSenders(senders));
   proxy.retarget(standby.url);
   proxy.reset();
-  await untilReady(server, false);
+  await untilReady(server, false, SWITCH_WITHIN_MS);
 
   const countReplaced = () =>
     server.logLines.filter(({ msg }) => msg === "database connections are replaced").length;

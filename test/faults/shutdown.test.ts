@@ -115,10 +115,23 @@ function sendOneEach(senders: readonly Sender[]) {
   return { sent, outcomes };
 }
 
-describe.concurrent("a server that is told to end", () => {
-  test("acknowledges all that it stores, under load, and exits with 0", {
-    timeout: TEST_TIMEOUT_MS,
-  }, async ({ onTestFinished, expect }) => {
+/** A server whose every sender waits for the acknowledgement of one signal. */
+async function startHeld(cleanup: Cleanup) {
+  const { server, databaseUrl } = await startServer(cleanup);
+  const senders = openSendersHere(server, cleanup);
+  const inserts = await holdInserts(databaseUrl, cleanup);
+  const { sent, outcomes } = sendOneEach(senders);
+  await inserts.untilHeld();
+  return { server, databaseUrl, senders, inserts, sent, outcomes };
+}
+
+const OPTIONS = { concurrent: true, timeout: TEST_TIMEOUT_MS };
+
+describe("a server that is told to end", OPTIONS, () => {
+  test("acknowledges all that it stores, under load, and exits with 0", async ({
+    onTestFinished,
+    expect,
+  }) => {
     const { server, databaseUrl } = await startServer({ onTestFinished });
     const senders = openSendersHere(server, { onTestFinished });
     const stream = streamSignals(senders, { lanesPerSender: 4 });
@@ -136,14 +149,10 @@ describe.concurrent("a server that is told to end", () => {
     expect(sortedRowKeys(rows)).toEqual(sortedKeys(acknowledged));
   });
 
-  test("finishes the requests under way", {
-    timeout: TEST_TIMEOUT_MS,
-  }, async ({ onTestFinished, expect }) => {
-    const { server, databaseUrl } = await startServer({ onTestFinished });
-    const senders = openSendersHere(server, { onTestFinished });
-    const inserts = await holdInserts(databaseUrl, { onTestFinished });
-    const { sent, outcomes } = sendOneEach(senders);
-    await inserts.untilHeld();
+  test("finishes the requests under way", async ({ onTestFinished, expect }) => {
+    const { server, databaseUrl, senders, inserts, sent, outcomes } = await startHeld({
+      onTestFinished,
+    });
 
     const ended = end(server);
     await sleep(300);
@@ -153,14 +162,8 @@ describe.concurrent("a server that is told to end", () => {
     expect(brokenPromises(sent, await readRows(databaseUrl))).toEqual([]);
   });
 
-  test("takes no new connection while it finishes", {
-    timeout: TEST_TIMEOUT_MS,
-  }, async ({ onTestFinished, expect }) => {
-    const { server, databaseUrl } = await startServer({ onTestFinished });
-    const senders = openSendersHere(server, { onTestFinished });
-    const inserts = await holdInserts(databaseUrl, { onTestFinished });
-    const { outcomes } = sendOneEach(senders);
-    await inserts.untilHeld();
+  test("takes no new connection while it finishes", async ({ onTestFinished, expect }) => {
+    const { server, inserts, outcomes } = await startHeld({ onTestFinished });
 
     const ended = end(server);
     await sleep(300);
@@ -172,14 +175,11 @@ describe.concurrent("a server that is told to end", () => {
     expect(await ended).toMatchObject({ exitCode: 0 });
   });
 
-  test("ends within its grace period although its database stalls", {
-    timeout: TEST_TIMEOUT_MS,
-  }, async ({ onTestFinished, expect }) => {
-    const { server, databaseUrl } = await startServer({ onTestFinished });
-    const senders = openSendersHere(server, { onTestFinished });
-    const inserts = await holdInserts(databaseUrl, { onTestFinished });
-    const { outcomes } = sendOneEach(senders);
-    await inserts.untilHeld();
+  test("ends within its grace period although its database stalls", async ({
+    onTestFinished,
+    expect,
+  }) => {
+    const { server, senders, outcomes } = await startHeld({ onTestFinished });
 
     const { exitCode, afterMs } = await end(server);
     expect(exitCode).toBe(0);
@@ -189,14 +189,8 @@ describe.concurrent("a server that is told to end", () => {
     );
   });
 
-  test("ends at once when it is told a second time", {
-    timeout: TEST_TIMEOUT_MS,
-  }, async ({ onTestFinished, expect }) => {
-    const { server, databaseUrl } = await startServer({ onTestFinished });
-    const senders = openSendersHere(server, { onTestFinished });
-    const inserts = await holdInserts(databaseUrl, { onTestFinished });
-    const { outcomes } = sendOneEach(senders);
-    await inserts.untilHeld();
+  test("ends at once when it is told a second time", async ({ onTestFinished, expect }) => {
+    const { server, senders, outcomes } = await startHeld({ onTestFinished });
 
     server.child.kill("SIGTERM");
     await sleep(300);
@@ -213,9 +207,7 @@ describe.concurrent("a server that is told to end", () => {
     "an idle HTTP/2 connection": openSession,
     "an open Watch of its health": watchHealth,
   })) {
-    test(`is not held up by ${what}`, {
-      timeout: TEST_TIMEOUT_MS,
-    }, async ({ onTestFinished, expect }) => {
+    test(`is not held up by ${what}`, async ({ onTestFinished, expect }) => {
       const { server } = await startServer({ onTestFinished });
       await open(server, { onTestFinished });
       const { exitCode, afterMs } = await end(server);
@@ -224,15 +216,17 @@ describe.concurrent("a server that is told to end", () => {
     });
   }
 
-  test("stops its embedded PostgreSQL, which keeps what was acknowledged", {
-    timeout: TEST_TIMEOUT_MS,
-  }, async ({ onTestFinished, expect }) => {
+  test("stops its embedded PostgreSQL, which keeps what was acknowledged", async ({
+    onTestFinished,
+    expect,
+  }) => {
     await expectCleanEnd(async (server) => end(server), { onTestFinished, expect });
   });
 
-  test("by Ctrl-C, which goes to the whole process group, stops as cleanly", {
-    timeout: TEST_TIMEOUT_MS,
-  }, async ({ onTestFinished, expect }) => {
+  test("by Ctrl-C, which goes to the whole process group, stops as cleanly", async ({
+    onTestFinished,
+    expect,
+  }) => {
     await expectCleanEnd(
       async ({ child }) => {
         const startedMs = performance.now();

@@ -2,7 +2,8 @@
  * A batch is so many signals under one signature: each is answered by itself, in order.
  */
 import { randomUUID } from "node:crypto";
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { type Client, createClient } from "@connectrpc/connect";
 import {
   createConnectTransport,
@@ -11,6 +12,7 @@ import {
 } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
+  IngestBatchRequestSchema,
   type IngestRequestSchema,
   type IngestResponse,
   IngestService,
@@ -23,7 +25,8 @@ import {
 } from "../../src/client/index.ts";
 import { type Signal, signalToProto } from "../../src/signal/index.ts";
 import { TEST_PRODUCER_ID, TEST_SECRET } from "../support/server.ts";
-import { validSignal } from "../support/signals.ts";
+import { validIngestRequest, validSignal } from "../support/signals.ts";
+import { INGEST_BATCH_PATH, sendRaw, signed } from "./support/raw.ts";
 import { decidedByProducer, type Interop, rowOf, startInterop } from "./support/server.ts";
 
 const IDENTITY = { producerId: TEST_PRODUCER_ID, secret: TEST_SECRET };
@@ -169,6 +172,26 @@ describe.each(["grpc", "connect json"] as const)("over %s", (protocol) => {
     expect(responses[1]?.signalId).toBe(responses[0]?.signalId);
   });
 });
+
+it.each([
+  ["the batch", (surplus: Uint8Array) => surplus],
+  ["an item", (surplus: Uint8Array) => delimited(1, surplus)],
+])("refuses a field number that is not defined in %s, and stores nothing", async (_, place) => {
+  const before = await interop.all();
+  const batch = create(IngestBatchRequestSchema, { requests: [validIngestRequest()] });
+  const surplus = new BinaryWriter().tag(99, WireType.Varint).uint32(1).finish();
+  const body = Buffer.concat([toBinary(IngestBatchRequestSchema, batch), place(surplus)]);
+
+  const answer = await sendRaw(interop.url, signed(INGEST_BATCH_PATH, body, "application/proto"));
+
+  expect(answer.status).toBe(400);
+  expect(Buffer.from(answer.body).toString()).toContain("MALFORMED_BODY");
+  expect(await interop.all()).toEqual(before);
+});
+
+function delimited(field: number, bytes: Uint8Array): Uint8Array {
+  return new BinaryWriter().tag(field, WireType.LengthDelimited).bytes(bytes).finish();
+}
 
 it("knows an item again that comes alone, and one that came alone", async () => {
   await using client = createSignalClient({ serverUrl: interop.url, ...IDENTITY });

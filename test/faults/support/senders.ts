@@ -11,6 +11,7 @@ import {
 } from "../../../src/client/index.ts";
 import type { Signal } from "../../../src/signal/index.ts";
 import { formatTimestamp } from "../../../src/signing/index.ts";
+import { eventually } from "../../support/eventually.ts";
 import { TEST_PRODUCER_ID, TEST_SECRET, testHeaders } from "../../support/server.ts";
 
 /** The ways by which signals come in. */
@@ -140,6 +141,23 @@ export function postSigned(
 /** Asks for JSON on a connection of its own. @throws Error if no whole answer came. */
 export function getJson(url: string): Promise<JsonAnswer> {
   return requestJson(url, { method: "GET" }, Buffer.alloc(0));
+}
+
+/**
+ * Resolves when a server says that it is ready, or that it is not.
+ *
+ * @returns how long that took, in milliseconds.
+ */
+export async function untilReady(
+  { url }: { readonly url: string },
+  isReady: boolean,
+  timeoutMs: number,
+): Promise<number> {
+  const startedMs = performance.now();
+  const status = isReady ? 200 : 503;
+  const answers = async () => (await getJson(`${url}/api/v1/ready`)).status === status;
+  await eventually(`${url} answers ${status}`, answers, timeoutMs);
+  return performance.now() - startedMs;
 }
 
 function requestJson(

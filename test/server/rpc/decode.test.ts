@@ -30,9 +30,14 @@ function decode(...bytes: readonly Uint8Array[]) {
   return decodeMessage(IngestRequestSchema, "binary", Buffer.concat(bytes));
 }
 
+/** A field that holds these bytes. */
+function delimited(field: number, bytes: Uint8Array): Uint8Array {
+  return new BinaryWriter().tag(field, WireType.LengthDelimited).bytes(bytes).finish();
+}
+
 /** The signal of a request, from the bytes of some of its fields. */
 function signalOf(fields: Uint8Array): Uint8Array {
-  return new BinaryWriter().tag(1, WireType.LengthDelimited).bytes(fields).finish();
+  return delimited(1, fields);
 }
 
 const STOP_LOSS = 4;
@@ -54,6 +59,17 @@ describe("refused is", () => {
     const fields = Buffer.concat([stopLoss, comment]);
     expect(fields).toHaveLength(TAG_AND_DOUBLE_BYTES);
     expect(decode(REQUEST, signalOf(fields)).ok).toBe(false);
+  });
+
+  const UNKNOWN = new BinaryWriter().tag(99, WireType.Varint).uint32(1).finish();
+  test.each([
+    ["the request", UNKNOWN],
+    ["the signal", signalOf(UNKNOWN)],
+    ["the payload", signalOf(delimited(13, UNKNOWN))],
+    ["an entry of the payload", signalOf(delimited(13, delimited(1, UNKNOWN)))],
+    ["a value", signalOf(delimited(13, delimited(1, delimited(2, UNKNOWN))))],
+  ])("a field number that is not defined, in %s", (_, bytes) => {
+    expect(decode(REQUEST, bytes).ok).toBe(false);
   });
 
   test.each([WireType.Varint, WireType.Bit64, WireType.Bit32, WireType.StartGroup])(
@@ -84,12 +100,7 @@ describe("refused is", () => {
 
   test.each([
     ["groups within groups", Buffer.alloc(60_000, 0x0b)],
-    [
-      "lists within lists",
-      signalOf(
-        new BinaryWriter().tag(13, WireType.LengthDelimited).bytes(nestedLists(5_000)).finish(),
-      ),
-    ],
+    ["lists within lists", signalOf(delimited(13, nestedLists(5_000)))],
     ["a length beyond all bytes", Buffer.from("0affffffff0f", "hex")],
     ["a number without an end", Buffer.from("18ffffffffffffffffffff", "hex")],
   ])("%s", (_, bytes) => {
@@ -112,7 +123,7 @@ describe("a Value in a payload", () => {
   ])("may be %s: %s is %s", (_, hex, isTaken) => {
     const entry = Buffer.concat([
       new BinaryWriter().tag(1, WireType.LengthDelimited).string("a").finish(),
-      new BinaryWriter().tag(2, WireType.LengthDelimited).bytes(Buffer.from(hex, "hex")).finish(),
+      delimited(2, Buffer.from(hex, "hex")),
     ]);
     expect(decode(payloadOf(entry)).ok).toBe(isTaken);
   });
@@ -128,15 +139,12 @@ describe("a Value in a payload", () => {
 
   /** A request whose payload has this entry. */
   function payloadOf(entry: Uint8Array): Uint8Array {
-    const struct = new BinaryWriter().tag(1, WireType.LengthDelimited).bytes(entry).finish();
-    return signalOf(new BinaryWriter().tag(13, WireType.LengthDelimited).bytes(struct).finish());
+    return signalOf(delimited(13, delimited(1, entry)));
   }
 });
 
 /** A Struct with so many lists, each in the other. */
 function nestedLists(depth: number): Uint8Array {
-  const delimited = (field: number, bytes: Uint8Array) =>
-    new BinaryWriter().tag(field, WireType.LengthDelimited).bytes(bytes).finish();
   let value: Uint8Array = new Uint8Array();
   for (let level = 0; level < depth; level++) value = delimited(6, delimited(1, value));
   return delimited(1, delimited(2, value));

@@ -175,21 +175,6 @@ describe("the gRPC service", () => {
     const overGrpc = await http2Post(server.url, CHECK, { "content-type": type }, framed(body));
     expect(grpcError(overGrpc.headers)?.reason).toBe(reason);
   });
-
-  test("keeps to the timeout header, and refuses a malformed one", async () => {
-    const headers = { "content-type": "application/grpc", "grpc-timeout": "x" };
-    const answer = await http2Post(server.url, CHECK, headers, framed(Buffer.alloc(0)));
-    expect(grpcError(answer.headers)?.code).toBe("invalid_argument");
-    const large = { "content-type": "application/grpc", "grpc-timeout": "99999999H" };
-    const kept = await http2Post(server.url, CHECK, large, framed(Buffer.alloc(0)));
-    expect(grpcError(kept.headers)).toBeUndefined();
-  });
-
-  test("takes no compressed request", async () => {
-    const headers = { "content-type": "application/grpc", "grpc-encoding": "gzip" };
-    const answer = await http2Post(server.url, CHECK, headers, framed(Buffer.alloc(0)));
-    expect(grpcError(answer.headers)?.code).toBe("unimplemented");
-  });
 });
 
 test("REST tells that the server is alive, ready, and which version it is", async () => {
