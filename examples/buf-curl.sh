@@ -13,7 +13,7 @@ set -eu
 # buf, and the Node.js that the project needs, come with `npm ci`.
 cd "$(dirname "$0")/.."
 PATH="$PWD/node_modules/.bin:$PATH"
-countersign() { node src/cli/main.ts "$@"; }
+countersign() { node bin/countersign.js "$@"; }
 
 url="${OUTBOUND_SERVER_URL%/}/signals.v1.IngestService/Ingest"
 work=$(mktemp -d)

@@ -14,7 +14,7 @@ import { systemClock } from "../../src/client/clock.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { type FaultyProxy, startProxy } from "../support/proxy.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
-import { MAIN, producerEnv, run, runProcess, runShell, Workspace } from "./support/run.ts";
+import { producerEnv, run, runProcess, runShell, Workspace } from "./support/run.ts";
 import { signalJson, storedSignals } from "./support/signals.ts";
 
 let database: TestDatabase;
@@ -203,11 +203,12 @@ describe("a wrong clock of this machine", () => {
 
 describe("the words that call the program", () => {
   const execPath = "/opt/node";
+  const BIN = "/clone/bin/countersign.js";
 
   it.each<[string, NodeJS.ProcessEnv, readonly string[]]>([
-    [MAIN, {}, [execPath, "--", MAIN]],
-    [MAIN, { npm_lifecycle_event: "bot" }, [execPath, "--", MAIN]],
-    [MAIN, { npm_lifecycle_event: "countersign" }, ["npm", "run", "-s", "countersign", "--"]],
+    [BIN, {}, [execPath, "--", BIN]],
+    [BIN, { npm_lifecycle_event: "bot" }, [execPath, "--", BIN]],
+    [BIN, { npm_lifecycle_event: "countersign" }, ["npm", "run", "-s", "countersign", "--"]],
     ["/usr/bin/countersign", { PATH: "/bin:/usr/bin" }, ["countersign"]],
     ["/a b/countersign", { PATH: "/bin:/usr/bin" }, ["/a b/countersign"]],
     ["/x/.bin/countersign", { PATH: "/x/.bin", npm_command: "exec" }, ["npx", "countersign"]],

@@ -60,7 +60,7 @@ describe("countersign serve", () => {
     expect([bare.code, bare.stderr]).toEqual([9, "node: nowhere.env: not found\n"]);
     const { default: manifest } = await import("../../package.json", { with: { type: "json" } });
     expect(manifest.scripts.start).toMatch(/^node .*-- bin\/countersign\.js serve$/);
-    expect(manifest.scripts.countersign).toBe("node -- src/cli/main.ts");
+    expect(manifest.scripts.countersign).toBe("node -- bin/countersign.js");
   });
 
   it("ends with 1 if the port is in use, and says how to take another", async () => {

@@ -79,10 +79,10 @@ let interop: Interop;
 beforeAll(async () => {
   dir = await mkdtempDisposable(join(tmpdir(), "countersign-bots-"));
   const args = ["pack", "-w", "countersign-client", "--silent", "--pack-destination", dir.path];
-  const { stdout } = await run("npm", args);
+  const { stdout } = await run("npm", args, { timeoutMs: NPM_TIMEOUT_MS });
   tarball = join(dir.path, stdout.trim());
   interop = await startInterop();
-});
+}, NPM_TIMEOUT_MS);
 
 afterAll(async () => {
   await interop[Symbol.asyncDispose]();
@@ -212,7 +212,9 @@ describe.runIf(isReachable)("a bot in TypeScript", () => {
       ]);
       const check = async (...options: readonly string[]) => {
         const tsc = join(project, "node_modules/.bin/tsc");
-        const { stdout } = await run(tsc, ["-p", project, ...options]);
+        const { stdout } = await run(tsc, ["-p", project, ...options], {
+          timeoutMs: NPM_TIMEOUT_MS,
+        });
         return stdout;
       };
       const compilerOptions = {

@@ -9,6 +9,7 @@ import server from "../../package.json" with { type: "json" };
 import client from "../../packages/client/package.json" with { type: "json" };
 import { ROOT, run } from "../interop/support/command.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
+import { NPM_TIMEOUT_MS } from "./npm.ts";
 
 let dir: string;
 let database: TestDatabase;
@@ -17,7 +18,8 @@ beforeAll(async () => {
   database = await createTestDatabase("empty");
   dir = await mkdtemp(join(tmpdir(), "countersign-package-"));
   const which = ["--workspaces", "--include-workspace-root"];
-  const packed = await run("npm", ["pack", "--silent", "--pack-destination", dir, ...which]);
+  const args = ["pack", "--silent", "--pack-destination", dir, ...which];
+  const packed = await run("npm", args, { timeoutMs: NPM_TIMEOUT_MS });
   expect(packed.code, packed.stdout + packed.stderr).toBe(0);
   for (const { name, version } of [server, client]) {
     await mkdir(home(name), { recursive: true });
@@ -25,7 +27,7 @@ beforeAll(async () => {
     await run("tar", ["-xzf", tarball, "-C", home(name), "--strip-components=1"]);
     await symlink(join(ROOT, "node_modules"), join(home(name), "node_modules"));
   }
-});
+}, NPM_TIMEOUT_MS);
 
 afterAll(async () => {
   await rm(dir, { recursive: true, force: true });

@@ -94,7 +94,7 @@ const NAME = "countersign";
 /** The words that call this program, to which those of a command are added. */
 export function programWords({ execPath, script, environment }: Invocation): string[] {
   // npm tells what it runs to all that is started below it, so the script must fit too.
-  const isBin = path.parse(script).name === NAME;
+  const isBin = path.basename(script) === NAME;
   if (!isBin && environment.npm_lifecycle_event === NAME) return ["npm", "run", "-s", NAME, "--"];
   if (!isBin) return [execPath, "--", script];
   if (environment.npm_command === "exec") return ["npx", NAME];
