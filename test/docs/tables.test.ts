@@ -2,7 +2,7 @@
  * Holds what the pages tell in tables against what the code does: variables, options, metrics,
  * reasons, limits and paths.
  */
-import { mkdtempDisposable } from "node:fs/promises";
+import { mkdtempDisposable, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Registry } from "prom-client";
@@ -293,6 +293,52 @@ describe("the limits of api.md", () => {
   function camelCase(name: string): string {
     return name.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
   }
+});
+
+describe("the limits on strangers in operations.md", () => {
+  const SERVER = new URL("../../src/server/", import.meta.url);
+  const LIMITS: readonly (readonly [row: string, file: string, constant: string])[] = [
+    ["connections", "http/connections.ts", "CONNECTIONS_MAX"],
+    ["first bytes, a TLS handshake", "http/listener.ts", "FIRST_BYTES_TIMEOUT_MS"],
+    ["idle connection", "http/http1Server.ts", "KEEP_ALIVE_TIMEOUT_MS"],
+    ["requests at once on a connection", "http/http1Server.ts", "PIPELINED_MAX"],
+    ["requests at once on a connection", "http/http2Server.ts", "CONCURRENT_STREAMS_MAX"],
+    ["a stranger's requests on a connection", "http/allowance.ts", "CONNECTION_REQUESTS"],
+    ["a stranger's streams reset or broken", "http/allowance.ts", "CONNECTION_RESETS"],
+    ["the same of all strangers", "http/allowance.ts", "ADDRESS_REQUESTS"],
+    ["the same of all strangers", "http/allowance.ts", "ADDRESS_RESETS"],
+    ["the same of all strangers", "http/allowance.ts", "FEW_REQUESTS"],
+    ["the same of all strangers", "http/allowance.ts", "FEW_RESETS"],
+    ["the same of all strangers", "http/http2Server.ts", "SCARCE_STREAMS_MAX"],
+    ["requests under way", "http/router.ts", "UNPROVEN_REQUESTS_MAX"],
+    ["memory for bodies", "publicPort.ts", "SINGLE_BODIES_MAX_BYTES"],
+    ["memory for bodies", "publicPort.ts", "BATCH_BODIES_MAX_BYTES"],
+    ["memory for answers", "http/unreadAnswers.ts", "UNREAD_MAX_BYTES"],
+    ["a body", "http/body.ts", "PROGRESS_MIN_BYTES"],
+    ["a body", "http/body.ts", "PROGRESS_INTERVAL_MS"],
+    ["a body", "http/deadline.ts", "REQUEST_TIMEOUT_MS"],
+    ["watches of the health service", "services/health.ts", "WATCHES_MAX"],
+    ["watches of the health service", "services/health.ts", "WATCHES_PER_CONNECTION_MAX"],
+  ];
+  const rows = table(operations, "what");
+
+  it("are held row by row", () => {
+    const held = rows.filter(([what = ""]) => LIMITS.some(([row]) => what.startsWith(row)));
+    expect(held).toEqual(rows);
+  });
+
+  it.each(LIMITS)("(%s) are those of %s, %s", async (row, file, constant) => {
+    const source = await readFile(new URL(file, SERVER), "utf8");
+    const [, value = ""] = new RegExp(`const ${constant}\\b[^=]*= ([^;]+);`).exec(source) ?? [];
+    const numbers = value.replaceAll("_", "").match(/\d+/g)?.map(Number) ?? [];
+    expect(numbers.length, constant).toBeGreaterThan(0);
+    const cells = rows.find(([what = ""]) => what.startsWith(row))?.join(" ");
+    const isProduct = value.includes("*");
+    for (const number of isProduct ? numbers.slice(0, 1) : numbers) {
+      const told = constant.endsWith("_MS") ? `${number / 1_000} s` : written(number);
+      expect(cells).toMatch(new RegExp(`\\b${told}${isProduct ? " MiB" : "\\b"}`));
+    }
+  });
 });
 
 describe("the paths", () => {
