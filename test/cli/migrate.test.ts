@@ -50,6 +50,8 @@ describe("countersign migrate", () => {
     expect(table.code).toBe(0);
     expect(table.stdout).toMatch(/^MIGRATION +APPLIED\n0001_producers +20\d\d-[^ ]+Z\n/);
     expect(table.stdout).toMatch(new RegExp(`\n${last} +pending\n$`));
+    const narrow = await run(["migrate", "status"], { env, columns: 30 });
+    expect(narrow.stdout).toMatch(/^MIGRATION {2}0001_producers\nAPPLIED {4}20/);
 
     const rest = await migrate("down", "--to", "0001_producers", "--yes", "--json");
     expect(rest.code).toBe(0);

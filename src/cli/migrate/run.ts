@@ -67,9 +67,8 @@ function migrationsToRevert(
   extent: MigrateDownOptions,
 ): string[] {
   const applied = states.filter(({ appliedAt }) => appliedAt !== undefined).map(({ name }) => name);
-  if ("steps" in extent) return applied.slice(-extent.steps).reverse();
-  const first = applied.indexOf(extent.to);
-  if (first < 0) {
+  const first = "steps" in extent ? -extent.steps : applied.indexOf(extent.to);
+  if ("to" in extent && first < 0) {
     throw usageError(
       `--to ${extent.to} is not an applied migration. Applied are: ${applied.join(", ") || "none"}.`,
     );

@@ -65,9 +65,9 @@ class PendingLine {
     this.#byteLength = 0;
     if (isTooLong) return { number, fault: `is longer than ${this.#maxBytes} bytes` };
     try {
-      const text = this.#decoder.decode(bytes);
-      const trimmed = (number === 1 ? text.replace(/^\ufeff/, "") : text).trim();
-      return trimmed === "" ? undefined : { number, text: trimmed };
+      // This takes a byte order mark away, too.
+      const text = this.#decoder.decode(bytes).trim();
+      return text === "" ? undefined : { number, text };
     } catch {
       return { number, fault: "is not UTF-8" };
     }

@@ -37,6 +37,12 @@ export interface RunOptions {
   readonly cwd?: string | undefined;
 }
 
+/** How to run in this process. */
+export interface LocalRunOptions extends RunOptions {
+  /** Of the terminal that shows the output; a file or a pipe has it unless given. */
+  readonly columns?: number | undefined;
+}
+
 /** Starts `countersign` with these arguments, as the script of `package.json` does. */
 export function start(args: readonly string[], options: RunOptions = {}): ChildProcess {
   return spawnProcess(process.execPath, ["--", MAIN, ...args], options);
@@ -55,11 +61,12 @@ let isRunning = false;
  */
 export async function run(
   args: readonly string[],
-  { env, input, cwd = tmpdir() }: RunOptions = {},
+  { env, input, cwd = tmpdir(), columns }: LocalRunOptions = {},
 ): Promise<RunResult> {
   if (isRunning) throw new Error("runs one at a time");
   isRunning = true;
   const [stdout, stderr] = [new TextSink(), new TextSink()];
+  if (columns !== undefined) Object.assign(stdout, { isTTY: true, columns });
   const stdin = Readable.from(input === undefined ? [] : [Buffer.from(input)]);
   const restored = replaceOf(process, {
     argv: [process.execPath, MAIN, ...args],
