@@ -9,7 +9,7 @@ import { clientOptionsFromEnv, createSignalClient } from "../../src/client/index
 import { makeTemporaryDir } from "../store/temporaryDir.ts";
 import { createTestDatabase, runOnServer, type TestDatabase } from "../support/postgres.ts";
 import { spawnServer, testServerEnv } from "../support/server.ts";
-import { MAIN, runProcess, runShell, Workspace } from "./support/run.ts";
+import { MAIN, type RunResult, run, runProcess, runShell, Workspace } from "./support/run.ts";
 
 let database: TestDatabase;
 let workspace: Workspace;
@@ -23,8 +23,16 @@ afterAll(async () => {
 });
 
 /** Runs a server that cannot start. @returns its exit code and what it told the person. */
-async function refused(env: NodeJS.ProcessEnv, args: readonly string[] = []) {
-  const { code, stderr } = await runProcess(["serve", ...args], { env, cwd: workspace.path });
+async function refused(env: NodeJS.ProcessEnv) {
+  return told(await runProcess(["serve"], { env, cwd: workspace.path }));
+}
+
+/** As above, but in this process, for what is wrong before anything is started. */
+async function unread(env: NodeJS.ProcessEnv, ...args: readonly string[]) {
+  return told(await run(["serve", ...args], { env, cwd: workspace.path }));
+}
+
+function told({ code, stderr }: RunResult) {
   expect(stderr).toMatch(/^countersign: [^\n]+\n$/);
   return { code, message: stderr.slice("countersign: ".length, -1) };
 }
@@ -39,18 +47,18 @@ describe("countersign serve", () => {
     const { PORT: _, ...variables } = testServerEnv(database.url, { LOG_LEVEL: "shouting" });
     const lines = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
     const file = await workspace.write("serve.env", `${lines.join("\n")}\n`);
-    expect(await refused({}, ["--env-file", file])).toEqual({
+    expect(await unread({}, "--env-file", file)).toEqual({
       code: 2,
       message: expect.stringMatching(/^The configuration is wrong: LOG_LEVEL must be/),
     });
-    expect(await refused({ LOG_LEVEL: "loud", PORT: "x" }, ["--env-file", file])).toEqual({
+    expect(await unread({ LOG_LEVEL: "loud", PORT: "x" }, "--env-file", file)).toEqual({
       code: 2,
       message: expect.stringMatching(/: PORT must be .*; LOG_LEVEL must be/),
     });
   });
 
   it("says so if the file is not there", async () => {
-    expect(await refused({}, ["--env-file", "nowhere.env"])).toEqual({
+    expect(await unread({}, "--env-file", "nowhere.env")).toEqual({
       code: 2,
       message: "--env-file nowhere.env cannot be read: there is no such file.",
     });
