@@ -1,7 +1,12 @@
 import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { createOutbox, SignalError, type SignalInput } from "../../src/client/index.ts";
+import {
+  createOutbox,
+  SignalError,
+  type SignalInput,
+  silentLogger,
+} from "../../src/client/index.ts";
 import type { Death } from "../../src/client/outbox/entry.ts";
 import { OutboxFile } from "../../src/client/outbox/file.ts";
 import { jsonLines, type RunResult, run, Workspace } from "./support/run.ts";
@@ -40,7 +45,7 @@ async function makeOutbox({ dead = [], expired = [], waiting = [] }: Contents) {
   const outbox = createOutbox({
     path,
     client: { ingest: fail, ingestBatch: fail },
-    logger: { info() {}, warn() {}, error() {} },
+    logger: silentLogger,
     // Then no signal has expired yet.
     ...(expired.length > 0 && {
       clock: { now: () => BigInt(Date.parse(EXPIRE_TIME) - 1_000) * 1_000_000n },
@@ -207,7 +212,7 @@ describe("countersign outbox", () => {
 });
 
 describe("countersign outbox with a damaged file", () => {
-  const SUFFIXES = ["", ".damaged-20251025T143045123Z", ".damaged-20251025T143045123Z-2"];
+  const SUFFIXES = ["", ".damaged-20251025T143045123Z-2"];
 
   it.each(SUFFIXES)("shows what can be read of it, and ends with 1: x%s", async (suffix) => {
     const original = await closedOutbox({ dead: ["d1"], waiting: ["w1", "w2", "w3"] });

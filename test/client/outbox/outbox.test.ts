@@ -173,7 +173,7 @@ describe("an outbox", () => {
   });
 });
 
-it("tells people what to mend: who they are for the server, or where it is", async () => {
+it("tells people what to fix: who they are for the server, or where it is", async () => {
   await using page = await startTestServer({
     listener: (request, response) => {
       request.resume();

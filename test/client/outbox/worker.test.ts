@@ -227,7 +227,7 @@ describe("a proxy that asks to be left alone for days", () => {
   });
 });
 
-describe("a failure that only a person can mend", () => {
+describe("a failure that only a person can fix", () => {
   it("holds everything, sets nothing aside, and is told once", async () => {
     const bench = new Bench();
     bench.answer = failWith("UNAUTHENTICATED");
