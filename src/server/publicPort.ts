@@ -12,8 +12,8 @@ import { createPendingMemory } from "./http/pendingMemory.ts";
 import { type RoutingOptions, routeRequests } from "./http/router.ts";
 import { restRoutes } from "./rest/rest.ts";
 import { openService, rpcEndpoints, signedService } from "./rpc/rpcEndpoints.ts";
-import { healthService } from "./services/health.ts";
-import { ingestMethods } from "./services/ingestMethods.ts";
+import { healthService } from "./services/healthService.ts";
+import { ingestMethods } from "./services/ingestService.ts";
 import { createTurns } from "./services/turns.ts";
 
 /** What the public port is made of. */

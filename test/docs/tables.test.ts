@@ -317,8 +317,8 @@ describe("the limits on strangers in operations.md", () => {
     ["a body", "http/body.ts", "PROGRESS_MIN_BYTES"],
     ["a body", "http/body.ts", "PROGRESS_INTERVAL_MS"],
     ["a body", "http/deadline.ts", "REQUEST_TIMEOUT_MS"],
-    ["watches of the health service", "services/health.ts", "WATCHES_MAX"],
-    ["watches of the health service", "services/health.ts", "WATCHES_PER_CONNECTION_MAX"],
+    ["watches of the health service", "services/healthService.ts", "WATCHES_MAX"],
+    ["watches of the health service", "services/healthService.ts", "WATCHES_PER_CONNECTION_MAX"],
   ];
   const rows = table(operations, "what");
 

@@ -26,12 +26,12 @@ import { createLog } from "../../../src/server/ops/log.ts";
 import { servePublicPort } from "../../../src/server/publicPort.ts";
 import { connectErrorOf } from "../../../src/server/rpc/errors.ts";
 import type { SignedCall } from "../../../src/server/rpc/signedRpc.ts";
-import { healthService } from "../../../src/server/services/health.ts";
+import { healthService } from "../../../src/server/services/healthService.ts";
 import {
   answerBatch,
   answerSignal,
   wrongCount,
-} from "../../../src/server/services/ingestMethods.ts";
+} from "../../../src/server/services/ingestService.ts";
 import { submissionOf } from "../../../src/server/services/readSubmissions.ts";
 import {
   type Instant,

@@ -42,7 +42,7 @@ import { publicEndpoints } from "../../../src/server/publicPort.ts";
 import { admissionGate, admittedAnswer } from "../../../src/server/rpc/rpc.ts";
 import { openService, rpcEndpoints, signedService } from "../../../src/server/rpc/rpcEndpoints.ts";
 import type { SignedMethods } from "../../../src/server/rpc/signedRpc.ts";
-import { ingestMethods } from "../../../src/server/services/ingestMethods.ts";
+import { ingestMethods } from "../../../src/server/services/ingestService.ts";
 import { createTurns } from "../../../src/server/services/turns.ts";
 import { Secret } from "../../../src/signing/index.ts";
 import { silentLog } from "../../support/postgres.ts";
