@@ -38,7 +38,7 @@ const TEXT_MAX_UNITS = 10_000;
 /** The time after an alert in which others of its kind are held back. */
 interface Interval {
   readonly timer: NodeJS.Timeout;
-  readonly heldBack: HeldBack;
+  readonly pending: PendingSummary;
 }
 
 /**
@@ -77,7 +77,7 @@ export class ThrottledAlerts {
     }
     const interval = this.#intervals.get(alert.kind);
     if (interval === undefined) return this.#sendNow(alert);
-    interval.heldBack.add(alert);
+    interval.pending.add(alert);
     logger.warn(alertFacts(alert), "An alert is held back: one of its kind was sent.");
   }
 
@@ -91,16 +91,16 @@ export class ThrottledAlerts {
   async #sendNow(alert: Alert): Promise<void> {
     const { kind } = alert;
     const { now, intervalMs } = this.#options;
-    const heldBack = new HeldBack(kind, now());
-    const timer = setTimeout(() => this.#endInterval(kind, heldBack), intervalMs);
+    const pending = new PendingSummary(kind, now());
+    const timer = setTimeout(() => this.#endInterval(kind, pending), intervalMs);
     timer.unref();
-    this.#intervals.set(kind, { timer, heldBack });
+    this.#intervals.set(kind, { timer, pending });
     await this.#dispatch(alert);
   }
 
-  #endInterval(kind: AlertKind, heldBack: HeldBack): void {
+  #endInterval(kind: AlertKind, pending: PendingSummary): void {
     this.#intervals.delete(kind);
-    const summary = heldBack.summary();
+    const summary = pending.toAlert();
     if (summary !== undefined) void this.#sendNow(summary);
   }
 
@@ -109,9 +109,9 @@ export class ThrottledAlerts {
   }
 
   async #finish(): Promise<void> {
-    for (const { timer, heldBack } of this.#intervals.values()) {
+    for (const { timer, pending } of this.#intervals.values()) {
       clearTimeout(timer);
-      const summary = heldBack.summary();
+      const summary = pending.toAlert();
       if (summary !== undefined) void this.#dispatch(summary);
     }
     this.#intervals.clear();
@@ -138,7 +138,7 @@ const SEE_FIRST = "Before you act, see whether it is settled since.";
  * Alerts of one kind that wait for the end of an interval: counted, and the last few kept,
  * so that they are bounded, however many there are.
  */
-class HeldBack {
+class PendingSummary {
   readonly #kind: AlertKind;
   readonly #since: Date;
   #count = 0;
@@ -156,7 +156,7 @@ class HeldBack {
   }
 
   /** The one alert to send for all: undefined for none. */
-  summary(): Alert | undefined {
+  toAlert(): Alert | undefined {
     const newest = this.#last.at(-1);
     if (newest === undefined) return undefined;
     const { time, text } = newest;

@@ -5,6 +5,8 @@
  */
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { findTrailerError } from "@connectrpc/connect/protocol-grpc";
+import type { Metadata } from "@grpc/grpc-js";
 import {
   BadRequestSchema,
   ErrorInfoSchema,
@@ -15,7 +17,6 @@ import { isReason, REASON_DOMAIN, type Violation } from "../signal/index.ts";
 import type { SignalErrorReason } from "./errorReason.ts";
 import type { Exchange } from "./exchange.ts";
 import { foreignAnswer, foreignProtocol } from "./foreignAnswer.ts";
-import { fromGrpcError } from "./grpcError.ts";
 
 const HEADER_REQUEST_ID = "x-request-id";
 
@@ -29,7 +30,7 @@ export interface CallFailure {
   readonly requestId: string | undefined;
   readonly code: Code | undefined;
   readonly metadata: Readonly<Record<string, string>>;
-  /** Whether what answers is no Countersign server, which only a person can mend. */
+  /** Whether what answers is no Countersign server, which only a person can put right. */
   readonly isForeign: boolean;
 }
 
@@ -140,4 +141,60 @@ const REASON_BY_CODE: Readonly<Record<Code, SignalErrorReason>> = {
  */
 function hasNodeError(thrown: unknown): boolean {
   return causesOf(thrown).some((error) => "code" in error && typeof error.code === "string");
+}
+
+/**
+ * The Connect form of an error that `@grpc/grpc-js` threw, or `undefined` if it is not
+ * one. The status codes of both are the same; the details of gRPC errors travel in the
+ * trailer `grpc-status-details-bin`.
+ */
+export function fromGrpcError(thrown: unknown): ConnectError | undefined {
+  if (!isServiceError(thrown)) return undefined;
+  const trailer = headersFrom(thrown.metadata);
+  const [details] = thrown.metadata.get(TRAILER_DETAILS);
+  if (details !== undefined) {
+    trailer.set(TRAILER_DETAILS, Buffer.from(details).toString("base64"));
+    try {
+      const described = findTrailerError(trailer);
+      if (described !== undefined) return described;
+    } catch {
+      // Details that cannot be read leave the plain status.
+    }
+  }
+  return new ConnectError(thrown.details, thrown.code, trailer, undefined, thrown);
+}
+
+const TRAILER_DETAILS = "grpc-status-details-bin";
+
+interface GrpcServiceError extends Error {
+  readonly code: Code;
+  readonly details: string;
+  readonly metadata: Metadata;
+}
+
+function isServiceError(thrown: unknown): thrown is GrpcServiceError {
+  return (
+    thrown instanceof Error &&
+    "code" in thrown &&
+    typeof thrown.code === "number" &&
+    thrown.code in Code &&
+    "details" in thrown &&
+    typeof thrown.details === "string" &&
+    "metadata" in thrown &&
+    isMetadata(thrown.metadata)
+  );
+}
+
+/** By what it can do: the class is not loaded here, since few bots have `@grpc/grpc-js`. */
+function isMetadata(value: unknown): value is Metadata {
+  const { get, getMap } = (value ?? {}) as Partial<Metadata>;
+  return typeof get === "function" && typeof getMap === "function";
+}
+
+function headersFrom(metadata: Metadata): Headers {
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(metadata.getMap())) {
+    if (typeof value === "string") headers.set(name, value);
+  }
+  return headers;
 }

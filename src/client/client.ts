@@ -12,12 +12,11 @@ import {
 } from "../../gen/signals/v1/ingest_service_pb.ts";
 import { guardedLogger } from "../alerts/index.ts";
 import { BATCH_REQUEST_MAX_BYTES, type SignalLimits } from "../signal/index.ts";
-import { silentLogger } from "./clientLogger.ts";
-import { type ClientClock, systemClock } from "./clock.ts";
+import { type CallSettings, callRepeatedly, type RepeatableCall } from "./call.ts";
+import { createStderrNotice, noNotice, silentLogger } from "./clientLogger.ts";
+import { type ClientClock, CorrectedClock, systemClock } from "./clock.ts";
 import { ConfigError, type ConfigProblem } from "./configError.ts";
 import { type Connection, createConnection } from "./connection.ts";
-import { CorrectedClock } from "./correctedClock.ts";
-import { type Delivery, type DeliveryOptions, deliver } from "./delivery.ts";
 import type { SignalInput } from "./input.ts";
 import {
   type DisabledClientOptions,
@@ -38,10 +37,8 @@ import { type RetryOptions, retryOfCall } from "./retry/retryOptions.ts";
 import { serialize } from "./serialize.ts";
 import { callOptions, TIMEOUT_MS_MAX } from "./settings.ts";
 import { SignalError } from "./signalError.ts";
-import { CallReport, type ReportOptions } from "./telemetry/callReport.ts";
-import { CircuitReport } from "./telemetry/circuitReport.ts";
 import { createClientMetrics } from "./telemetry/metrics.ts";
-import { createStderrNotice, noNotice } from "./telemetry/stderrNotice.ts";
+import { CallReport, CircuitReport, type ReportOptions } from "./telemetry/reports.ts";
 
 /** How to make one call. */
 export interface SignalCallOptions {
@@ -152,7 +149,7 @@ export function createSignalClient(
 }
 
 /** What a call of any kind is made of. */
-interface Call<Message, Result> extends Delivery<Message, readonly Result[]> {
+interface Call<Message, Result> extends RepeatableCall<Message, readonly Result[]> {
   readonly keys: readonly string[];
 }
 
@@ -246,35 +243,32 @@ class ConnectedClient implements SignalClient {
     requireKinds(retryClockSkew, signal);
     const retry = retryOfCall(options.retry, this.#options.retry);
     const report = new CallReport(this.#report, { keys: call.keys, isSingleAttempt: !retry });
-    const delivery = this.#deliver(call, {
+    const answer = this.#call(call, {
       timeoutMs,
       retry,
       retryClockSkew,
       signal,
       observer: report,
     });
-    this.#inFlight.add(delivery);
+    this.#inFlight.add(answer);
     try {
-      const results = await delivery;
+      const results = await answer;
       report.answered(results);
       return results;
     } catch (thrown) {
       if (thrown instanceof SignalError) report.failed(thrown);
       throw thrown;
     } finally {
-      this.#inFlight.delete(delivery);
+      this.#inFlight.delete(answer);
     }
   }
 
-  async #deliver<Message, Result>(
+  async #call<Message, Result>(
     call: Call<Message, Result>,
-    options: Pick<
-      DeliveryOptions,
-      "timeoutMs" | "retry" | "retryClockSkew" | "signal" | "observer"
-    >,
+    options: Pick<CallSettings, "timeoutMs" | "retry" | "retryClockSkew" | "signal" | "observer">,
   ): Promise<readonly Result[]> {
     if (this.#closed !== undefined) throw new SignalError("CANCELLED", "The client is closed.");
-    return deliver(call, {
+    return callRepeatedly(call, {
       ...options,
       stopSignal: this.#closing.signal,
       clock: this.clock,

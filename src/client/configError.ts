@@ -9,7 +9,7 @@ export interface ConfigProblem {
 /** A client, an outbox or alerts cannot start: the options or the environment are wrong. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
-  /** Every problem, so that all can be mended at once. */
+  /** Every problem, so that all can be corrected at once. */
   readonly problems: readonly ConfigProblem[];
 
   /** @param owner whose configuration it is, in the genitive. */

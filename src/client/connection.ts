@@ -3,6 +3,7 @@
  */
 import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
+import { connect } from "node:tls";
 import type { Transport } from "@connectrpc/connect";
 import {
   createConnectTransport,
@@ -13,10 +14,9 @@ import {
 import { isLoopback } from "../alerts/index.ts";
 import { currentExchange, type Exchange, observing, observingAgent } from "./exchange.ts";
 import type { EnabledClientOptions } from "./options.ts";
+import { endpointOf, SIGNED_SERVICE } from "./requestSigner.ts";
 import { SignalError } from "./signalError.ts";
-import { endpointOf, SIGNED_SERVICE } from "./signedService.ts";
 import { createSigningInterceptorOfFixed } from "./signingInterceptor.ts";
-import { speaksTls } from "./tlsProbe.ts";
 
 /**
  * The greatest answer that is read, in bytes: room for a batch of 1,000 refusals that name
@@ -158,3 +158,24 @@ const CREATE_TRANSPORT = {
   grpc: createGrpcTransport,
   "grpc-web": createGrpcWebTransport,
 } as const;
+
+/** Enough for a handshake on this machine; a server that takes longer is not what is wrong. */
+const PROBE_TIMEOUT_MS = 1_000;
+
+/** Whether a handshake with the port of a URL succeeds. Nothing is sent over it. */
+export function speaksTls(url: string): Promise<boolean> {
+  const { hostname, port } = new URL(url);
+  const host = hostname.replace(/^\[|\]$/g, "");
+  return new Promise((resolve) => {
+    // Whose certificate it is does not matter: that there is one is the answer.
+    const socket = connect({ host, port: Number(port || 80), rejectUnauthorized: false });
+    const end = (speaks: boolean) => {
+      socket.destroy();
+      resolve(speaks);
+    };
+    socket.setTimeout(PROBE_TIMEOUT_MS, () => end(false));
+    socket.once("secureConnect", () => end(true));
+    socket.once("error", () => end(false));
+    socket.once("close", () => end(false));
+  });
+}

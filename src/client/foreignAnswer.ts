@@ -98,7 +98,7 @@ export function foreignProtocol(
   const codes = causes.map((error) => ("code" in error ? String(error.code) : ""));
   const has = (pattern: RegExp) => codes.some((code) => pattern.test(code));
   if (causes.some(({ message }) => /SSL routines:.*:wrong version number/.test(message))) {
-    // OpenSSL's own words name the lines of its source, and nothing that a person can mend.
+    // OpenSSL's own words name the lines of its source, and nothing that a person can act on.
     const what = `${url} says https, but what answers there speaks no TLS, probably plain http`;
     return { reason: "REFUSED", message: `${what}: see that its scheme and port are right.` };
   }

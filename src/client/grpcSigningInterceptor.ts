@@ -8,9 +8,14 @@ import {
   status,
 } from "@grpc/grpc-js";
 import type { SignatureHeaders } from "../signing/index.ts";
-import { createRequestSigner, type SignerOptions, signerSchema } from "./requestSigner.ts";
+import {
+  createRequestSigner,
+  endpointOf,
+  SIGNED_SERVICE,
+  type SignerOptions,
+  signerSchema,
+} from "./requestSigner.ts";
 import { checkedOptions } from "./settings.ts";
-import { endpointOf, SIGNED_SERVICE } from "./signedService.ts";
 
 /**
  * Makes an interceptor that signs the calls of `signals.v1.IngestService` for a client of
@@ -40,7 +45,7 @@ export function createGrpcSigningInterceptor(options: SignerOptions): Intercepto
 }
 
 /** A call that was started, but not yet passed on. */
-interface HeldStart {
+interface DeferredStart {
   readonly metadata: Metadata;
   readonly listener: InterceptingListener;
   readonly next: (metadata: Metadata, listener: InterceptingListener | Listener) => void;
@@ -49,15 +54,15 @@ interface HeldStart {
 }
 
 /**
- * A call whose start is held back until its message is there to be signed, since the
+ * A call whose start is deferred until its message is there to be signed, since the
  * signature travels in the metadata.
  *
- * It goes from held (after `start`) to either passed on (by `sendMessage`) or given up (by
+ * It goes from deferred (after `start`) to either passed on (by `sendMessage`) or given up (by
  * cancellation, by the deadline, or because the message cannot be signed). Once given up,
  * nothing is passed on any more, so an unsigned request is never sent.
  */
 class SigningCall extends InterceptingCall {
-  #held: HeldStart | undefined;
+  #deferred: DeferredStart | undefined;
 
   constructor(
     call: ConstructorParameters<typeof InterceptingCall>[0],
@@ -69,11 +74,11 @@ class SigningCall extends InterceptingCall {
         const deadlineTimer = onDeadline(deadline, () =>
           this.cancelWithStatus(status.DEADLINE_EXCEEDED, "Deadline exceeded"),
         );
-        this.#held = { metadata: metadata.clone(), listener, next, deadlineTimer };
+        this.#deferred = { metadata: metadata.clone(), listener, next, deadlineTimer };
       },
       sendMessage: (message, next) => {
-        if (this.#held === undefined) return;
-        const { metadata } = this.#held;
+        if (this.#deferred === undefined) return;
+        const { metadata } = this.#deferred;
         try {
           const headers = sign(method.requestSerialize(message));
           for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
@@ -82,29 +87,29 @@ class SigningCall extends InterceptingCall {
           this.cancelWithStatus(status.INTERNAL, `The request cannot be signed: ${cause}`);
           return;
         }
-        this.#passOn(this.#held);
+        this.#passOn(this.#deferred);
         next(message);
       },
     });
   }
 
   override cancelWithStatus(code: status, details: string): void {
-    const held = this.#held;
+    const deferred = this.#deferred;
     super.cancelWithStatus(code, details);
-    if (held === undefined) return;
-    this.#release(held);
+    if (deferred === undefined) return;
+    this.#release(deferred);
     // The next call has not been started, so it has no one to tell.
-    held.listener.onReceiveStatus({ code, details, metadata: new Metadata() });
+    deferred.listener.onReceiveStatus({ code, details, metadata: new Metadata() });
   }
 
-  #passOn(held: HeldStart): void {
-    this.#release(held);
-    held.next(held.metadata, held.listener);
+  #passOn(deferred: DeferredStart): void {
+    this.#release(deferred);
+    deferred.next(deferred.metadata, deferred.listener);
   }
 
-  #release(held: HeldStart): void {
-    clearTimeout(held.deadlineTimer);
-    this.#held = undefined;
+  #release(deferred: DeferredStart): void {
+    clearTimeout(deferred.deadlineTimer);
+    this.#deferred = undefined;
   }
 }
 

@@ -64,8 +64,7 @@ export type {
   ValidResult,
 } from "./result.ts";
 export { type Backoff, type BackoffOptions, createBackoff } from "./retry/backoff.ts";
-export type { CircuitBreakerOptions } from "./retry/circuitBreakerOptions.ts";
-export type { RetryOptions } from "./retry/retryOptions.ts";
+export type { CircuitBreakerOptions, RetryOptions } from "./retry/retryOptions.ts";
 export {
   type PlannedRetry,
   type RetryAttempt,

@@ -11,8 +11,10 @@ import {
   type CircuitBreakerOptions,
   circuitBreakerOption,
   type ResolvedCircuitBreakerOptions,
-} from "./retry/circuitBreakerOptions.ts";
-import { type ResolvedRetryOptions, type RetryOptions, retryOption } from "./retry/retryOptions.ts";
+  type ResolvedRetryOptions,
+  type RetryOptions,
+  retryOption,
+} from "./retry/retryOptions.ts";
 import {
   maxBodyBytes,
   objectWith,

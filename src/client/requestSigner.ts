@@ -1,4 +1,8 @@
+/**
+ * What is signed, and by whom: common to all that signs calls.
+ */
 import { z } from "zod";
+import { IngestService } from "../../gen/signals/v1/ingest_service_pb.ts";
 import {
   formatTimestamp,
   type Secret,
@@ -35,4 +39,15 @@ export function createRequestSigner({
 }: z.output<typeof signerSchema>): RequestSigner {
   return (endpoint, body) =>
     signatureHeaders({ ...identity, endpoint, body, timestamp: formatTimestamp(clock.now()) });
+}
+
+/**
+ * The service whose calls are signed. All others take a bearer token, and a signature
+ * would only cost time.
+ */
+export const SIGNED_SERVICE = IngestService.typeName;
+
+/** The path that a signature covers: the one that the service sees, without any prefix. */
+export function endpointOf(service: string, method: string): string {
+  return `/${service}/${method}`;
 }

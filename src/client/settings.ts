@@ -101,7 +101,7 @@ export function switchable<Group extends z.ZodObject>(group: Group) {
 }
 
 /**
- * One problem for each setting: the first rule broken is the one to mend first. An option
+ * One problem for each setting: the first rule broken is the one to correct first. An option
  * of a group has the name of the group and a dot before its own.
  *
  * @param schema names the options that there are.

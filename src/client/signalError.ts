@@ -43,7 +43,7 @@ export class SignalError extends Error {
   readonly metadata: Readonly<Record<string, string>>;
   /**
    * Whether what answered is no Countersign server: a proxy that refuses, another program, the
-   * wrong port. Only a person can mend that.
+   * wrong port. Only a person can put that right.
    */
   readonly isForeign: boolean;
 

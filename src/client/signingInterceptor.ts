@@ -1,9 +1,14 @@
 import { clone, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
-import { createRequestSigner, type SignerOptions, signerSchema } from "./requestSigner.ts";
+import {
+  createRequestSigner,
+  endpointOf,
+  SIGNED_SERVICE,
+  type SignerOptions,
+  signerSchema,
+} from "./requestSigner.ts";
 import { type SerializeOptions, serialize, withSortedKeys } from "./serialize.ts";
 import { checkedOptions, objectWith } from "./settings.ts";
-import { endpointOf, SIGNED_SERVICE } from "./signedService.ts";
 
 /**
  * As whom to sign, and how the transport serialises. `jsonOptions` and `binaryOptions` must

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { CorrectedClock } from "../../src/client/correctedClock.ts";
+import { CorrectedClock } from "../../src/client/clock.ts";
 import { SignalError } from "../../src/client/index.ts";
 import { NOW } from "./support/signals.ts";
 

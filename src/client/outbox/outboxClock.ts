@@ -11,8 +11,7 @@
  */
 import { randomUUID } from "node:crypto";
 import type { Instant } from "../../signal/index.ts";
-import { type ClientClock, epochMs } from "../clock.ts";
-import { CLOCK_TOLERANCE_MS } from "../correctedClock.ts";
+import { CLOCK_TOLERANCE_MS, type ClientClock, epochMs } from "../clock.ts";
 import type { Entry, Taken } from "./entry.ts";
 
 const NANOS_PER_MILLISECOND = 1_000_000n;

@@ -1,6 +1,6 @@
 /**
- * When to try again: one schedule for the client's own retries and for whoever schedules
- * attempts by himself, such as an outbox.
+ * When to try again: one schedule for the client's own retries and for whatever schedules
+ * its own attempts, such as an outbox.
  */
 import { exponentialDelayMs } from "../../alerts/index.ts";
 import { monotonicMs } from "../clock.ts";

@@ -16,7 +16,7 @@
 import { monotonicMs } from "../clock.ts";
 import { retryForError, type SignalErrorReason } from "../errorReason.ts";
 import { SignalError } from "../signalError.ts";
-import type { ResolvedCircuitBreakerOptions } from "./circuitBreakerOptions.ts";
+import type { ResolvedCircuitBreakerOptions } from "./retryOptions.ts";
 
 /** Where a circuit stands. */
 export type CircuitState = "closed" | "half_open" | "open";

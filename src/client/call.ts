@@ -2,7 +2,7 @@
  * One call, from its first attempt to the one whose outcome is final.
  */
 import type { CallOptions } from "@connectrpc/connect";
-import type { CorrectedClock } from "./correctedClock.ts";
+import type { CorrectedClock } from "./clock.ts";
 import type { Circuit } from "./retry/circuit.ts";
 import type { ResolvedRetryOptions } from "./retry/retryOptions.ts";
 import {
@@ -13,8 +13,8 @@ import {
 } from "./retry/withRetry.ts";
 import { SignalError } from "./signalError.ts";
 
-/** What to hand over. */
-export interface Delivery<Message, Result> {
+/** A call that may be made as often as it takes. */
+export interface RepeatableCall<Message, Result> {
   /**
    * Makes the message. Called once, and once more if the first attempt is refused for the
    * wrong time of this machine: a message without a time of its own got that one.
@@ -24,8 +24,8 @@ export interface Delivery<Message, Result> {
   send(message: Message, options: CallOptions): Promise<Result>;
 }
 
-/** How to hand it over. */
-export interface DeliveryOptions {
+/** How to make it. */
+export interface CallSettings {
   /** How long one attempt may take. */
   readonly timeoutMs: number;
   /** How failed attempts are repeated; false for a single attempt. */
@@ -38,11 +38,11 @@ export interface DeliveryOptions {
   /** Whether an attempt is made again at once when the clock was corrected. */
   readonly retryClockSkew: boolean;
   readonly circuit: Circuit;
-  readonly observer: DeliveryObserver;
+  readonly observer: CallObserver;
 }
 
 /** Told what happens before the outcome. */
-export interface DeliveryObserver {
+export interface CallObserver {
   /** An attempt failed, and will be repeated. */
   retrying(retry: PlannedRetry & { readonly error: SignalError }): void;
   /** The machine's clock was wrong by so many seconds, and is corrected from now on. */
@@ -50,21 +50,21 @@ export interface DeliveryObserver {
 }
 
 /**
- * Hands over a message, as often as it takes and the options allow.
+ * Makes a call, as often as it takes and the settings allow.
  *
  * @throws SignalError the last failure, or `CANCELLED` if the caller gave up.
  */
-export async function deliver<Message, Result>(
-  delivery: Delivery<Message, Result>,
-  options: DeliveryOptions,
+export async function callRepeatedly<Message, Result>(
+  call: RepeatableCall<Message, Result>,
+  options: CallSettings,
 ): Promise<Result> {
   const { clock, circuit, observer, signal } = options;
-  let message = delivery.make();
+  let message = call.make();
   let mayCorrectClock = true;
 
   async function attempt(remainingMs: number): Promise<Result> {
     const reading = clock.read();
-    const result = await circuit.run(() => sendOnce(delivery, message, remainingMs, options));
+    const result = await circuit.run(() => sendOnce(call, message, remainingMs, options));
     clock.confirm(reading);
     const jumpedSeconds = clock.takeJump();
     if (jumpedSeconds !== undefined) observer.clockCorrected(jumpedSeconds);
@@ -83,7 +83,7 @@ export async function deliver<Message, Result>(
       observer.clockCorrected(offsetSeconds);
       if (!options.retryClockSkew) throw error;
       // The server refused it unread. An earlier attempt may have been stored as it was.
-      if (number === 1) message = delivery.make();
+      if (number === 1) message = call.make();
       return await attempt(remainingMs());
     }
   }
@@ -96,24 +96,24 @@ export async function deliver<Message, Result>(
 }
 
 async function sendOnce<Message, Result>(
-  delivery: Delivery<Message, Result>,
+  call: RepeatableCall<Message, Result>,
   message: Message,
   remainingMs: number,
-  options: DeliveryOptions,
+  options: CallSettings,
 ): Promise<Result> {
   try {
-    return await delivery.send(message, callOptions(remainingMs, options));
+    return await call.send(message, callOptions(remainingMs, options));
   } catch (thrown) {
     throw failure(thrown, options.signal);
   }
 }
 
-function callOptions(remainingMs: number, { timeoutMs, signal }: DeliveryOptions): CallOptions {
+function callOptions(remainingMs: number, { timeoutMs, signal }: CallSettings): CallOptions {
   const attemptMs = Math.max(1, Math.floor(Math.min(timeoutMs, remainingMs)));
   return signal === undefined ? { timeoutMs: attemptMs } : { timeoutMs: attemptMs, signal };
 }
 
-function retryOptions(options: DeliveryOptions): WithRetryOptions {
+function retryOptions(options: CallSettings): WithRetryOptions {
   const { retry, timeoutMs, signal, stopSignal, observer } = options;
   const schedule = retry === false ? { budgetMs: timeoutMs, isRetryable: () => false } : retry;
   return {

@@ -1,18 +1,20 @@
 /**
- * Tells the log and the metrics what becomes of each call.
+ * Tells the log, the metrics and people what becomes of each call and of the circuit.
  *
  * One line for each signal that was delivered or refused by itself; one line for a call
  * that failed as a whole, with all its keys; one line for each retry. They have the names
  * of the server's log, so that one search finds both sides of a signal.
  */
-import type { ClientLogger } from "../clientLogger.ts";
+
+import type { Alerts } from "../alerts/alerts.ts";
+import type { CallObserver } from "../call.ts";
+import type { ClientLogger, Notice } from "../clientLogger.ts";
 import { monotonicMs } from "../clock.ts";
-import type { DeliveryObserver } from "../delivery.ts";
 import type { IngestItemResult } from "../result.ts";
+import type { CircuitObserver, CircuitState } from "../retry/circuit.ts";
 import type { SignalError } from "../signalError.ts";
 import type { ClientMetrics } from "./metrics.ts";
 import { HTTP_OK, httpCodeOf, httpCodeOfReason, postResultOf } from "./postResult.ts";
-import type { Notice } from "./stderrNotice.ts";
 
 /** Where to report, and for whom. */
 export interface ReportOptions {
@@ -34,7 +36,7 @@ export interface ReportedCall {
 const MS_PER_SECOND = 1_000;
 
 /** Follows one call from its beginning. */
-export class CallReport implements DeliveryObserver {
+export class CallReport implements CallObserver {
   readonly #options: ReportOptions;
   readonly #call: ReportedCall;
   readonly #startedAtMs = monotonicMs();
@@ -45,7 +47,7 @@ export class CallReport implements DeliveryObserver {
     this.#call = call;
   }
 
-  retrying({ attempt, delayMs, error }: Parameters<DeliveryObserver["retrying"]>[0]): void {
+  retrying({ attempt, delayMs, error }: Parameters<CallObserver["retrying"]>[0]): void {
     this.#retries += 1;
     this.#options.metrics.retrying(error.reason);
     const facts = { ...this.#subject(), attempt, delay_ms: delayMs, ...errorFacts(error) };
@@ -137,4 +139,60 @@ function errorFacts({ reason, message, requestId, violations }: SignalError): ob
     ...(requestId !== undefined && { request_id: requestId }),
     ...(violations.length > 0 && { violations }),
   };
+}
+
+/** Where to report, and about which server. */
+export interface CircuitReportOptions extends ReportOptions {
+  readonly alerts: Alerts | undefined;
+  /** The server's host and port. */
+  readonly host: string;
+}
+
+/**
+ * Follows the circuit of one client. A person hears of an outage once when it begins and
+ * once when it ends; probes that fail in between are not news.
+ */
+export class CircuitReport implements CircuitObserver {
+  readonly #options: CircuitReportOptions;
+  #state: CircuitState | undefined = "closed";
+
+  constructor(options: CircuitReportOptions) {
+    this.#options = options;
+    options.metrics.circuitChanged(undefined, "closed");
+  }
+
+  changed(from: CircuitState, to: CircuitState, cause: SignalError | undefined): void {
+    if (this.#state === undefined) return;
+    this.#options.metrics.circuitChanged(from, to);
+    this.#state = to;
+    if (from === "closed" && to === "open") this.#opened(cause);
+    if (to === "closed") this.#closed();
+  }
+
+  /** The client is gone, and its circuit is counted no more. */
+  end(): void {
+    if (this.#state !== undefined) this.#options.metrics.circuitChanged(this.#state, undefined);
+    this.#state = undefined;
+  }
+
+  #opened(cause: SignalError | undefined): void {
+    const { producerId, host, logger } = this.#options;
+    const facts = { producer_id: producerId, host, reason: cause?.reason, error: cause?.message };
+    logger.warn(facts, "the server does not work; the circuit is open");
+    const text = `The server ${host} does not work, so ${producerId} leaves it alone and tries again from time to time. Last failure: ${cause?.message}`;
+    this.#alert("circuit_opened", text);
+  }
+
+  #closed(): void {
+    const { producerId, host, logger } = this.#options;
+    logger.info({ producer_id: producerId, host }, "the server works again; the circuit is closed");
+    this.#alert("circuit_closed", `The server ${host} works again for ${producerId}.`);
+  }
+
+  /** No alert delays or ends a call, whatever an implementation does against its contract. */
+  #alert(kind: "circuit_opened" | "circuit_closed", text: string): void {
+    const { alerts, logger } = this.#options;
+    const send = async () => alerts?.send(kind, text);
+    send().catch(() => logger.error({ kind, text }, "an alert could not be sent"));
+  }
 }
