@@ -15,7 +15,6 @@ import { BATCH_REQUEST_MAX_BYTES, type SignalLimits } from "../signal/index.ts";
 import { type CallSettings, callRepeatedly, type RepeatableCall } from "./call.ts";
 import { createStderrNotice, noNotice, silentLogger } from "./clientLogger.ts";
 import { type ClientClock, CorrectedClock, systemClock } from "./clock.ts";
-import { ConfigError, type ConfigProblem } from "./configError.ts";
 import { type Connection, createConnection } from "./connection.ts";
 import type { SignalInput } from "./input.ts";
 import {
@@ -35,7 +34,7 @@ import {
 import { type Circuit, createCircuit } from "./retry/circuit.ts";
 import { type RetryOptions, retryOfCall } from "./retry/retryOptions.ts";
 import { serialize } from "./serialize.ts";
-import { callOptions, TIMEOUT_MS_MAX } from "./settings.ts";
+import { ConfigError, type ConfigProblem, callOptions, TIMEOUT_MS_MAX } from "./settings.ts";
 import { SignalError } from "./signalError.ts";
 import { createClientMetrics } from "./telemetry/metrics.ts";
 import { CallReport, CircuitReport, type ReportOptions } from "./telemetry/reports.ts";

@@ -7,9 +7,10 @@ import { z } from "zod";
 import { apiRoot, botToken, chatId, webhookUrl } from "../alerts/index.ts";
 import { DEFAULT_PAYLOAD_MAX_BYTES, SIGNAL_REQUEST_MAX_BYTES } from "../signal/index.ts";
 import { ALERTS_OWNER, type AlertOptions } from "./alerts/alerts.ts";
-import { ConfigError, type ConfigProblem } from "./configError.ts";
 import type { DisabledClientOptions, SignalClientOptions } from "./options.ts";
 import {
+  ConfigError,
+  type ConfigProblem,
   maxBodyBytes,
   payloadMaxBytes,
   problemsOf,

@@ -39,7 +39,6 @@ export {
 export { type ClientLogger, silentLogger } from "./clientLogger.ts";
 export { type ClientClock, systemClock } from "./clock.ts";
 export { alertOptionsFromEnv, clientOptionsFromEnv } from "./config.ts";
-export { ConfigError, type ConfigProblem } from "./configError.ts";
 export type { ClientReason, SignalErrorReason } from "./errorReason.ts";
 export type { SignalInput, TimeInput } from "./input.ts";
 export type {
@@ -71,5 +70,6 @@ export {
   type WithRetryOptions,
   withRetry,
 } from "./retry/withRetry.ts";
+export { ConfigError, type ConfigProblem } from "./settings.ts";
 export { SignalError, type SignalErrorDetails } from "./signalError.ts";
 export { createSigningInterceptor, type SigningInterceptorOptions } from "./signingInterceptor.ts";

@@ -1,12 +1,14 @@
+/**
+ * What a client is asked: its options, their rules and their defaults.
+ */
 import type { Registry } from "prom-client";
 import { z } from "zod";
+import { isLoopback } from "../alerts/index.ts";
 import { DEFAULT_PAYLOAD_MAX_BYTES, SIGNAL_REQUEST_MAX_BYTES } from "../signal/index.ts";
 import type { Secret } from "../signing/index.ts";
 import type { Alerts } from "./alerts/alerts.ts";
 import type { ClientLogger } from "./clientLogger.ts";
 import { type ClientClock, systemClock } from "./clock.ts";
-import { ConfigError, type ConfigProblem } from "./configError.ts";
-import { proxyRule } from "./proxyRule.ts";
 import {
   type CircuitBreakerOptions,
   circuitBreakerOption,
@@ -16,6 +18,8 @@ import {
   retryOption,
 } from "./retry/retryOptions.ts";
 import {
+  ConfigError,
+  type ConfigProblem,
   maxBodyBytes,
   objectWith,
   optionsObject,
@@ -260,4 +264,46 @@ function proxyProblems(options: EnabledClientOptions): ConfigProblem[] {
   if (proxyEnv === undefined || httpVersion === "2") return [];
   const rule = proxyRule(baseUrl, proxyEnv);
   return rule === undefined ? [] : [{ name: "proxyEnv.HTTPS_PROXY", rule }];
+}
+
+/** Variables of a proxy, as `process.env` has them. */
+export type ProxyEnv = Readonly<Record<string, string | undefined>>;
+
+/**
+ * The rule that a proxy on the way to a server breaks, undefined if it breaks none: Node.js passes
+ * by in silence a proxy that it cannot use. The rule never repeats the value, which may hold a
+ * password.
+ *
+ * @param baseUrl of the server.
+ * @param nodeVersion such as 24.16.0.
+ */
+export function proxyRule(
+  baseUrl: string,
+  proxyEnv: ProxyEnv,
+  nodeVersion = process.versions.node,
+): string | undefined {
+  const proxy = proxyEnv.https_proxy || proxyEnv.HTTPS_PROXY || "";
+  const { protocol, hostname } = new URL(baseUrl);
+  if (proxy === "" || protocol !== "https:" || isLoopback(hostname)) return undefined;
+  if (isExcepted(hostname, proxyEnv.no_proxy || proxyEnv.NO_PROXY || "")) return undefined;
+  const isUsable = ["http:", "https:"].includes(URL.parse(proxy)?.protocol ?? "");
+  if (!isUsable) return "must be an http or https URL, such as http://proxy:3128";
+  return knowsProxies(nodeVersion) ? undefined : "needs Node.js 22.21, 24.5 or newer";
+}
+
+/** Whether the agents of this Node.js go through a proxy: before, they ignored the option. */
+function knowsProxies(nodeVersion: string): boolean {
+  const [major = 0, minor = 0] = nodeVersion.split(".").map(Number);
+  return major > 24 || (major === 24 && minor >= 5) || (major === 22 && minor >= 21);
+}
+
+/** Whether a list of hosts and of domains, divided by commas or blanks, has the host. */
+function isExcepted(hostname: string, list: string): boolean {
+  return list.split(/[\s,]+/).some((entry) => {
+    const name = entry
+      .toLowerCase()
+      .replace(/^\*?\./, "")
+      .replace(/:\d+$/, "");
+    return entry === "*" || name === hostname || (name !== "" && hostname.endsWith(`.${name}`));
+  });
 }

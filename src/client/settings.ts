@@ -6,7 +6,6 @@ import { z } from "zod";
 import { parseServerUrl } from "../alerts/index.ts";
 import { didYouMean, LOWEST_PAYLOAD_MAX_BYTES, SIGNAL_REQUEST_MAX_BYTES } from "../signal/index.ts";
 import { isProducerId, PRODUCER_ID_RULE, SECRET_MIN_BYTES, Secret } from "../signing/index.ts";
-import { ConfigError, type ConfigProblem } from "./configError.ts";
 
 export const TIMEOUT_MS_DEFAULT = 30_000;
 /** A trading signal that waited longer is of no use, and proxies give up long before. */
@@ -165,4 +164,26 @@ export function checkedOptions<Schema extends z.ZodObject>(
   const judged = schema.safeParse(options);
   if (!judged.success) throw new ConfigError(problemsOf(judged.error, schema), owner);
   return judged.data;
+}
+
+/** One wrong or missing setting. */
+export interface ConfigProblem {
+  /** The option or the environment variable. */
+  readonly name: string;
+  /** What is wrong, as an English phrase. Never repeats the value: it may be a secret. */
+  readonly rule: string;
+}
+
+/** A client, an outbox or alerts cannot start: the options or the environment are wrong. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  /** Every problem, so that all can be corrected at once. */
+  readonly problems: readonly ConfigProblem[];
+
+  /** @param owner whose configuration it is, in the genitive. */
+  constructor(problems: readonly ConfigProblem[], owner = "The client's") {
+    const listed = problems.map(({ name, rule }) => `${name} ${rule}`).join("; ");
+    super(`${owner} configuration is wrong: ${listed}.`);
+    this.problems = problems;
+  }
 }

@@ -18,7 +18,7 @@ import {
   SignalError,
   type SignalErrorReason,
 } from "../../src/client/index.ts";
-import { proxyRule } from "../../src/client/proxyRule.ts";
+import { proxyRule } from "../../src/client/options.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import {
   type TestServer as Countersign,

@@ -3,7 +3,7 @@
  * share a registry: their numbers are added up, and the oldest age is that of the oldest.
  */
 import { Counter, Gauge, Registry } from "prom-client";
-import { registered } from "../telemetry/registered.ts";
+import { registered } from "../telemetry/metrics.ts";
 import type { DeathReason } from "./entry.ts";
 
 /** What an outbox tells when its metrics are collected. */

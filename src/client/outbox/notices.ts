@@ -6,7 +6,7 @@ import { resolve } from "node:path";
 import { pino } from "pino";
 import { type AlertKind, sentence } from "../../alerts/index.ts";
 import type { Alerts } from "../alerts/alerts.ts";
-import { outboxCommand } from "../alerts/commands.ts";
+import { outboxCommand } from "../alerts/deliveryError.ts";
 import type { Destination } from "../client.ts";
 import type { ClientLogger } from "../clientLogger.ts";
 import { failureRecordOf } from "../errorReason.ts";

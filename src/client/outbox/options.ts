@@ -8,9 +8,9 @@ import type { Alerts } from "../alerts/alerts.ts";
 import type { SignalClient } from "../client.ts";
 import type { ClientLogger } from "../clientLogger.ts";
 import { type ClientClock, systemClock } from "../clock.ts";
-import { ConfigError } from "../configError.ts";
 import { type RetryOptions, resolveRetryOptions } from "../retry/retryOptions.ts";
 import {
+  ConfigError,
   maxBodyBytes,
   objectWith,
   optionsObject,

@@ -1,7 +1,7 @@
 /**
  * The errors of the outbox, and what an error of SQLite or of the file system means for it. Pure.
  */
-import { outboxCommand } from "../alerts/commands.ts";
+import { outboxCommand } from "../alerts/deliveryError.ts";
 
 /** Why the outbox itself, not a signal, is at fault. */
 export type OutboxErrorReason =
