@@ -21,7 +21,6 @@ export {
   cutText,
   describeUnknown,
   oneLine,
-  readProperty,
   sentence,
 } from "./text.ts";
 export { ThrottledAlerts } from "./throttle.ts";

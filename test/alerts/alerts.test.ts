@@ -262,6 +262,15 @@ it("survives callers without a compiler", async () => {
     {},
     { toString: null },
     Object.create(null),
+    new Proxy(
+      {},
+      {
+        get() {
+          throw new Error("It cannot be read.");
+        },
+      },
+    ),
+    { violations: [null, 7], signalTime: new Date(Number.NaN), entryPrice: 10n ** 30n },
   ]) {
     await alerts.sendOwnerAlert(garbage as string);
     await alerts.send(garbage as "owner", garbage as string);

@@ -13,7 +13,6 @@ import {
 } from "../../gen/signals/v1/ingest_service_pb.ts";
 import {
   clientOptionsFromEnv,
-  createSignalClient,
   type SignalClientOptions,
   SignalError,
   type SignalErrorReason,
@@ -28,13 +27,18 @@ import {
 } from "../support/server.ts";
 import { openOutbox, outboxPath, RecordingAlerts, SIGNAL } from "./outbox/support.ts";
 import { TEST_CERTIFICATE } from "./support/certificate.ts";
-import { PRODUCER_ID, SECRET, startTestServer, storedResponse } from "./support/ingestServer.ts";
+import {
+  clientTo,
+  PRODUCER_ID,
+  SECRET,
+  startTestServer,
+  storedResponse,
+} from "./support/ingestServer.ts";
 
 const METHOD = "/signals.v1.IngestService/Ingest";
 
-function clientOf(serverUrl: string, options: Partial<SignalClientOptions> = {}) {
-  const identity = { serverUrl, producerId: PRODUCER_ID, secret: SECRET };
-  const client = createSignalClient({ ...identity, retry: false, ...options });
+function clientOf(url: string, options: Partial<SignalClientOptions> = {}) {
+  const client = clientTo({ url }, { retry: false, ...options });
   onTestFinished(() => client.close());
   return client;
 }

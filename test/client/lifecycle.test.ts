@@ -5,8 +5,13 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { createSignalClient } from "../../src/client/index.ts";
-import { PRODUCER_ID, SECRET, startTestServer, storedResponse } from "./support/ingestServer.ts";
+import {
+  clientTo,
+  PRODUCER_ID,
+  SECRET,
+  startTestServer,
+  storedResponse,
+} from "./support/ingestServer.ts";
 import { signalInput } from "./support/signals.ts";
 
 const WIRES = [
@@ -22,13 +27,7 @@ it("survives to be closed just after a server spoke another protocol", async () 
   await once(server.listen(0, "127.0.0.1"), "listening");
   onTestFinished(() => void server.close().closeAllConnections());
   const { port } = server.address() as AddressInfo;
-  const client = createSignalClient({
-    serverUrl: `http://127.0.0.1:${port}`,
-    producerId: PRODUCER_ID,
-    secret: SECRET,
-    protocol: "grpc",
-    retry: false,
-  });
+  const client = clientTo({ url: `http://127.0.0.1:${port}` }, { protocol: "grpc", retry: false });
   await expect(client.ingest(signalInput())).rejects.toMatchObject({ isForeign: true });
   await client.close();
   // Node.js tells of the failure only when the socket is closed. Unheard, it fails the test run.
@@ -63,12 +62,7 @@ describe.each(WIRES)("a client over $protocol HTTP/$httpVersion", (wire) => {
   it("closes its connections when its scope ends", async () => {
     await using server = await startTestServer({ http: wire.httpVersion });
     {
-      await using client = createSignalClient({
-        ...wire,
-        serverUrl: server.url,
-        producerId: PRODUCER_ID,
-        secret: SECRET,
-      });
+      await using client = clientTo(server, wire);
       await client.ingest(signalInput());
       await client.ingest(signalInput());
       expect(await server.connections()).toBe(1);
@@ -82,12 +76,7 @@ describe.each(WIRES)("a client over $protocol HTTP/$httpVersion", (wire) => {
       http: wire.httpVersion,
       service: { ingest: () => gate.promise.then(() => storedResponse()) },
     });
-    const client = createSignalClient({
-      ...wire,
-      serverUrl: server.url,
-      producerId: PRODUCER_ID,
-      secret: SECRET,
-    });
+    const client = clientTo(server, wire);
     const inFlight = client.ingest(signalInput());
     await vi.waitFor(() => expect(server.requests).toHaveLength(1));
 
@@ -103,12 +92,7 @@ describe.each(WIRES)("a client over $protocol HTTP/$httpVersion", (wire) => {
 
   it("connects again when the server is back", async () => {
     const first = await startTestServer({ http: wire.httpVersion });
-    await using client = createSignalClient({
-      ...wire,
-      serverUrl: first.url,
-      producerId: PRODUCER_ID,
-      secret: SECRET,
-    });
+    await using client = clientTo(first, wire);
     await client.ingest(signalInput());
     await first[Symbol.asyncDispose]();
     const single = client.ingest(signalInput(), { retry: false });

@@ -7,14 +7,9 @@ import {
   createSigningInterceptor,
 } from "../../src/client/index.ts";
 import { resolveClientOptions } from "../../src/client/options.ts";
+import { shown } from "../alerts/support.ts";
 import { PRODUCER_ID, SECRET, startTestServer } from "./support/ingestServer.ts";
 import { signalInput } from "./support/signals.ts";
-
-/** Everything that printing a value could show, as deep as it goes. */
-function shown(value: unknown): string {
-  const options = { depth: Number.POSITIVE_INFINITY, showHidden: true, getters: true };
-  return `${inspect(value, options)}${JSON.stringify(value)}${String(value)}`;
-}
 
 it("shows the secret in nothing that it makes", async () => {
   await using server = await startTestServer({

@@ -22,7 +22,7 @@ import {
   withRetry,
 } from "../../src/client/index.ts";
 import { openOutbox, outboxPath, SIGNAL, unreachable } from "./outbox/support.ts";
-import { PRODUCER_ID, SECRET, startTestServer } from "./support/ingestServer.ts";
+import { clientTo, PRODUCER_ID, SECRET, startTestServer } from "./support/ingestServer.ts";
 
 const identity = { producerId: PRODUCER_ID, secret: SECRET };
 
@@ -42,23 +42,15 @@ const CALLS: Readonly<Record<string, [(unknown: never) => unknown, string, strin
   createGrpcSigningInterceptor: [createGrpcSigningInterceptor, "producer_id", "producerId"],
   createBackoff: [createBackoff, "jiter", "jitter"],
   withRetry: [(options) => withRetry(async () => 1, options), "budget_ms", "budgetMs"],
-  "ingest's retry": [
-    (retry) => clientTo("http://localhost:1").ingest(SIGNAL, { retry }),
-    "retries_max",
-    "retriesMax",
-  ],
-  ingest: [
-    (options) => clientTo("http://localhost:1").ingest(SIGNAL, options),
-    "idempotencykey",
-    "idempotencyKey",
-  ],
+  "ingest's retry": [(retry) => nobody().ingest(SIGNAL, { retry }), "retries_max", "retriesMax"],
+  ingest: [(options) => nobody().ingest(SIGNAL, options), "idempotencykey", "idempotencyKey"],
   "ingest of a client that is switched off": [
     (options) => createSignalClient({ enabled: false }).ingest(SIGNAL, options),
     "idempotency_key",
     "idempotencyKey",
   ],
   ingestBatch: [
-    (options) => clientTo("http://localhost:1").ingestBatch([{ signal: SIGNAL }], options),
+    (options) => nobody().ingestBatch([{ signal: SIGNAL }], options),
     "timeout_ms",
     "timeoutMs",
   ],
@@ -70,9 +62,8 @@ const CALLS: Readonly<Record<string, [(unknown: never) => unknown, string, strin
   close: [(options) => openOutbox({ path: outboxPath() }).close(options), "drainMS", "drainMs"],
 };
 
-function clientTo(serverUrl: string) {
-  return createSignalClient({ ...identity, serverUrl, retry: false });
-}
+/** No test needs a server there: what is wrong is refused before anything is sent. */
+const nobody = () => clientTo({ url: "http://localhost:1" }, { retry: false });
 
 async function errorOf(call: () => unknown): Promise<unknown> {
   try {
@@ -94,7 +85,7 @@ describe.each(Object.entries(CALLS))("%s", (_, [call, wrong, meant]) => {
 
 it("sends nothing with an option that is none", async () => {
   await using server = await startTestServer();
-  await using client = clientTo(server.url);
+  await using client = clientTo(server, { retry: false });
   const misspelt = { idempotencykey: "key-1" } as object;
   await expect(client.ingest(SIGNAL, misspelt)).rejects.toThrow(
     "The call's configuration is wrong: idempotencykey is not an option (did you mean idempotencyKey?).",
@@ -106,7 +97,7 @@ it("sends nothing with an option that is none", async () => {
 
 describe("a signal", () => {
   async function violationsOf(signal: object, call = "ingest"): Promise<object> {
-    await using client = clientTo("http://localhost:1");
+    await using client = nobody();
     const error = await errorOf(() =>
       call === "ingest"
         ? client.ingest(signal as SignalInput)
@@ -141,7 +132,7 @@ describe("a signal", () => {
     expect(() => createSignalClient({ ...identity, timeoutMs: "30" } as never)).toThrow(
       "timeoutMs must be a whole number from 1 to 300000, and not text",
     );
-    await using client = clientTo("http://localhost:1");
+    await using client = nobody();
     await expect(client.ingest(SIGNAL, { timeoutMs: "30" as never })).rejects.toThrow("not text");
   });
 
@@ -183,7 +174,7 @@ it.each([
   [{ signal: null }, "signal must be an AbortSignal"],
   [{ retryClockSkew: "no" }, "retryClockSkew must be true or false"],
 ])("refuses a call with %j", async (options, rule) => {
-  await using client = clientTo("http://localhost:1");
+  await using client = nobody();
   const error = await errorOf(() => client.ingest(SIGNAL, options as never));
   expect(error).toBeInstanceOf(ConfigError);
   expect((error as Error).message).toContain(rule);
@@ -191,7 +182,7 @@ it.each([
 
 it("gives results that are JSON", async () => {
   await using server = await startTestServer();
-  await using client = clientTo(server.url);
+  await using client = clientTo(server, { retry: false });
   const off = createSignalClient({ enabled: false });
   const outbox = openOutbox({ path: outboxPath(), client: unreachable });
   const results = [

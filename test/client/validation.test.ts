@@ -4,28 +4,22 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import {
   createOutbox,
-  createSignalClient,
   type IngestItem,
+  type SignalClient,
   SignalError,
   type SignalInput,
   silentLogger,
 } from "../../src/client/index.ts";
-import { PRODUCER_ID, SECRET, startTestServer } from "./support/ingestServer.ts";
+import { clientTo, startTestServer } from "./support/ingestServer.ts";
 import { NOW, signalInput } from "./support/signals.ts";
 
 /** Runs a call that must fail before anything is sent, and returns its error. */
 async function refusalOf(
-  call: (client: ReturnType<typeof createSignalClient>) => Promise<unknown>,
+  call: (client: SignalClient) => Promise<unknown>,
   maxBodyBytes?: number,
 ): Promise<SignalError> {
   await using server = await startTestServer();
-  await using client = createSignalClient({
-    serverUrl: server.url,
-    producerId: PRODUCER_ID,
-    secret: SECRET,
-    maxBodyBytes,
-    clock: { now: () => NOW },
-  });
+  await using client = clientTo(server, { maxBodyBytes, clock: { now: () => NOW } });
   const error = await call(client).catch((thrown: unknown) => thrown);
   expect(server.requests).toHaveLength(0);
   if (error instanceof SignalError) return error;
@@ -138,8 +132,7 @@ describe("the size of a payload", () => {
 
   it("is limited as the server's configuration says, in the client and in its outbox", async () => {
     await using server = await startTestServer();
-    const options = { serverUrl: server.url, producerId: PRODUCER_ID, secret: SECRET };
-    await using client = createSignalClient({ ...options, payloadMaxBytes: 40_000 });
+    await using client = clientTo(server, { payloadMaxBytes: 40_000 });
     const directory = await mkdtemp(join(tmpdir(), "countersign-payload-"));
     const outbox = createOutbox({
       path: join(directory, "outbox.db"),
@@ -164,17 +157,16 @@ describe("the size of a payload", () => {
 describe("the size of a request", () => {
   it("is limited for one signal, to the byte", async () => {
     await using server = await startTestServer();
-    const options = { serverUrl: server.url, producerId: PRODUCER_ID, secret: SECRET };
     const signal = signalInput({ payload: { text: "x".repeat(2_000) } });
     const key = { idempotencyKey: "key-1" };
-    await using unlimited = createSignalClient(options);
+    await using unlimited = clientTo(server);
     await unlimited.ingest(signal, key);
     const bytes = server.last().message.length;
 
-    await using exact = createSignalClient({ ...options, maxBodyBytes: bytes });
+    await using exact = clientTo(server, { maxBodyBytes: bytes });
     await expect(exact.ingest(signal, key)).resolves.toMatchObject({ outcome: "stored" });
 
-    await using tooSmall = createSignalClient({ ...options, maxBodyBytes: bytes - 1 });
+    await using tooSmall = clientTo(server, { maxBodyBytes: bytes - 1 });
     await expect(tooSmall.ingest(signal, key)).rejects.toMatchObject({
       reason: "BODY_TOO_LARGE",
       retryable: false,
@@ -194,8 +186,7 @@ describe("the size of a request", () => {
     expect(heavy.reason).toBe("BODY_TOO_LARGE");
 
     await using server = await startTestServer();
-    const options = { serverUrl: server.url, producerId: PRODUCER_ID, secret: SECRET };
-    await using client = createSignalClient({ ...options, maxBodyBytes: 1_024 });
+    await using client = clientTo(server, { maxBodyBytes: 1_024 });
     await expect(client.ingestBatch(Array(1_000).fill(small))).resolves.toHaveLength(1_000);
   });
 });
@@ -204,11 +195,7 @@ it.each([0, 300_001, 1.5, Number.NaN])(
   "refuses a call with a timeout of %d ms",
   async (timeoutMs) => {
     await using server = await startTestServer();
-    await using client = createSignalClient({
-      serverUrl: server.url,
-      producerId: PRODUCER_ID,
-      secret: SECRET,
-    });
+    await using client = clientTo(server);
     await expect(client.ingest(signalInput(), { timeoutMs })).rejects.toThrow(RangeError);
     expect(server.requests).toHaveLength(0);
   },

@@ -206,7 +206,12 @@ class BotAlerts extends ThrottledAlerts implements Alerts {
     error: Error,
     place?: DeadLetterPlace,
   ): Promise<void> {
-    const kind = isExpiry(error) ? "signal_expired" : "delivery_failed";
-    return this.send(kind, describeDeliveryError(signal, error, place));
+    try {
+      const kind = isExpiry(error) ? "signal_expired" : "delivery_failed";
+      return this.send(kind, describeDeliveryError(signal, error, place));
+    } catch {
+      // A caller without a compiler gave no signal, or one that cannot be read.
+      return this.send("delivery_failed", "A signal was not delivered, and cannot be described.");
+    }
   }
 }

@@ -1,11 +1,13 @@
 /**
- * Tells a person that a signal was not delivered: which, why, and what to do now. The
- * caller may have no compiler, and an alert about something broken must not break, so
- * nothing is relied on here: every field may be missing, be of any type, or throw when it
- * is read. Pure.
+ * Tells a person that a signal was not delivered: which, why, and what to do now; and the
+ * commands of `countersign outbox` to copy. A field may be missing or of any type, since the
+ * caller may have no compiler. Pure.
  */
-import { describeUnknown, readProperty } from "../../alerts/index.ts";
+import { describeUnknown } from "../../alerts/index.ts";
+import type { Violation } from "../../signal/index.ts";
 import { formatTimestamp } from "../../signing/index.ts";
+import type { SignalInput } from "../input.ts";
+import type { SignalError } from "../signalError.ts";
 import { adviceFor, isWorthRetrying } from "./advice.ts";
 
 /** Where a signal lies that an outbox could not deliver. */
@@ -18,8 +20,11 @@ export interface DeadLetterPlace {
 /** The message of an alert has room for no more; the log has all. */
 const VIOLATIONS_TOLD_MAX = 10;
 
+/** What an error tells, if it is one of a call or of the outbox. */
+type Failure = Error & Partial<Pick<SignalError, "violations" | "requestId">> & { reason?: string };
+
 /**
- * Describes the failure in lines. Never throws.
+ * Describes the failure in lines.
  *
  * What names the signal comes first, then what to do, so that a cut leaves them. The details
  * come last.
@@ -27,38 +32,31 @@ const VIOLATIONS_TOLD_MAX = 10;
  * @param place where the signal lies, if it is a dead letter of an outbox.
  */
 export function describeDeliveryError(
-  signal: unknown,
-  error: unknown,
+  signal: Partial<SignalInput> & { readonly idempotencyKey?: string },
+  error: Failure,
   place?: DeadLetterPlace,
 ): string {
-  const reason = readProperty(error, "reason");
   return [
     describeTrade(signal),
-    describeKey(place, error, signal),
-    line("Dead letter in", place, "outbox"),
-    line("Decided", signal, "signalTime", describeTime),
-    line("Expires", signal, "expireTime", describeTime),
-    line("Strategy", signal, "strategyName"),
-    `Why: ${describeUnknown(readProperty(error, "message") ?? error)}`,
-    `What to do: ${adviceFor(reason, place !== undefined)}`,
-    ...describeCommands(place, reason),
-    ...describeViolations(readProperty(error, "violations")),
-    line("Request id", error, "requestId"),
+    line("Idempotency key", place?.idempotencyKey ?? signal.idempotencyKey),
+    line("Dead letter in", place?.outbox),
+    line("Decided", signal.signalTime, describeTime),
+    line("Expires", signal.expireTime, describeTime),
+    line("Strategy", signal.strategyName),
+    `Why: ${describeUnknown(error.message)}`,
+    `What to do: ${adviceFor(error.reason, place !== undefined)}`,
+    ...describeCommands(place, error.reason),
+    ...describeViolations(error.violations ?? []),
+    line("Request id", error.requestId),
   ]
     .filter((part) => part !== undefined)
     .join("\n");
 }
 
-/** By the first that knows the key. */
-function describeKey(...owners: readonly unknown[]): string | undefined {
-  const owner = owners.find((each) => readProperty(each, "idempotencyKey") !== undefined);
-  return line("Idempotency key", owner, "idempotencyKey");
-}
-
 /** How to look at a dead letter and settle it, unless a name is such that it cannot be shown. */
-function describeCommands(place: unknown, reason: unknown): string[] {
-  const [path, key] = [readProperty(place, "outbox"), readProperty(place, "idempotencyKey")];
-  if (typeof path !== "string" || typeof key !== "string") return [];
+function describeCommands(place: DeadLetterPlace | undefined, reason: unknown): string[] {
+  if (place === undefined) return [];
+  const { outbox: path, idempotencyKey: key } = place;
   if (describeUnknown(path) !== path || describeUnknown(key) !== key) return [];
   return [
     `See it: ${outboxCommand("list --dead", path)}`,
@@ -69,32 +67,24 @@ function describeCommands(place: unknown, reason: unknown): string[] {
 }
 
 /** Whether the failure is that the signal came to its end. */
-export function isExpiry(error: unknown): boolean {
-  return readProperty(error, "reason") === "SIGNAL_EXPIRED";
+export function isExpiry(error: Failure): boolean {
+  return error.reason === "SIGNAL_EXPIRED";
 }
 
 /** For instance `GOLD buy, entry 4000.5, stop 3990, target 4020`. */
-function describeTrade(signal: unknown): string {
-  const field = (name: string) => readProperty(signal, name);
-  const prices = [
-    ["entry", field("entryPrice")],
-    ["stop", field("stopLoss")],
-    ["target", field("takeProfit")],
-  ] as const;
-  const told = prices
+function describeTrade(signal: Partial<SignalInput>): string {
+  const { instrument, side, entryPrice, stopLoss, takeProfit } = signal;
+  const prices = Object.entries({ entry: entryPrice, stop: stopLoss, target: takeProfit })
     .filter(([, price]) => price !== undefined)
     .map(([name, price]) => `, ${name} ${describeUnknown(price)}`);
-  const trade = `${describeUnknown(field("instrument"))} ${describeUnknown(field("side"))}`;
-  return trade + told.join("");
+  return `${describeUnknown(instrument)} ${describeUnknown(side)}${prices.join("")}`;
 }
 
 function line(
   label: string,
-  owner: unknown,
-  name: string,
+  value: unknown,
   describe: (value: unknown) => string = describeUnknown,
 ): string | undefined {
-  const value = readProperty(owner, name);
   // A field of a message that was not set is read as an empty text.
   return value === undefined || value === "" ? undefined : `${label}: ${describe(value)}`;
 }
@@ -110,21 +100,16 @@ function describeTime(time: unknown): string {
   return describeUnknown(time);
 }
 
-function describeViolations(violations: unknown): string[] {
-  const length = readProperty(violations, "length");
-  if (typeof length !== "number" || !(length > 0)) return [];
-  const told = Array.from({ length: Math.min(length, VIOLATIONS_TOLD_MAX) }, (_, index) => {
-    const violation = readProperty(violations, String(index));
-    const field = describeUnknown(readProperty(violation, "field"));
-    return `- ${field}: ${describeUnknown(readProperty(violation, "description"))}`;
-  });
-  const rest = length - told.length;
+function describeViolations(violations: readonly Violation[]): string[] {
+  if (violations.length === 0) return [];
+  const told = violations
+    .slice(0, VIOLATIONS_TOLD_MAX)
+    .map(
+      ({ field, description }) => `- ${describeUnknown(field)}: ${describeUnknown(description)}`,
+    );
+  const rest = violations.length - told.length;
   return ["Wrong fields:", ...told, ...(rest > 0 ? [`- and ${rest} more`] : [])];
 }
-
-/**
- * Commands for a person to copy out of an alert. Pure.
- */
 
 /** What a shell takes as it is; a tilde or an equals sign in front would mean something. */
 const PLAIN_WORD = /^[A-Za-z0-9_./:@%+,-][A-Za-z0-9_./:@%+,=~-]*$/;

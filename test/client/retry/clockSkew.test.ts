@@ -1,10 +1,9 @@
 /** A machine whose clock is wrong, against the real server and against one made up. */
 import { fromBinary } from "@bufbuild/protobuf";
-import { Code, ConnectError } from "@connectrpc/connect";
+import type { ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
 import { IngestRequestSchema } from "../../../gen/signals/v1/ingest_service_pb.ts";
-import { createSignalClient, type SignalClientOptions } from "../../../src/client/index.ts";
+import { createSignalClient } from "../../../src/client/index.ts";
 import type { Reason } from "../../../src/signal/index.ts";
 import { createTestDatabase, type TestDatabase } from "../../support/postgres.ts";
 import {
@@ -14,7 +13,7 @@ import {
   TEST_SECRET,
 } from "../../support/server.ts";
 import { openOutbox, outboxPath } from "../outbox/support.ts";
-import { PRODUCER_ID, SECRET, startTestServer, storedResponse } from "../support/ingestServer.ts";
+import { clientTo, failingFirst, refusal, startTestServer } from "../support/ingestServer.ts";
 import { NOW, signalInput } from "../support/signals.ts";
 
 const MINUTE_NANOS = 60_000_000_000n;
@@ -82,41 +81,27 @@ describe("the real server", () => {
 
 describe("a server made up", () => {
   function answers(reason: Reason, server_time?: string): ConnectError {
-    const metadata = server_time === undefined ? {} : { server_time };
-    return new ConnectError("No.", Code.Unauthenticated, undefined, [
-      { desc: ErrorInfoSchema, value: { reason, domain: "signals.v1", metadata } },
-    ]);
+    return refusal(reason, server_time === undefined ? {} : { metadata: { server_time } });
   }
 
   const SERVER_TIME = "2025-10-25T15:30:45Z";
 
   /** Answers with these errors in turn, then stores. */
   async function start(...errors: readonly ConnectError[]) {
-    const left = [...errors];
-    const server = await startTestServer({
-      service: {
-        ingest: () => {
-          const error = left.shift();
-          if (error !== undefined) throw error;
-          return storedResponse();
-        },
-      },
-    });
+    const server = await startTestServer({ service: failingFirst(...errors) });
     const sent = () =>
       server.requests.map(({ message }) => fromBinary(IngestRequestSchema, message));
     const stamps = () => server.requests.map(({ headers }) => headers["x-timestamp"]);
     return { server, sent, stamps };
   }
 
-  function clientOf(serverUrl: string, options: Partial<SignalClientOptions> = {}) {
-    const identity = { serverUrl, producerId: PRODUCER_ID, secret: SECRET };
-    return createSignalClient({ ...identity, clock: { now: () => NOW }, ...options });
-  }
+  const clientOf: typeof clientTo = (server, options) =>
+    clientTo(server, { clock: { now: () => NOW }, ...options });
 
   it("gets a corrected signature at once, over the same message if that has a time", async () => {
     const { server, stamps } = await start(answers("CLOCK_SKEW", SERVER_TIME));
     await using _ = server;
-    await using client = clientOf(server.url);
+    await using client = clientOf(server);
     const signal = signalInput({ expireTime: "2025-10-26T00:00:00Z" });
     await expect(client.ingest(signal)).resolves.toMatchObject({ outcome: "stored" });
     expect(stamps()).toEqual(["2025-10-25T14:30:45.123456789Z", SERVER_TIME]);
@@ -126,7 +111,7 @@ describe("a server made up", () => {
   it("gets the corrected time for a signal that has none, under the same key", async () => {
     const { server, sent } = await start(answers("CLOCK_SKEW", SERVER_TIME));
     await using _ = server;
-    await using client = clientOf(server.url);
+    await using client = clientOf(server);
     await client.ingest(gold);
     const [first, second] = sent();
     expect(second?.idempotencyKey).toBe(first?.idempotencyKey);
@@ -138,7 +123,7 @@ describe("a server made up", () => {
     const errors = [answers("INTERNAL"), answers("CLOCK_SKEW", SERVER_TIME)];
     const { server } = await start(...errors);
     await using _ = server;
-    await using client = clientOf(server.url, { retry: { baseDelayMs: 1 } });
+    await using client = clientOf(server, { retry: { baseDelayMs: 1 } });
     await client.ingest(gold);
     const [first, ...others] = server.requests.map(({ message }) => message.toString("hex"));
     expect(others).toEqual([first, first]);
@@ -148,7 +133,7 @@ describe("a server made up", () => {
     const skewed = Array.from({ length: 9 }, () => answers("CLOCK_SKEW", SERVER_TIME));
     const { server } = await start(...skewed);
     await using _ = server;
-    await using client = clientOf(server.url);
+    await using client = clientOf(server);
     await expect(client.ingest(gold)).rejects.toMatchObject({ reason: "CLOCK_SKEW" });
     expect(server.requests).toHaveLength(2);
   });
@@ -157,7 +142,7 @@ describe("a server made up", () => {
     const skewed = () => answers("CLOCK_SKEW", SERVER_TIME);
     const { server } = await start(skewed(), answers("INTERNAL"), skewed(), skewed());
     await using _ = server;
-    await using client = clientOf(server.url, { retry: { baseDelayMs: 1 } });
+    await using client = clientOf(server, { retry: { baseDelayMs: 1 } });
     await expect(client.ingest(gold)).rejects.toMatchObject({ reason: "CLOCK_SKEW" });
     expect(server.requests).toHaveLength(3);
   });
@@ -167,7 +152,7 @@ describe("a server made up", () => {
     async (time) => {
       const { server, stamps } = await start(answers("CLOCK_SKEW", time));
       await using _ = server;
-      await using client = clientOf(server.url);
+      await using client = clientOf(server);
       await expect(client.ingest(gold)).rejects.toMatchObject({ reason: "CLOCK_SKEW" });
       expect(server.requests).toHaveLength(1);
       await client.ingest(gold);

@@ -2,8 +2,8 @@
 import { Registry } from "prom-client";
 import { expect, it, vi } from "vitest";
 import type { Alerts } from "../../../src/client/alerts/alerts.ts";
-import { createSignalClient, type SignalClientOptions } from "../../../src/client/index.ts";
-import { PRODUCER_ID, SECRET, startTestServer, type TestServer } from "../support/ingestServer.ts";
+import { RecordingAlerts } from "../outbox/support.ts";
+import { clientTo, startTestServer } from "../support/ingestServer.ts";
 import { signalInput } from "../support/signals.ts";
 
 /** A server that can be switched off behind a proxy, which then answers 503. */
@@ -20,21 +20,6 @@ async function startProxied() {
   return { server, state };
 }
 
-function clientOf(server: TestServer, options: Partial<SignalClientOptions>) {
-  const identity = { serverUrl: server.url, producerId: PRODUCER_ID, secret: SECRET };
-  return createSignalClient({ ...identity, ...options });
-}
-
-function recordingAlerts() {
-  const sent: string[] = [];
-  const texts: string[] = [];
-  const send = async (kind: string, text: string) => {
-    sent.push(kind);
-    texts.push(text);
-  };
-  return { sent, texts, alerts: { send } as unknown as Alerts };
-}
-
 async function circuitStates(registry: Registry) {
   const values = (await registry.getSingleMetric("signals_circuit_state")?.get())?.values ?? [];
   return Object.fromEntries(values.map(({ labels, value }) => [labels.state, value]));
@@ -43,10 +28,10 @@ async function circuitStates(registry: Registry) {
 it("is told once when it begins and once when it ends, however many probes fail", async () => {
   const { server, state } = await startProxied();
   await using _ = server;
-  const { sent, texts, alerts } = recordingAlerts();
+  const alerts = new RecordingAlerts();
   const registry = new Registry();
   const circuitBreaker = { failuresMax: 3, halfOpenAfterMs: 50 };
-  const client = clientOf(server, { alerts, registry, circuitBreaker, retry: false });
+  const client = clientTo(server, { alerts, registry, circuitBreaker, retry: false });
   const reasonOf = () =>
     client.ingest(signalInput()).then(
       ({ outcome }) => outcome,
@@ -66,9 +51,9 @@ it("is told once when it begins and once when it ends, however many probes fail"
   state.isUp = true;
   await vi.waitFor(async () => expect(await reasonOf()).toBe("stored"));
 
-  expect(sent).toEqual(["circuit_opened", "circuit_closed"]);
-  expect(texts[0]).toContain(`127.0.0.1:${server.port}`);
-  expect(texts[0]).toContain("UNREACHABLE");
+  expect(alerts.kinds).toEqual(["circuit_opened", "circuit_closed"]);
+  expect(alerts.sent[0]?.text).toContain(`127.0.0.1:${server.port}`);
+  expect(alerts.sent[0]?.text).toContain("UNREACHABLE");
   expect(await circuitStates(registry)).toEqual({ closed: 1, open: 0, half_open: 0 });
   await client.close();
   expect(await circuitStates(registry)).toEqual({ closed: 0, open: 0, half_open: 0 });
@@ -78,7 +63,7 @@ it("does not use up the retries of the calls that wait for its end", async () =>
   const { server, state } = await startProxied();
   await using _ = server;
   state.isUp = false;
-  await using client = clientOf(server, {
+  await using client = clientTo(server, {
     circuitBreaker: { failuresMax: 2, halfOpenAfterMs: 100 },
     retry: { retriesMax: 2, baseDelayMs: 1, immediateRetry: false },
   });
@@ -101,7 +86,7 @@ it("is not made worse by alerts that fail", async () => {
     },
   } as unknown as Alerts;
   const error = vi.fn();
-  await using client = clientOf(server, {
+  await using client = clientTo(server, {
     alerts: failing,
     logger: { info() {}, warn() {}, error },
     circuitBreaker: { failuresMax: 1, halfOpenAfterMs: 50 },

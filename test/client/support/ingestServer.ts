@@ -13,14 +13,20 @@ import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { promisify } from "node:util";
 import { create } from "@bufbuild/protobuf";
-import type { ServiceImpl } from "@connectrpc/connect";
+import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { ErrorInfoSchema, RetryInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
 import {
   IngestBatchResponseSchema,
   IngestResponseSchema,
   IngestService,
 } from "../../../gen/signals/v1/ingest_service_pb.ts";
 import { SignalStatus } from "../../../gen/signals/v1/signal_pb.ts";
+import {
+  createSignalClient,
+  type SignalClient,
+  type SignalClientOptions,
+} from "../../../src/client/index.ts";
 import {
   HEADER_PRODUCER_ID,
   HEADER_SIGNATURE,
@@ -138,6 +144,61 @@ export function storedResponse(signalId: string = SIGNAL_ID) {
     serverTimestamp: { seconds: 1_761_402_645n, nanos: 123_456_789 },
     message: "The signal is stored.",
   });
+}
+
+/** A client of such a server, under the identity that {@link isSigned} expects. */
+export function clientTo(
+  { url }: { readonly url: string },
+  options: Partial<SignalClientOptions> = {},
+): SignalClient {
+  const identity = { serverUrl: url, producerId: PRODUCER_ID, secret: SECRET };
+  return createSignalClient({ ...identity, ...options });
+}
+
+/** A refusal as the service words it. */
+export function refusal(
+  reason: string,
+  details: {
+    readonly message?: string;
+    readonly code?: Code;
+    readonly headers?: Record<string, string>;
+    readonly metadata?: Record<string, string>;
+    readonly domain?: string;
+    readonly retryDelayMs?: number;
+  } = {},
+): ConnectError {
+  const { message = "No.", code = Code.Unavailable, headers, retryDelayMs } = details;
+  const { domain = "signals.v1", metadata = {} } = details;
+  const info = { desc: ErrorInfoSchema, value: { reason, domain, metadata } };
+  const error = new ConnectError(message, code, headers, [info]);
+  if (retryDelayMs !== undefined) {
+    const seconds = BigInt(Math.trunc(retryDelayMs / 1_000));
+    const retryDelay = { seconds, nanos: (retryDelayMs % 1_000) * 1_000_000 };
+    error.details.push({ desc: RetryInfoSchema, value: { retryDelay } });
+  }
+  return error;
+}
+
+/** A service whose first calls fail, each with the next of these errors, before it stores. */
+export function failingFirst(
+  ...errors: readonly Error[]
+): Partial<ServiceImpl<typeof IngestService>> {
+  const left = [...errors];
+  return {
+    ingest: () => {
+      const error = left.shift();
+      if (error !== undefined) throw error;
+      return storedResponse();
+    },
+  };
+}
+
+/** A service whose calls all fail with this error. */
+export function failing(error: Error): Partial<ServiceImpl<typeof IngestService>> {
+  const fail = () => {
+    throw error;
+  };
+  return { ingest: fail, ingestBatch: fail };
 }
 
 /** Taps the stream below whoever reads it, so that the reader still sees every byte. */

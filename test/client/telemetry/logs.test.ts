@@ -1,20 +1,17 @@
-import { Code, ConnectError } from "@connectrpc/connect";
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
-import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
-import {
-  createSignalClient,
-  type SignalClientOptions,
-  type SignalError,
-} from "../../../src/client/index.ts";
+import type { SignalClientOptions, SignalError } from "../../../src/client/index.ts";
 import type { Reason } from "../../../src/signal/index.ts";
 import { recordLog } from "../../support/recordLog.ts";
 import {
+  clientTo,
+  failing,
+  failingFirst,
   PRODUCER_ID,
+  refusal,
   SECRET,
   SIGNAL_ID,
   startTestServer,
-  storedResponse,
 } from "../support/ingestServer.ts";
 import { signalInput } from "../support/signals.ts";
 
@@ -27,21 +24,14 @@ function recordingLogger() {
   return { logger: pino({ base: null }, log.stream), lines, text: () => JSON.stringify(log.lines) };
 }
 
-function clientOf(serverUrl: string, options: Partial<SignalClientOptions>) {
-  return createSignalClient({ serverUrl, producerId: PRODUCER_ID, secret: SECRET, ...options });
-}
-
-function refusal(reason: Reason): ConnectError {
-  return new ConnectError(`No\n${reason}.`, Code.Unavailable, { "x-request-id": "req-7" }, [
-    { desc: ErrorInfoSchema, value: { reason, domain: "signals.v1" } },
-  ]);
-}
+const refusalOf = (reason: Reason) =>
+  refusal(reason, { message: `No\n${reason}.`, headers: { "x-request-id": "req-7" } });
 
 describe("the log", () => {
   it("tells of each signal that was delivered", async () => {
     await using server = await startTestServer();
     const { logger, lines } = recordingLogger();
-    await using client = clientOf(server.url, { logger });
+    await using client = clientTo(server, { logger });
     await client.ingest(signalInput(), { idempotencyKey: "key-1" });
     await client.ingestBatch([
       { signal: signalInput(), idempotencyKey: "key-2" },
@@ -63,17 +53,10 @@ describe("the log", () => {
   });
 
   it("warns of each retry", async () => {
-    let calls = 0;
-    await using server = await startTestServer({
-      service: {
-        ingest: () => {
-          if (++calls < 3) throw refusal("STORE_UNAVAILABLE");
-          return storedResponse();
-        },
-      },
-    });
+    const away = refusalOf("STORE_UNAVAILABLE");
+    await using server = await startTestServer({ service: failingFirst(away, away) });
     const { logger, lines } = recordingLogger();
-    await using client = clientOf(server.url, { logger, retry: { baseDelayMs: 1, jitter: 0 } });
+    await using client = clientTo(server, { logger, retry: { baseDelayMs: 1, jitter: 0 } });
     await client.ingest(signalInput(), { idempotencyKey: "key-1" });
     expect(lines()).toMatchObject([
       {
@@ -94,15 +77,9 @@ describe("the log", () => {
     ["a refusal that stays of a single attempt", "PRODUCER_DISABLED", false],
     ["retries that are used up", "STORE_UNAVAILABLE", { retriesMax: 0 }],
   ])("has an error for %s", async (_, reason, retry) => {
-    await using server = await startTestServer({
-      service: {
-        ingest: () => {
-          throw refusal(reason);
-        },
-      },
-    });
+    await using server = await startTestServer({ service: failing(refusalOf(reason)) });
     const { logger, lines } = recordingLogger();
-    await using client = clientOf(server.url, { logger, retry });
+    await using client = clientTo(server, { logger, retry });
     await client.ingest(signalInput(), { idempotencyKey: "key-1" }).catch(() => {});
     expect(lines()).toMatchObject([
       {
@@ -117,15 +94,10 @@ describe("the log", () => {
   });
 
   it("only warns if somebody else makes the next attempt, or if the caller gave up", async () => {
-    await using server = await startTestServer({
-      service: {
-        ingestBatch: () => {
-          throw refusal("STORE_UNAVAILABLE");
-        },
-      },
-    });
+    const service = failing(refusalOf("STORE_UNAVAILABLE"));
+    await using server = await startTestServer({ service });
     const { logger, lines } = recordingLogger();
-    await using client = clientOf(server.url, { logger });
+    await using client = clientTo(server, { logger });
     const items = ["a", "b"].map((idempotencyKey) => ({ signal: signalInput(), idempotencyKey }));
     await client.ingestBatch(items, { retry: false }).catch(() => {});
     await client.ingest(signalInput(), { signal: AbortSignal.abort() }).catch(() => {});
@@ -151,7 +123,7 @@ describe("the log", () => {
       },
     });
     const { logger, lines } = recordingLogger();
-    await using client = clientOf(server.url, { logger });
+    await using client = clientTo(server, { logger });
     await client.ingest(signalInput({ instrument: "?" })).catch(() => {});
     await client.ingestBatch([{ signal: signalInput() }, { signal: signalInput() }]);
     expect(lines()).toMatchObject([
@@ -178,7 +150,7 @@ describe("the log", () => {
     const { logger, text } = recordingLogger();
     const retry = { baseDelayMs: 1, retriesMax: 1 };
     const circuitBreaker = { failuresMax: 2, halfOpenAfterMs: 1 };
-    await using client = clientOf(server.url, { logger, retry, circuitBreaker });
+    await using client = clientTo(server, { logger, retry, circuitBreaker });
     for (let n = 0; n < 6; n++) {
       await client.ingest(signalInput({ instrument: n === 5 ? "?" : "GOLD" })).catch(() => {});
     }
@@ -196,7 +168,7 @@ describe("the log", () => {
       throw new Error("disk full");
     };
     const logger = { info: broken, warn: broken, error: broken };
-    await using client = clientOf(server.url, { logger });
+    await using client = clientTo(server, { logger });
     await expect(client.ingest(signalInput())).resolves.toMatchObject({ outcome: "stored" });
     const refused = client.ingest(signalInput({ instrument: "?" }));
     const error: SignalError = await refused.catch((thrown) => thrown);

@@ -1,16 +1,18 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Counter, Gauge, register as globalRegistry, Registry } from "prom-client";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
-import {
-  createSignalClient,
-  type SignalClient,
-  type SignalClientOptions,
-  SignalError,
-} from "../../../src/client/index.ts";
+import { createSignalClient, SignalError } from "../../../src/client/index.ts";
 import { httpCodeOf } from "../../../src/client/telemetry/postResult.ts";
-import { REASONS, type Reason, recordOf } from "../../../src/signal/index.ts";
-import { PRODUCER_ID, SECRET, startTestServer, storedResponse } from "../support/ingestServer.ts";
+import { REASONS, recordOf } from "../../../src/signal/index.ts";
+import {
+  clientTo,
+  failing,
+  failingFirst,
+  PRODUCER_ID,
+  refusal,
+  startTestServer,
+  storedResponse,
+} from "../support/ingestServer.ts";
 import { signalInput } from "../support/signals.ts";
 
 let registry: Registry;
@@ -21,22 +23,10 @@ afterEach(() => {
   expect(globalRegistry.getMetricsAsArray()).toEqual([]);
 });
 
-function clientOf(serverUrl: string, options: Partial<SignalClientOptions> = {}): SignalClient {
-  const identity = { serverUrl, producerId: PRODUCER_ID, secret: SECRET };
-  return createSignalClient({ ...identity, registry, retry: false, ...options });
-}
+const clientOf: typeof clientTo = (server, options) =>
+  clientTo(server, { registry, retry: false, ...options });
 
-function refusing(reason: Reason) {
-  return startTestServer({
-    service: {
-      ingest: () => {
-        throw new ConnectError("No.", Code.Internal, { "x-request-id": "r" }, [
-          { desc: ErrorInfoSchema, value: { reason, domain: "signals.v1" } },
-        ]);
-      },
-    },
-  });
-}
+const NOBODY = { url: "http://127.0.0.1:1" };
 
 async function scrape(): Promise<string[]> {
   return (await registry.metrics()).split("\n");
@@ -48,7 +38,7 @@ async function posted(): Promise<string[]> {
 
 it("counts and times a success, by these very names, labels and buckets", async () => {
   await using server = await startTestServer();
-  await using client = clientOf(server.url);
+  await using client = clientOf(server);
   await client.ingest(signalInput());
 
   const lines = await scrape();
@@ -70,8 +60,9 @@ it("counts and times a success, by these very names, labels and buckets", async 
 
 describe("one signal that is not taken", () => {
   it.each(REASONS.filter((reason) => reason !== "CLOCK_SKEW"))("%s", async (reason) => {
-    await using server = await refusing(reason);
-    await using client = clientOf(server.url);
+    const error = refusal(reason, { headers: { "x-request-id": "r" } });
+    await using server = await startTestServer({ service: failing(error) });
+    await using client = clientOf(server);
     await client.ingest(signalInput()).catch(() => {});
     const validation = [
       "MALFORMED_BODY",
@@ -87,7 +78,7 @@ describe("one signal that is not taken", () => {
   });
 
   it("because it breaks a rule, without an answer", async () => {
-    await using client = clientOf("http://127.0.0.1:1");
+    await using client = clientOf(NOBODY);
     await client.ingest(signalInput({ instrument: "?" })).catch(() => {});
     expect(await posted()).toEqual([
       'signals_posted_total{result="validation_error",http_code="none",producer_id="test-bot"} 1',
@@ -98,9 +89,9 @@ describe("one signal that is not taken", () => {
     await using server = await startTestServer({
       service: { ingest: () => new Promise(() => {}) },
     });
-    await using client = clientOf(server.url);
+    await using client = clientOf(server);
     await client.ingest(signalInput(), { timeoutMs: 50 }).catch(() => {});
-    await using alone = clientOf("http://127.0.0.1:1");
+    await using alone = clientOf(NOBODY);
     await alone.ingest(signalInput()).catch(() => {});
     expect((await posted()).sort()).toEqual([
       'signals_posted_total{result="failure",http_code="none",producer_id="test-bot"} 1',
@@ -127,7 +118,7 @@ it("counts each item of a batch once, by its own result, and a failed batch by a
       },
     },
   });
-  await using client = clientOf(server.url);
+  await using client = clientOf(server);
   const items = [1, 2, 3].map(() => ({ signal: signalInput() }));
   await client.ingestBatch(items);
   await client.ingestBatch(items.slice(1)).catch(() => {});
@@ -139,16 +130,9 @@ it("counts each item of a batch once, by its own result, and a failed batch by a
 });
 
 it("counts a signal once however often it was tried, and its retries by reason", async () => {
-  let calls = 0;
-  await using server = await startTestServer({
-    service: {
-      ingest: () => {
-        if (++calls < 3) throw new ConnectError("Away.", Code.Unavailable);
-        return storedResponse();
-      },
-    },
-  });
-  await using client = clientOf(server.url, { retry: { baseDelayMs: 30, jitter: 0 } });
+  const away = new ConnectError("Away.", Code.Unavailable);
+  await using server = await startTestServer({ service: failingFirst(away, away) });
+  await using client = clientOf(server, { retry: { baseDelayMs: 30, jitter: 0 } });
   await client.ingest(signalInput());
   const lines = await scrape();
   expect(await posted()).toEqual([
@@ -163,9 +147,9 @@ it("counts a signal once however often it was tried, and its retries by reason",
 
 it("is shared by all clients of a registry, which differ by their producer", async () => {
   await using server = await startTestServer();
-  await using first = clientOf(server.url);
-  await using second = clientOf(server.url, { producerId: "other-bot" });
-  await using third = clientOf(server.url);
+  await using first = clientOf(server);
+  await using second = clientOf(server, { producerId: "other-bot" });
+  await using third = clientOf(server);
   for (const client of [first, second, third]) await client.ingest(signalInput());
   expect((await posted()).sort()).toEqual([
     'signals_posted_total{result="success",http_code="200",producer_id="other-bot"} 1',
@@ -175,7 +159,7 @@ it("is shared by all clients of a registry, which differ by their producer", asy
 
 it.each([Counter, Gauge])("says so if a %o of somebody else has one of the names", (Metric) => {
   new Metric({ name: "signals_posted_total", help: "mine", registers: [registry] });
-  expect(() => clientOf("http://127.0.0.1:1")).toThrow("signals_posted_total");
+  expect(() => clientOf(NOBODY)).toThrow("signals_posted_total");
 });
 
 it("counts nothing for a client that is switched off", async () => {
