@@ -151,10 +151,12 @@ it("switched off by the environment, opens no connection, however it is called",
   );
   const signal = { instrument: "GOLD", side: "buy", entryPrice: 1 } as const;
 
-  const result = await client.ingest(signal, { retry: { retriesMax: 3 }, timeoutMs: 50 });
-  const [item] = await client.ingestBatch([{ signal }], { retry: false });
+  const named = { retry: { retriesMax: 3 }, timeoutMs: 50, idempotencyKey: "key-1" };
+  const result = await client.ingest(signal, named);
+  const [item] = await client.ingestBatch([{ signal, idempotencyKey: "key-2" }], { retry: false });
 
-  expect([result.outcome, item?.outcome]).toEqual(["disabled", "disabled"]);
+  expect(result).toMatchObject({ outcome: "disabled", idempotencyKey: "key-1" });
+  expect(item).toMatchObject({ outcome: "disabled", idempotencyKey: "key-2" });
   expect(await server.connections()).toBe(0);
   expect(server.requests).toHaveLength(0);
 });

@@ -11,7 +11,6 @@ import {
 import { type SignalClientOptions, SignalError } from "../../src/client/index.ts";
 import { REASONS, recordOf } from "../../src/signal/index.ts";
 import {
-  breakConnection,
   clientTo,
   failing,
   refusal,
@@ -109,38 +108,6 @@ describe.each(WIRES)("a refusal over $protocol HTTP/$httpVersion", (wire) => {
       retryable: false,
       metadata: facts,
     });
-  });
-
-  it("is DEADLINE_EXCEEDED, and in time, if the server never answers", async () => {
-    const error = await failureOf(
-      { service: { ingest: () => new Promise(() => {}) } },
-      { ...wire, timeoutMs: 200 },
-    );
-
-    expect(error).toMatchObject({
-      reason: "DEADLINE_EXCEEDED",
-      retryable: true,
-      retry: "same_key",
-    });
-  });
-
-  it("is UNREACHABLE if nothing listens", async () => {
-    const server = await startTestServer();
-    await server[Symbol.asyncDispose]();
-    await using client = clientTo(server, {
-      retry: false,
-      ...wire,
-    });
-
-    const error = await thrownBy(client.ingest(signalInput()));
-
-    expect(error).toMatchObject({ reason: "UNREACHABLE", retryable: true, retry: "same_key" });
-  });
-
-  it("is UNREACHABLE if the connection breaks before the answer", async () => {
-    const listener: RequestListener = (request) => breakConnection(request);
-    const error = await failureOf({ listener }, wire);
-    expect(error).toMatchObject({ reason: "UNREACHABLE", retryable: true });
   });
 
   it("is CANCELLED if the caller gives up, before the call or during it", async () => {

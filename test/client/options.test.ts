@@ -199,20 +199,6 @@ describe("a client that is switched off", () => {
     expect(problemsOf({ enabled: false })).toEqual([]);
     expect(problemsOf({ enabled: false, secret: "short" })).toEqual(["secret"]);
   });
-
-  it("answers at once, and never connects", async () => {
-    await using client = createSignalClient({ ...complete, enabled: false });
-    const signal = { instrument: "GOLD", side: "buy", entryPrice: 4000 } as const;
-
-    const named = await client.ingest(signal, { idempotencyKey: "key-1" });
-    const batch = await client.ingestBatch([{ signal }, { signal, idempotencyKey: "key-2" }]);
-
-    expect(named).toMatchObject({ outcome: "disabled", idempotencyKey: "key-1" });
-    expect(batch).toMatchObject([
-      { outcome: "disabled" },
-      { outcome: "disabled", idempotencyKey: "key-2" },
-    ]);
-  });
 });
 
 describe("a proxy that cannot be used", () => {

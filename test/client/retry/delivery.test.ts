@@ -1,10 +1,6 @@
 /** Retries as a caller sees them, over real sockets. */
 import { describe, expect, it, vi } from "vitest";
-import {
-  ConfigError,
-  type SignalClientOptions,
-  type SignalError,
-} from "../../../src/client/index.ts";
+import type { SignalClientOptions, SignalError } from "../../../src/client/index.ts";
 import {
   breakConnection,
   clientTo,
@@ -167,41 +163,6 @@ describe("how often it is tried", () => {
     expect(server.requests).toHaveLength(2);
     await client.ingest(signalInput(), { retry: false }).catch(() => {});
     expect(server.requests).toHaveLength(3);
-  });
-
-  it("is refused if it makes no sense, by every wrong name, before anything is sent", async () => {
-    await using server = await startTestServer();
-    await using client = clientOf(server);
-    const call = client.ingest(signalInput(), {
-      retry: { jitter: 7, tries: 3 } as unknown as { jitter: number },
-    });
-    const error = await call.catch((thrown: unknown) => thrown);
-    expect(error).toBeInstanceOf(ConfigError);
-    expect((error as ConfigError).problems.map(({ name }) => name)).toEqual([
-      "retry.jitter",
-      "retry.tries",
-    ]);
-    expect(server.requests).toHaveLength(0);
-  });
-
-  it("is once for a refusal that stays", async () => {
-    await using server = await startTestServer({
-      service: failing(refusal("PRODUCER_DISABLED")),
-    });
-    await using client = clientOf(server);
-    const call = client.ingest(signalInput());
-    await expect(call).rejects.toMatchObject({ reason: "PRODUCER_DISABLED" });
-    expect(server.requests).toHaveLength(1);
-  });
-
-  it("is once more for an answer that cannot be read", async () => {
-    let calls = 0;
-    await using server = await startTestServer({
-      service: { ingest: () => (++calls === 1 ? {} : storedResponse()) },
-    });
-    await using client = clientOf(server, { retry: { baseDelayMs: 1 } });
-    await expect(client.ingest(signalInput())).resolves.toMatchObject({ outcome: "stored" });
-    expect(calls).toBe(2);
   });
 });
 

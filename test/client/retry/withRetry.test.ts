@@ -67,15 +67,6 @@ it("does not repeat what is not worth it", async () => {
   expect(vi.getTimerCount()).toBe(0);
 });
 
-it("judges by its options", async () => {
-  const { operation, triedAtMs } = failing(2, () => new TypeError("fetch failed"));
-  const options = { ...exact, isRetryable: (error: unknown) => error instanceof TypeError };
-  const outcome = settled(withRetry(operation, { ...options, retryAfterMs: () => 9_000 }));
-  await vi.advanceTimersByTimeAsync(20_000);
-  expect(await outcome).toEqual({ value: "done" });
-  expect(triedAtMs).toEqual([0, 9_000, 19_000]);
-});
-
 describe("the budget", () => {
   it("lets no attempt start that would come after its end", async () => {
     const { operation, triedAtMs } = failing(99);

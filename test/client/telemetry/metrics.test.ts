@@ -1,8 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Counter, Gauge, register as globalRegistry, Registry } from "prom-client";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createSignalClient, SignalError } from "../../../src/client/index.ts";
-import { httpCodeOf } from "../../../src/client/telemetry/postResult.ts";
+import { createSignalClient } from "../../../src/client/index.ts";
 import { REASONS, recordOf } from "../../../src/signal/index.ts";
 import {
   clientTo,
@@ -98,14 +97,6 @@ describe("one signal that is not taken", () => {
       'signals_posted_total{result="timeout",http_code="none",producer_id="test-bot"} 1',
     ]);
   });
-});
-
-it("has the server's HTTP status for every reason of its own", () => {
-  for (const reason of REASONS) {
-    const error = new SignalError(reason, "No.", { code: Code.Unknown, requestId: "r" });
-    expect(httpCodeOf(error)).toBe(String(recordOf(reason).httpStatus));
-    expect(httpCodeOf(new SignalError(reason, "No."))).toBe("none");
-  }
 });
 
 it("counts each item of a batch once, by its own result, and a failed batch by all of them", async () => {
