@@ -148,7 +148,7 @@ function hasNodeError(thrown: unknown): boolean {
  * one. The status codes of both are the same; the details of gRPC errors travel in the
  * trailer `grpc-status-details-bin`.
  */
-export function fromGrpcError(thrown: unknown): ConnectError | undefined {
+function fromGrpcError(thrown: unknown): ConnectError | undefined {
   if (!isServiceError(thrown)) return undefined;
   const trailer = headersFrom(thrown.metadata);
   const [details] = thrown.metadata.get(TRAILER_DETAILS);

@@ -163,7 +163,7 @@ const CREATE_TRANSPORT = {
 const PROBE_TIMEOUT_MS = 1_000;
 
 /** Whether a handshake with the port of a URL succeeds. Nothing is sent over it. */
-export function speaksTls(url: string): Promise<boolean> {
+function speaksTls(url: string): Promise<boolean> {
   const { hostname, port } = new URL(url);
   const host = hostname.replace(/^\[|\]$/g, "");
   return new Promise((resolve) => {
