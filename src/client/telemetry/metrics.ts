@@ -92,8 +92,7 @@ const OWN = new WeakSet<object>();
 export function registered<M extends object>(
   registry: Registry,
   name: string,
-  // biome-ignore lint/suspicious/noExplicitAny: only a constructor of anything fits every metric.
-  kind: new (...args: any[]) => M,
+  kind: new (...args: never[]) => M,
   make: (name: string) => M,
 ): M {
   const existing: unknown = registry.getSingleMetric(name);
