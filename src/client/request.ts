@@ -150,7 +150,9 @@ function judgeSignal(
   // That one is missing whose name is misspelt is the same mistake told twice.
   const misspelt = new Set(unknown.map(({ meant }) => meant));
   const missing = SIGNAL_FIELD_LIST.filter(({ field }) => !Object.hasOwn(input, field));
-  const told = new Set(missing.filter(({ field }) => misspelt.has(field)).map(({ name }) => name));
+  const told = new Set<string>(
+    missing.filter(({ field }) => misspelt.has(field)).map(({ name }) => name),
+  );
   const violations = verdict.valid ? [] : verdict.violations;
   const faults = violations.filter(({ field }) => !told.has(field));
   for (const { name, meant } of unknown) {

@@ -201,9 +201,15 @@ export const REQUEST_FIELDS = {
 /** A field of the signal, by its name in TypeScript. */
 export type SignalField = keyof typeof SIGNAL_FIELDS;
 
+/** A field with its name in TypeScript. */
+export type SignalFieldRow = {
+  [Name in SignalField]: Field & (typeof SIGNAL_FIELDS)[Name] & { readonly field: Name };
+}[SignalField];
+
 /** The table as a list, in the order of the contract. */
-export const SIGNAL_FIELD_LIST: readonly (Field & { readonly field: SignalField })[] =
-  Object.entries(SIGNAL_FIELDS).map(([field, row]) => ({ ...row, field: field as SignalField }));
+export const SIGNAL_FIELD_LIST = Object.entries(SIGNAL_FIELDS).map(([field, row]) => {
+  return { ...row, field };
+}) as readonly SignalFieldRow[];
 
 /**
  * A valid signal in its normal form: every rule of `validateSignal` holds, an absent optional

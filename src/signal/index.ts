@@ -10,6 +10,7 @@ export {
   SIGNAL_FIELDS,
   type Signal,
   type SignalField,
+  type SignalFieldRow,
   type UncheckedSignal,
 } from "./fields.ts";
 export { parseJsonStrictly, parseJsonText } from "./jsonText.ts";

@@ -4,11 +4,16 @@
  */
 import type { SignalCandidate, SignalStore, StoreOutcome } from "../ingest/store.ts";
 import { SignalRejectedError, StoreUnavailableError } from "../ingest/store.ts";
-import type { Instant, JsonObject, Side, Signal, SignalStatus } from "../signal/index.ts";
+import {
+  type Instant,
+  SIGNAL_FIELD_LIST,
+  type Signal,
+  type SignalFieldRow,
+  type SignalStatus,
+} from "../signal/index.ts";
 import type { Database } from "./database.ts";
 import { isDataException } from "./failure.ts";
-import type { Sql } from "./pool.ts";
-import { durableCommit } from "./session.ts";
+import { DURABLE_COMMIT } from "./session.ts";
 import { fromMicros, nanosBelowMicro, toArray, toBytea, toTimestamptz } from "./values.ts";
 
 /** A signal as it is on disk. */
@@ -80,7 +85,7 @@ export function createSignalStore(database: Database): PostgresSignalStore {
       const [row] = await database.query<SignalRow>(
         timeoutMs,
         (sql) => sql`
-          SELECT ${signalColumns(sql)} FROM signals WHERE signal_id = ${signalId}
+          SELECT ${sql.unsafe(SIGNAL_COLUMNS)} FROM signals WHERE signal_id = ${signalId}
         `,
       );
       return row && toStoredSignal(row);
@@ -90,7 +95,7 @@ export function createSignalStore(database: Database): PostgresSignalStore {
       const rows = await database.query<SignalRow>(
         timeoutMs,
         (sql) => sql`
-          SELECT ${signalColumns(sql)} FROM signals WHERE sequence > ${afterSequence} ORDER BY sequence LIMIT ${limit}
+          SELECT ${sql.unsafe(SIGNAL_COLUMNS)} FROM signals WHERE sequence > ${afterSequence} ORDER BY sequence LIMIT ${limit}
         `,
       );
       return rows.map(toStoredSignal);
@@ -106,60 +111,57 @@ interface OutcomeRow {
   readonly receive_time_micros: bigint | null;
 }
 
+/** One field of each candidate, as a parameter of `ingest_signals`. */
+type Parameter = (candidate: SignalCandidate) => string | number | boolean | undefined;
+
+/** A time has two, since a timestamptz has microseconds only. */
+function parametersOf({ field, kind }: SignalFieldRow): Parameter[] {
+  if (kind === "object") return [({ payloadJson }) => payloadJson];
+  if (kind !== "time") return [({ signal }) => signal[field]];
+  return [toTimestamptz, nanosBelowMicro].map((part): Parameter => {
+    return ({ signal: { [field]: time } }) => (time === undefined ? undefined : part(time));
+  });
+}
+
+/** What `ingest_signals` takes of each candidate, in the order of its parameters. */
+const PARAMETERS: readonly Parameter[] = [
+  (c) => c.signalId,
+  (c) => c.producerId,
+  (c) => c.idempotencyKey,
+  (c) => c.requestSignature && toBytea(c.requestSignature),
+  (c) => c.requestItem,
+  (c) => toBytea(c.contentSha256),
+  (c) => c.status,
+  (c) => toTimestamptz(c.receiveTime),
+  isExpired,
+  ...SIGNAL_FIELD_LIST.flatMap(parametersOf),
+];
+
 /**
  * Nothing is stored while a crash could lose it, in an isolation that would not see what was
  * committed while the lock was waited for, or where a missing field would be the text "NULL",
  * so that signals without a key would share one. The condition names no column, so it is
  * looked at before the function is called, and costs no message of its own.
  */
+const INGEST_SIGNALS = `
+  SELECT outcome, signal_id, status, epoch_micros(receive_time) AS receive_time_micros
+  FROM ingest_signals(${PARAMETERS.map((_, index) => `$${index + 1}`).join(", ")}),
+    ${DURABLE_COMMIT} AS synchronous_commit
+  WHERE current_setting('fsync') = 'on'
+    AND current_setting('full_page_writes') = 'on'
+    AND current_setting('transaction_isolation') = 'read committed'
+    AND current_setting('array_nulls') = 'on'
+  ORDER BY item
+`;
+
 function ingestSignals(
   database: Database,
   candidates: readonly SignalCandidate[],
   timeoutMs: number,
 ): Promise<readonly OutcomeRow[]> {
-  /** One field of every candidate. */
-  const column = (field: (candidate: SignalCandidate) => string | number | boolean | undefined) =>
-    toArray(candidates.map(field));
-  const signalColumn = (
-    field: (signal: SignalCandidate["signal"]) => string | number | undefined,
-  ) => toArray(candidates.map(({ signal }) => field(signal)));
-
-  return database.query<OutcomeRow>(
-    timeoutMs,
-    (sql) => sql`
-      SELECT outcome, signal_id, status, epoch_micros(receive_time) AS receive_time_micros
-      FROM ingest_signals(
-        ${column((c) => c.signalId)},
-        ${column((c) => c.producerId)},
-        ${column((c) => c.idempotencyKey)},
-        ${column((c) => c.requestSignature && toBytea(c.requestSignature))},
-        ${column((c) => c.requestItem)},
-        ${column((c) => toBytea(c.contentSha256))},
-        ${column((c) => c.status)},
-        ${column((c) => toTimestamptz(c.receiveTime))},
-        ${column(isExpired)},
-        ${signalColumn((s) => s.instrument)},
-        ${signalColumn((s) => s.side)},
-        ${signalColumn((s) => s.entryPrice)},
-        ${signalColumn((s) => s.stopLoss)},
-        ${signalColumn((s) => s.takeProfit)},
-        ${signalColumn((s) => s.confidence)},
-        ${signalColumn((s) => s.riskPercent)},
-        ${signalColumn((s) => s.strategyName)},
-        ${signalColumn((s) => s.reason)},
-        ${signalColumn((s) => s.comment)},
-        ${signalColumn((s) => toTimestamptz(s.signalTime))},
-        ${signalColumn((s) => nanosBelowMicro(s.signalTime))},
-        ${signalColumn((s) => (s.expireTime === undefined ? undefined : toTimestamptz(s.expireTime)))},
-        ${signalColumn((s) => (s.expireTime === undefined ? undefined : nanosBelowMicro(s.expireTime)))},
-        ${column((c) => c.payloadJson)}
-      ), ${durableCommit(sql)} AS synchronous_commit
-      WHERE current_setting('fsync') = 'on'
-        AND current_setting('full_page_writes') = 'on'
-        AND current_setting('transaction_isolation') = 'read committed'
-        AND current_setting('array_nulls') = 'on'
-      ORDER BY item
-    `,
+  const parameters = PARAMETERS.map((parameter) => toArray(candidates.map(parameter)));
+  return database.query<OutcomeRow>(timeoutMs, (sql) =>
+    sql.unsafe(INGEST_SIGNALS, parameters, { prepare: true }),
   );
 }
 
@@ -183,41 +185,28 @@ function toStoreOutcome(row: OutcomeRow): StoreOutcome {
 }
 
 /** The columns of a {@link SignalRow}. */
-function signalColumns(sql: Sql) {
-  return sql`
-    signal_id, producer_id, idempotency_key, content_sha256, status, sequence,
-    instrument, side, entry_price, stop_loss, take_profit, confidence, risk_percent,
-    strategy_name, reason, comment, payload,
-    epoch_micros(signal_time) AS signal_time_micros, signal_time_nanos,
-    epoch_micros(expire_time) AS expire_time_micros, expire_time_nanos,
-    epoch_micros(receive_time) AS receive_time_micros,
-    epoch_micros(updated_at) AS updated_at_micros
-  `;
-}
+const SIGNAL_COLUMNS = [
+  "signal_id",
+  "producer_id",
+  "idempotency_key",
+  "content_sha256",
+  "status",
+  "sequence",
+  "epoch_micros(receive_time) AS receive_time_micros",
+  "epoch_micros(updated_at) AS updated_at_micros",
+  ...SIGNAL_FIELD_LIST.flatMap(({ name, kind }) =>
+    kind === "time" ? [`epoch_micros(${name}) AS ${name}_micros`, `${name}_nanos`] : [name],
+  ),
+].join(", ");
 
-/** A row of the table `signals`, its times as whole microseconds. */
-interface SignalRow {
+/** A row of the table `signals`, its times as whole microseconds, with the fields of its signal. */
+interface SignalRow extends Readonly<Record<string, unknown>> {
   readonly signal_id: string;
   readonly producer_id: string;
   readonly idempotency_key: string | null;
   readonly content_sha256: Uint8Array;
   readonly status: SignalStatus;
   readonly sequence: bigint;
-  readonly instrument: string;
-  readonly side: Side;
-  readonly entry_price: number;
-  readonly stop_loss: number | null;
-  readonly take_profit: number | null;
-  readonly confidence: number | null;
-  readonly risk_percent: number | null;
-  readonly strategy_name: string;
-  readonly reason: string;
-  readonly comment: string;
-  readonly signal_time_micros: bigint;
-  readonly signal_time_nanos: number;
-  readonly expire_time_micros: bigint | null;
-  readonly expire_time_nanos: number | null;
-  readonly payload: JsonObject | null;
   readonly receive_time_micros: bigint;
   readonly updated_at_micros: bigint;
 }
@@ -232,23 +221,19 @@ function toStoredSignal(row: SignalRow): StoredSignal {
     sequence: row.sequence,
     receiveTime: fromMicros(row.receive_time_micros),
     updateTime: fromMicros(row.updated_at_micros),
-    signal: {
-      instrument: row.instrument,
-      side: row.side,
-      entryPrice: row.entry_price,
-      stopLoss: row.stop_loss ?? undefined,
-      takeProfit: row.take_profit ?? undefined,
-      confidence: row.confidence ?? undefined,
-      riskPercent: row.risk_percent ?? undefined,
-      strategyName: row.strategy_name,
-      reason: row.reason,
-      comment: row.comment,
-      signalTime: fromMicros(row.signal_time_micros, row.signal_time_nanos),
-      expireTime:
-        row.expire_time_micros === null
-          ? undefined
-          : fromMicros(row.expire_time_micros, row.expire_time_nanos ?? 0),
-      payload: row.payload ?? undefined,
-    },
+    signal: signalOf(row),
   };
+}
+
+/** What was stored was valid, so that each column holds what its field does. */
+function signalOf(row: SignalRow): Signal {
+  const fields = SIGNAL_FIELD_LIST.map(({ field, name, kind }) => {
+    if (kind !== "time") return [field, row[name] ?? undefined];
+    const micros = row[`${name}_micros`] as bigint | null;
+    return [
+      field,
+      micros === null ? undefined : fromMicros(micros, row[`${name}_nanos`] as number),
+    ];
+  });
+  return Object.fromEntries(fields) as Signal;
 }
