@@ -3,9 +3,16 @@
  * size (a request with one has 336 bytes in binary).
  */
 import { randomUUIDv7 } from "node:crypto";
+import { create } from "@bufbuild/protobuf";
+import { SignalSchema } from "../../gen/signals/v1/signal_pb.ts";
 import { accept } from "../../src/ingest/accept.ts";
 import type { SignalCandidate } from "../../src/ingest/index.ts";
-import { DEFAULT_PAYLOAD_MAX_BYTES, type Instant, type Signal } from "../../src/signal/index.ts";
+import {
+  DEFAULT_PAYLOAD_MAX_BYTES,
+  type Instant,
+  type Signal,
+  signalFromProto,
+} from "../../src/signal/index.ts";
 
 /** A signal and the name of its own that no other one has. */
 export interface KeyedSignal {
@@ -16,6 +23,9 @@ export interface KeyedSignal {
 const INSTRUMENTS = ["GOLD", "SILVER", "EURUSD", "GBPUSD", "USDJPY", "BTCUSD", "US500", "BRENT"];
 const NANOS_PER_MILLISECOND = 1_000_000n;
 
+/** What a signal has in the fields that are not given. */
+const NO_FIELDS = signalFromProto(create(SignalSchema)) as Signal;
+
 let made = 0;
 
 /** The next signal. */
@@ -25,6 +35,7 @@ export function makeSignal(): KeyedSignal {
   return {
     idempotencyKey: randomUUIDv7(),
     signal: {
+      ...NO_FIELDS,
       instrument: INSTRUMENTS[made % INSTRUMENTS.length] as string,
       side: "buy",
       entryPrice,
@@ -34,9 +45,7 @@ export function makeSignal(): KeyedSignal {
       riskPercent: 1.5,
       strategyName: "moving-average-cross",
       reason: "The 20-period average crossed above the 50-period average",
-      comment: "",
       signalTime: now(),
-      expireTime: undefined,
       payload: {
         timeframe: "H1",
         indicators: { rsi: 31.4, atr: 2.25, ema20: entryPrice - 1.5, ema50: entryPrice - 3.75 },

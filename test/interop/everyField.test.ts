@@ -32,45 +32,11 @@ import {
   validateSignal,
 } from "../../src/signal/index.ts";
 import { TEST_PRODUCER_ID, TEST_SECRET } from "../support/server.ts";
+import { type Example, ONE, OTHER } from "../support/signals.ts";
 import { temporaryDirectory } from "../support/temporaryDirectory.ts";
 import { ROOT, run } from "./support/command.ts";
 import { INGEST_PATH, jsonOf, sendRaw, signed, signedRest } from "./support/raw.ts";
 import { type Interop, startInterop } from "./support/server.ts";
-
-/** A signal by the names of the contract, its values as people write them in JSON. */
-type Example = Readonly<Record<string, unknown>>;
-
-/** Two signals, each with every field, that differ in each of them. */
-const ONE: Example = {
-  instrument: "GOLD",
-  side: "buy",
-  entry_price: 100,
-  stop_loss: 90,
-  take_profit: 110,
-  confidence: 0.5,
-  risk_percent: 1,
-  strategy_name: "one",
-  reason: "one reason",
-  comment: "one comment",
-  signal_time: "2025-10-25T14:30:45.123456789Z",
-  expire_time: "2999-01-01T00:00:00.000000001Z",
-  payload: { a: 1 },
-};
-const OTHER: Example = {
-  instrument: "SILVER",
-  side: "sell",
-  entry_price: 101,
-  stop_loss: 111,
-  take_profit: 91,
-  confidence: 0.25,
-  risk_percent: 2,
-  strategy_name: "another",
-  reason: "another reason",
-  comment: "another comment",
-  signal_time: "2025-10-26T14:30:45.123457790Z",
-  expire_time: "2999-01-02T00:00:00.000000002Z",
-  payload: { a: 2 },
-};
 
 /** What the table says of a signal besides what the producer decided. */
 const BOOKKEEPING = [

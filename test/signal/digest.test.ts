@@ -49,7 +49,7 @@ describe("contentSha256", () => {
     ],
     [
       "every field",
-      {
+      validSignal({
         instrument: "EURUSD",
         side: "sell",
         entryPrice: 1.0845,
@@ -65,7 +65,7 @@ describe("contentSha256", () => {
         payload: JSON.parse(
           '{"b":[1,"two",null,true,{"nested":{}}],"a":{"z":-0.125,"__proto__":"kept"},"10":1,"9":2}',
         ),
-      },
+      }),
       "c63e2504fc33094efbc4518cdb17906278af9e2651117cca55cd1de1f3ca8b48",
     ],
   ])("of %s is that of another program", (_, signal, expected) => {

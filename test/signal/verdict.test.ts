@@ -1,9 +1,12 @@
 /** The verdict as a whole: everything that is wrong at once, and the normal form. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { SignalSchema } from "../../gen/signals/v1/signal_pb.ts";
 import {
   DEFAULT_PAYLOAD_MAX_BYTES,
+  type FieldKind,
   INVALID_TIME,
+  SIGNAL_FIELD_LIST,
   type UncheckedSignal,
   validateSignal,
 } from "../../src/signal/index.ts";
@@ -13,21 +16,16 @@ import { NOW, verdictOn, verdictOnExactly, violationsOf } from "./judge.ts";
 const limits = { now: NOW, payloadMaxBytes: DEFAULT_PAYLOAD_MAX_BYTES };
 
 /** A wrong value for every field there is. */
-const ALL_WRONG = {
-  instrument: "sentinel instrument",
+const WRONG: Readonly<Record<FieldKind, unknown>> = {
+  text: "sentinel\0text",
   side: "sentinel-side",
-  entryPrice: "sentinel-entry",
-  stopLoss: "sentinel-stop",
-  takeProfit: "sentinel-target",
-  confidence: "sentinel-confidence",
-  riskPercent: "sentinel-risk",
-  strategyName: "sentinel\0strategy",
-  reason: "sentinel\0reason",
-  comment: "sentinel\0comment",
-  signalTime: INVALID_TIME,
-  expireTime: INVALID_TIME,
-  payload: { sentinel: "sentinel\0value", "sentinel\0key": 1 },
-} as const satisfies Required<UncheckedSignal>;
+  number: "sentinel-number",
+  time: INVALID_TIME,
+  object: { sentinel: "sentinel\0value", "sentinel\0key": 1 },
+};
+const ALL_WRONG: UncheckedSignal = Object.fromEntries(
+  SIGNAL_FIELD_LIST.map(({ field, kind }) => [field, WRONG[kind]]),
+);
 
 describe("a valid signal", () => {
   test("is given back just as it is, anywhere in the valid space", () => {
@@ -40,6 +38,9 @@ describe("a valid signal", () => {
   });
 
   test("has every field in its normal form, absent ones as undefined and texts as empty", () => {
+    const texts = SIGNAL_FIELD_LIST.filter(
+      ({ field, kind }) => kind === "text" && field !== "instrument",
+    );
     const verdict = verdictOnExactly({
       instrument: "GOLD",
       side: "buy",
@@ -52,16 +53,8 @@ describe("a valid signal", () => {
         instrument: "GOLD",
         side: "buy",
         entryPrice: 1,
-        stopLoss: undefined,
-        takeProfit: undefined,
-        confidence: undefined,
-        riskPercent: undefined,
-        strategyName: "",
-        reason: "",
-        comment: "",
+        ...Object.fromEntries(texts.map(({ field }) => [field, ""])),
         signalTime: SIGNAL_TIME,
-        expireTime: undefined,
-        payload: undefined,
       },
     });
   });
@@ -87,21 +80,7 @@ describe("an invalid signal", () => {
     const verdict = verdictOnExactly(ALL_WRONG);
     expect(verdict).toMatchObject({ valid: false, reason: "INVALID_SIGNAL" });
     const fields = verdict.valid ? [] : verdict.violations.map((fault) => fault.field);
-    expect(fields.toSorted()).toEqual([
-      "comment",
-      "confidence",
-      "entry_price",
-      "expire_time",
-      "instrument",
-      "payload",
-      "reason",
-      "risk_percent",
-      "side",
-      "signal_time",
-      "stop_loss",
-      "strategy_name",
-      "take_profit",
-    ]);
+    expect(fields.toSorted()).toEqual(SignalSchema.fields.map(({ name }) => name).toSorted());
   });
 
   test("of nothing at all is told every required field", () => {
@@ -122,9 +101,7 @@ describe("an invalid signal", () => {
     expect(verdict.valid ? 0 : verdict.violations.length).toBe(2);
   });
 
-  const soundFields = Object.keys(validSignal()) as (keyof UncheckedSignal)[];
-  test.each(soundFields)("is told of %s though all else is right", (field) => {
-    const name = field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  test.each(SIGNAL_FIELD_LIST)("is told of $field though all else is right", ({ field, name }) => {
     expect(Object.keys(violationsOf({ [field]: ALL_WRONG[field] }))).toEqual([name]);
   });
 

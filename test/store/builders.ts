@@ -2,30 +2,17 @@
 import { createHash, randomBytes, randomUUIDv7 } from "node:crypto";
 import type { SignalCandidate } from "../../src/ingest/store.ts";
 import type { Signal } from "../../src/signal/index.ts";
+import { SIGNAL_TIME, validSignal } from "../support/signals.ts";
 
-/** 2025-10-25T14:30:45.123456789Z */
-export const NOW = 1_761_402_645_123_456_789n;
+/** When the signals are decided and received. */
+export const NOW = SIGNAL_TIME;
 
 export const SECOND = 1_000_000_000n;
 
 /** A valid signal: buy gold. */
 export function aSignal(overrides: Partial<Signal> = {}): Signal {
-  return {
-    instrument: "GOLD",
-    side: "buy",
-    entryPrice: 2000.5,
-    stopLoss: 1990.25,
-    takeProfit: 2020,
-    confidence: 0.8,
-    riskPercent: 1,
-    strategyName: "breakout",
-    reason: "Above the range",
-    comment: "",
-    signalTime: NOW,
-    expireTime: undefined,
-    payload: undefined,
-    ...overrides,
-  };
+  const prices = { entryPrice: 2000.5, stopLoss: 1990.25, takeProfit: 2020 };
+  return validSignal({ ...prices, payload: undefined, ...overrides });
 }
 
 /**

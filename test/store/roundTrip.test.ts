@@ -1,8 +1,9 @@
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { JsonObject, Signal } from "../../src/signal/index.ts";
+import type { Signal } from "../../src/signal/index.ts";
 import { createSignalStore } from "../../src/store/index.ts";
+import { arbitrarySignal } from "../support/signals.ts";
 import { aCandidate, aSignal } from "./builders.ts";
 import { openTestDatabase } from "./openTestDatabase.ts";
 
@@ -17,74 +18,14 @@ async function storeAndFind(signal: Signal): Promise<Signal | undefined> {
   return (await store.findSignal(candidate.signalId))?.signal;
 }
 
-const YEAR_2000 = 946_684_800_000_000_000n;
-const END_OF_9999 = 253_402_300_799_999_999_999n;
+/** The last day of the year 9999, so that signals of all times are valid. */
+const LAST_DAY = 253_402_214_400_000_000_000n;
 
-/** Any code point but NUL, which neither a signal nor PostgreSQL allows. */
-const text = (maxLength: number) =>
-  fc.string({ unit: "binary", maxLength }).map((value) => value.replaceAll("\0", ""));
-
-const number = fc.oneof(
-  fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0),
-  fc.constantFrom(1e308, -1e308, 5e-324, Number.MAX_SAFE_INTEGER, 0.1, 1e-7, 1e21),
-);
-
-const key = fc.oneof(text(10), fc.constantFrom("__proto__", "constructor", "", "0", "1", "a b"));
-
-const { json } = fc.letrec((tie) => ({
-  json: fc.oneof(
-    { depthSize: "small", withCrossShrink: true },
-    fc.constantFrom(null, true, false),
-    number,
-    text(20),
-    fc.array(tie("json"), { maxLength: 4 }),
-    fc.dictionary(key, tie("json"), { maxKeys: 4 }),
-  ),
+/** Any valid signal, its payload as a decoder gives it: parsed, and so without -0. */
+const signals: fc.Arbitrary<Signal> = arbitrarySignal({ now: LAST_DAY }).map((signal) => ({
+  ...signal,
+  payload: signal.payload && JSON.parse(JSON.stringify(signal.payload)),
 }));
-
-// Parsing gives what a decoder gives: plain objects, with "__proto__" as a property.
-const payload = fc
-  .dictionary(key, json, { maxKeys: 5 })
-  .map((value): JsonObject => JSON.parse(JSON.stringify(value)));
-
-const prices = fc
-  .uniqueArray(fc.double({ min: 5e-324, max: 1e12, noNaN: true }), { minLength: 3, maxLength: 3 })
-  .map((values) => values.toSorted((a, b) => a - b));
-
-const optional = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });
-
-const signals: fc.Arbitrary<Signal> = fc
-  .record({
-    prices,
-    isBuy: fc.boolean(),
-    hasStop: fc.boolean(),
-    hasTarget: fc.boolean(),
-    times: fc.uniqueArray(fc.bigInt({ min: YEAR_2000, max: END_OF_9999 }), {
-      minLength: 2,
-      maxLength: 2,
-    }),
-    hasExpireTime: fc.boolean(),
-    instrument: fc.stringMatching(/^[A-Z0-9._-]{2,20}$/),
-    confidence: optional(fc.double({ min: 0, max: 1, noNaN: true }).map((value) => value + 0)),
-    riskPercent: optional(fc.double({ min: 5e-324, max: 100, noNaN: true })),
-    strategyName: text(64),
-    reason: text(500),
-    comment: text(500),
-    payload: optional(payload),
-  })
-  .map(({ prices, isBuy, hasStop, hasTarget, times, hasExpireTime, ...rest }) => {
-    const [low = 1, middle = 2, high = 3] = prices;
-    const [earlier = 0n, later = 0n] = times.toSorted((a, b) => (a < b ? -1 : 1));
-    return {
-      ...rest,
-      side: isBuy ? ("buy" as const) : ("sell" as const),
-      entryPrice: middle,
-      stopLoss: hasStop ? (isBuy ? low : high) : undefined,
-      takeProfit: hasTarget ? (isBuy ? high : low) : undefined,
-      signalTime: earlier,
-      expireTime: hasExpireTime ? later : undefined,
-    };
-  });
 
 test("every valid signal comes back as it was, to the nanosecond, whatever its batch holds", async () => {
   await fc.assert(

@@ -5,6 +5,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { type IngestRequest, IngestRequestSchema } from "../../gen/signals/v1/ingest_service_pb.ts";
+import { SignalSchema } from "../../gen/signals/v1/signal_pb.ts";
 import {
   DEFAULT_PAYLOAD_MAX_BYTES,
   type Instant,
@@ -14,6 +15,7 @@ import {
   signalToProto,
   type UncheckedSignal,
 } from "../../src/signal/index.ts";
+import { formatTimestamp } from "../../src/signing/index.ts";
 
 /** 2025-10-25T14:30:45.123456789Z: when the signals of the builders were decided. */
 export const SIGNAL_TIME: Instant = 1_761_402_645_123_456_789n;
@@ -44,6 +46,41 @@ export function validSignal(overrides: Partial<Signal> = {}): Signal {
   };
 }
 
+/** A signal by the names of the contract, its values as people write them in JSON. */
+export type Example = Readonly<Record<string, unknown>>;
+
+/** Two signals, each with every field, that differ in each of them. */
+export const ONE: Example = {
+  instrument: "GOLD",
+  side: "buy",
+  entry_price: 100,
+  stop_loss: 90,
+  take_profit: 110,
+  confidence: 0.5,
+  risk_percent: 1,
+  strategy_name: "one",
+  reason: "one reason",
+  comment: "one comment",
+  signal_time: "2025-10-25T14:30:45.123456789Z",
+  expire_time: "2999-01-01T00:00:00.000000001Z",
+  payload: { a: 1 },
+};
+export const OTHER: Example = {
+  instrument: "SILVER",
+  side: "sell",
+  entry_price: 101,
+  stop_loss: 111,
+  take_profit: 91,
+  confidence: 0.25,
+  risk_percent: 2,
+  strategy_name: "another",
+  reason: "another reason",
+  comment: "another comment",
+  signal_time: "2025-10-26T14:30:45.123457790Z",
+  expire_time: "2999-01-02T00:00:00.000000002Z",
+  payload: { a: 2 },
+};
+
 /** The same signal as it comes from outside: any field may hold anything. */
 export function uncheckedSignal(overrides: UncheckedSignal = {}): UncheckedSignal {
   return { ...validSignal(), ...overrides };
@@ -56,22 +93,19 @@ export function validIngestRequest(
   return create(IngestRequestSchema, { signal: signalToProto(validSignal()), ...overrides });
 }
 
-/** The same signal as a REST body, with parts of it replaced; `undefined` leaves one out. */
-export function restBody(overrides: Readonly<Record<string, unknown>> = {}): string {
-  return JSON.stringify({
-    instrument: "GOLD",
-    side: "buy",
-    entry_price: 2_650.5,
-    stop_loss: 2_640,
-    take_profit: 2_680.25,
-    confidence: 0.87,
-    risk_percent: 1.5,
-    strategy_name: "breakout-h1",
-    reason: "Close above the range",
-    timestamp: "2025-10-25T14:30:45.123456789Z",
-    payload: { timeframe: "H1", indicators: { rsi: 61.5 } },
-    ...overrides,
+/** The fields of a signal as REST has them, by the names of the contract. */
+export function restFields(signal: Signal): Record<string, unknown> {
+  const values = SignalSchema.fields.map(({ name, localName }) => {
+    const value = signal[localName as keyof Signal];
+    return [name, typeof value === "bigint" ? formatTimestamp(value) : value];
   });
+  return Object.fromEntries(values);
+}
+
+/** A valid signal as a REST body, with parts of it replaced; `undefined` leaves one out. */
+export function restBody(overrides: Readonly<Record<string, unknown>> = {}): string {
+  const { signal_time: timestamp, comment, ...fields } = restFields(validSignal());
+  return JSON.stringify({ ...fields, timestamp, ...overrides });
 }
 
 /** What bounds the signals of {@link arbitrarySignal}. */

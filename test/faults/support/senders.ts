@@ -10,9 +10,9 @@ import {
   SignalError,
 } from "../../../src/client/index.ts";
 import type { Signal } from "../../../src/signal/index.ts";
-import { formatTimestamp } from "../../../src/signing/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { TEST_PRODUCER_ID, TEST_SECRET, testHeaders } from "../../support/server.ts";
+import { restFields } from "../../support/signals.ts";
 
 /** The ways by which signals come in. */
 export const KINDS = ["grpc", "connect", "rest"] as const;
@@ -197,20 +197,5 @@ function requestJson(
 
 /** A signal and its key as a REST body. */
 export function restJson(idempotencyKey: string, signal: Signal): string {
-  return JSON.stringify({
-    idempotency_key: idempotencyKey,
-    instrument: signal.instrument,
-    side: signal.side,
-    entry_price: signal.entryPrice,
-    stop_loss: signal.stopLoss,
-    take_profit: signal.takeProfit,
-    confidence: signal.confidence,
-    risk_percent: signal.riskPercent,
-    strategy_name: signal.strategyName,
-    reason: signal.reason,
-    comment: signal.comment,
-    timestamp: formatTimestamp(signal.signalTime),
-    expire_time: signal.expireTime && formatTimestamp(signal.expireTime),
-    payload: signal.payload,
-  });
+  return JSON.stringify({ idempotency_key: idempotencyKey, ...restFields(signal) });
 }

@@ -40,8 +40,9 @@ import {
   type SignalStatus,
   signalToProto,
 } from "../../../src/signal/index.ts";
-import { formatTimestamp, parseTimestamp } from "../../../src/signing/index.ts";
+import { parseTimestamp } from "../../../src/signing/index.ts";
 import { TEST_PRODUCER_ID, TEST_SECRET, testHeaders } from "../../support/server.ts";
+import { restFields } from "../../support/signals.ts";
 import { hasTool, ROOT, run } from "./command.ts";
 import { grpcJsByHand, grpcJsWithInterceptor } from "./grpcJs.ts";
 import type { Reply, Send } from "./reply.ts";
@@ -271,22 +272,7 @@ export function ingestBytes(signal: Signal, idempotencyKey = ""): Uint8Array {
 
 /** The request to REST. */
 export function restJson(signal: Signal, key?: string): Record<string, unknown> {
-  return {
-    instrument: signal.instrument,
-    side: signal.side,
-    entry_price: signal.entryPrice,
-    stop_loss: signal.stopLoss,
-    take_profit: signal.takeProfit,
-    confidence: signal.confidence,
-    risk_percent: signal.riskPercent,
-    strategy_name: signal.strategyName,
-    reason: signal.reason,
-    comment: signal.comment,
-    signal_time: formatTimestamp(signal.signalTime),
-    expire_time: signal.expireTime && formatTimestamp(signal.expireTime),
-    payload: signal.payload,
-    idempotency_key: key,
-  };
+  return { ...restFields(signal), idempotency_key: key };
 }
 
 /** The answer of an RPC. */
