@@ -9,6 +9,7 @@
 import {
   create,
   type DescMessage,
+  fromBinary,
   fromJson,
   fromJsonString,
   type MessageShape,
@@ -16,13 +17,13 @@ import {
   type UnknownField,
 } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { type Struct, StructSchema, type Value } from "@bufbuild/protobuf/wkt";
+import { EmptySchema, type Struct, StructSchema, type Value } from "@bufbuild/protobuf/wkt";
 import {
   IngestBatchRequestSchema,
   type IngestRequest,
   IngestRequestSchema,
 } from "../../gen/signals/v1/ingest_service_pb.ts";
-import { SignalSchema } from "../../gen/signals/v1/signal_pb.ts";
+import { type Signal, SignalSchema } from "../../gen/signals/v1/signal_pb.ts";
 import { usageError } from "./cliError.ts";
 
 /** A message of the signed RPCs. */
@@ -57,20 +58,32 @@ function parse<Desc extends DescMessage>(
 
 /**
  * The request with its payload, the one field with maps, already serialised. It stands as an
- * unknown field, which protobuf-es writes as it is behind all others: there the payload
- * belongs, since no field of a signal has a higher number.
+ * unknown field, which protobuf-es writes as it is behind all others; so do the fields of
+ * higher numbers, which belong behind it.
  */
 function withSortedPayload(request: IngestRequest): IngestRequest {
   const { signal } = request;
   if (signal?.payload === undefined) return request;
   const struct = sortedStruct(fromJson(StructSchema, signal.payload));
+  const { number: no } = SignalSchema.field.payload;
   const payload: UnknownField = {
-    no: SignalSchema.field.payload.number,
+    no,
     wireType: WireType.LengthDelimited,
     data: new BinaryWriter().bytes(toBinary(StructSchema, struct)).finish(),
   };
-  const { payload: _, ...others } = signal;
-  return { ...request, signal: { ...others, $unknown: [payload] } };
+  const behind = toBinary(
+    SignalSchema,
+    partOf(signal, (number) => number > no),
+  );
+  const others = fromBinary(EmptySchema, behind).$unknown ?? [];
+  const before = partOf(signal, (number) => number < no);
+  return { ...request, signal: { ...before, $unknown: [payload, ...others] } };
+}
+
+function partOf(signal: Signal, isPart: (number: number) => boolean): Signal {
+  const fields = SignalSchema.fields.filter(({ number }) => isPart(number));
+  const values = fields.map(({ localName }) => [localName, signal[localName as keyof Signal]]);
+  return Object.assign(create(SignalSchema), Object.fromEntries(values));
 }
 
 /** The same struct, whose keys the serialiser is given in the order of their bytes. */

@@ -135,7 +135,7 @@ describe("a signal", () => {
 
 describe("a message", () => {
   test("of nothing is a signal of nothing", () => {
-    expect(signalFromProto(create(SignalSchema))).toEqual({
+    expect(signalFromProto(create(SignalSchema))).toMatchObject({
       instrument: "",
       side: undefined,
       entryPrice: 0,

@@ -1,3 +1,4 @@
+import { readdirSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
   createSignalStore,
@@ -14,7 +15,10 @@ import { createTestDatabase, silentLog, type TestDatabase } from "../support/pos
 import { aCandidate } from "./builders.ts";
 
 const TIMEOUT_MS = 10_000;
-const ALL = ["0001_producers", "0002_signals", "0003_ingest_signals", "0004_maintenance_tasks"];
+const ALL = readdirSync(new URL("../../src/store/migrations", import.meta.url))
+  .filter((name) => name.endsWith(".up.sql"))
+  .map((name) => name.replace(".up.sql", ""))
+  .sort();
 
 let testDatabase: TestDatabase;
 let database: Database;
