@@ -28,11 +28,11 @@ export interface FieldName {
   /** Its name in the contract, in REST and in the database. */
   readonly name: string;
   /**
-   * How many edits a name may be away to be taken for a misspelling of this one. Two, but fewer
-   * where ordinary names are that near ("signal_type", "content", "size") and what is misspelt
-   * is missed in any case, or is only for people to read.
+   * How many edits a name may be away to be taken for a misspelling of this one: two, if not
+   * given. Fewer where ordinary names are that near ("signal_type", "content", "size") and what
+   * is misspelt is missed in any case, or is only for people to read.
    */
-  readonly edits: 0 | 1 | 2;
+  readonly edits?: 0 | 1;
   /** What others call it: words in the form of `bareName`. */
   readonly mistaken?: string;
 }
@@ -45,10 +45,8 @@ export interface Field<Kind extends FieldKind = FieldKind> extends FieldName {
   readonly kind: Kind;
   /** Judges the field by itself. What relates two fields is in rules.ts. */
   readonly rule: z.ZodType;
-  /** What `--help` calls a value of it. */
-  readonly placeholder: string;
-  /** What it is, in the words of `--help`. */
-  readonly about: string;
+  /** What `--help` calls a value of it, and says of it. */
+  readonly help: readonly [value: string, about: string];
   /** Other names that JSON may have for a time, with their {@link FieldName.edits}. */
   readonly aliases?: Readonly<Record<string, number>>;
 }
@@ -70,33 +68,28 @@ export const SIGNAL_FIELDS = {
     name: "instrument",
     kind: "text",
     rule: instrument,
-    placeholder: "name",
-    about: "what to trade, such as GOLD",
+    help: ["name", "what to trade, such as GOLD"],
     edits: 1,
   },
   side: {
     name: "side",
     kind: "side",
     rule: side,
-    placeholder: "side",
-    about: "buy or sell",
+    help: ["side", "buy or sell"],
     edits: 0,
   },
   entryPrice: {
     name: "entry_price",
     kind: "number",
     rule: price,
-    placeholder: "price",
-    about: "the price at which to enter",
+    help: ["price", "the price at which to enter"],
     edits: 1,
   },
   stopLoss: {
     name: "stop_loss",
     kind: "number",
     rule: price.optional(),
-    placeholder: "price",
-    about: "the price at which to leave with a loss",
-    edits: 2,
+    help: ["price", "the price at which to leave with a loss"],
     mistaken:
       "sl slprice stop stopprice stoplossprice stoplosslevel stoplosspct stoplosspercent stoplevel hardstop initialstop",
   },
@@ -104,9 +97,7 @@ export const SIGNAL_FIELDS = {
     name: "take_profit",
     kind: "number",
     rule: price.optional(),
-    placeholder: "price",
-    about: "the price at which to leave with a gain",
-    edits: 2,
+    help: ["price", "the price at which to leave with a gain"],
     mistaken:
       "tp tp1 tpprice target target1 targetprice pricetarget profittarget takeprofitprice takeprofitlevel takeprofitpct takeprofitpercent",
   },
@@ -114,49 +105,40 @@ export const SIGNAL_FIELDS = {
     name: "confidence",
     kind: "number",
     rule: share.optional(),
-    placeholder: "n",
-    about: "how sure the strategy is, 0 to 1",
-    edits: 2,
+    help: ["n", "how sure the strategy is, 0 to 1"],
   },
   riskPercent: {
     name: "risk_percent",
     kind: "number",
     rule: percentage.optional(),
-    placeholder: "n",
-    about: "the share of the account to risk, above 0 to 100",
-    edits: 2,
+    help: ["n", "the share of the account to risk, above 0 to 100"],
     mistaken: "risk risk% riskpct riskpercentage riskpertrade",
   },
   strategyName: {
     name: "strategy_name",
     kind: "text",
     rule: line(64),
-    placeholder: "name",
-    about: "which strategy decided",
-    edits: 2,
+    help: ["name", "which strategy decided"],
   },
   reason: {
     name: "reason",
     kind: "text",
     rule: prose(500),
-    placeholder: "text",
-    about: "why it decided so",
+    help: ["text", "why it decided so"],
     edits: 1,
   },
   comment: {
     name: "comment",
     kind: "text",
     rule: prose(500),
-    placeholder: "text",
-    about: "anything else for people to read",
+    help: ["text", "anything else for people to read"],
     edits: 1,
   },
   signalTime: {
     name: "signal_time",
     kind: "time",
     rule: timeSince2000,
-    placeholder: "time",
-    about: "when it decided, RFC 3339 (now)",
+    help: ["time", "when it decided, RFC 3339 (now)"],
     edits: 1,
     aliases: { timestamp: 1, time: 0 },
   },
@@ -164,9 +146,7 @@ export const SIGNAL_FIELDS = {
     name: "expire_time",
     kind: "time",
     rule: time.optional(),
-    placeholder: "time",
-    about: "when the signal stops being worth executing, RFC 3339",
-    edits: 2,
+    help: ["time", "when the signal stops being worth executing, RFC 3339"],
     mistaken:
       "expire expireat expires expiresat expiresin expiry expiration expirationdate expirationtime validtill validuntil goodtill",
   },
@@ -174,8 +154,7 @@ export const SIGNAL_FIELDS = {
     name: "payload",
     kind: "object",
     rule: payload,
-    placeholder: "json",
-    about: "anything else for programs, a JSON object",
+    help: ["json", "anything else for programs, a JSON object"],
     edits: 1,
   },
 } as const satisfies {
@@ -188,12 +167,10 @@ export const SIGNAL_FIELDS = {
 export const REQUEST_FIELDS = {
   idempotencyKey: {
     name: "idempotency_key",
-    edits: 2,
     mistaken: "idempotency idempotencyid",
   },
   validateOnly: {
     name: "validate_only",
-    edits: 2,
     mistaken: "dryrun testonly validate",
   },
 } as const satisfies Record<string, FieldName>;

@@ -70,8 +70,8 @@ function addSignalOptions(command: Command): void {
     number: parseNumber,
     object: parsePayload,
   };
-  for (const { name, kind, placeholder, about } of SIGNAL_FIELD_LIST) {
-    const option = new Option(`${optionOf(name)} <${placeholder}>`, about);
+  for (const { name, kind, help } of SIGNAL_FIELD_LIST) {
+    const option = new Option(`${optionOf(name)} <${help[0]}>`, help[1]);
     const parse = parsers[kind];
     command.addOption(parse === undefined ? option : option.argParser(parse));
   }

@@ -19,7 +19,10 @@ const FIELDS: readonly (FieldName & Partial<Pick<Field, "aliases">>)[] = [
 
 /** Each name of a field, and how many edits a misspelling of it may be away. */
 const EDITS_BY_NAME = new Map(
-  FIELDS.flatMap(({ name, edits, aliases }) => [[name, edits], ...Object.entries(aliases ?? {})]),
+  FIELDS.flatMap(({ name, edits = 2, aliases }) => [
+    [name, edits],
+    ...Object.entries(aliases ?? {}),
+  ]),
 );
 
 /** What others call these fields, in the form of {@link bareName}. */
