@@ -1,6 +1,6 @@
 /**
  * Whatever bytes arrive, the server answers or hangs up, and goes on serving everybody
- * else. A process of its own takes all of this, one attack after the other.
+ * else. One process takes all of this, several attacks at a time where they mostly wait.
  */
 import { execFile } from "node:child_process";
 import { once } from "node:events";
@@ -84,7 +84,7 @@ function signedPost(path: string, body: Uint8Array, headers: HeaderLines = []): 
 
 const validated = bodies({ validateOnly: true }, { validate_only: true });
 
-describe("a request with a host that is none is refused", () => {
+describe.concurrent("a request with a host that is none is refused", () => {
   test.each([
     "[",
     "]",
@@ -157,7 +157,7 @@ describe("a request with a host that is none is refused", () => {
   });
 });
 
-describe("a request target", () => {
+describe.concurrent("a request target", () => {
   test.each([
     ["in absolute form that is no URL", "GET http://[ HTTP/1.1", 400],
     ["in absolute form without a host", "GET http:///api/v1/health HTTP/1.1", 400],
@@ -264,7 +264,7 @@ describe("a connection that wants to be something else", () => {
   });
 });
 
-describe("the preface of HTTP/2", () => {
+describe.concurrent("the preface of HTTP/2", () => {
   test("may come byte by byte", async () => {
     const pieces = [...frames.opening()].map((byte) => Buffer.from([byte]));
     const answer = await exchange(server.port, pieces, "closed", 300);
@@ -296,7 +296,7 @@ describe("the preface of HTTP/2", () => {
   });
 });
 
-describe("requests in any cut", () => {
+describe.concurrent("requests in any cut", () => {
   test("twenty in one piece get twenty answers", async () => {
     const pipelined = Buffer.concat(Array.from({ length: 20 }, () => get(HEALTH)));
     const answer = await exchange(server.port, [pipelined], "closed", 300);
@@ -331,7 +331,7 @@ describe("requests in any cut", () => {
   });
 });
 
-describe("bytes that are no request", () => {
+describe.concurrent("bytes that are no request", () => {
   test.each([
     ["zeros", Buffer.alloc(1_000)],
     ["ones", Buffer.alloc(1_000, 0xff)],
@@ -383,7 +383,7 @@ describe("bytes that are no request", () => {
   });
 });
 
-describe("a body that is framed wrongly", () => {
+describe.concurrent("a body that is framed wrongly", () => {
   const head = `POST ${REST_PATH} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n`;
   const chunked = `${head}transfer-encoding: chunked\r\n\r\n`;
 
@@ -647,7 +647,7 @@ describe("a body over the limit", () => {
   });
 });
 
-describe("HTTP/2 frames that no client sends", () => {
+describe.concurrent("HTTP/2 frames that no client sends", () => {
   const request = (stream: number) =>
     frames.headers(stream, [...frames.post(REST_PATH), ["content-type", "application/json"]]);
 
