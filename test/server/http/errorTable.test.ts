@@ -273,7 +273,9 @@ test.each(PROTOCOLS)("RATE_LIMITED has its code, status and details over %s", as
   expect.unreachable("ten requests passed a limit of one a second");
 });
 
-test("OVERLOADED has its code, status and details over every protocol", async () => {
+test("OVERLOADED has its code, status and details over every protocol", {
+  timeout: 180_000,
+}, async () => {
   const payload = payloadOfBytes(32_000);
   const large = bodies({ signal: signalToProto(validSignal({ payload })) }, { payload });
   const sql = postgres(database.url, { max: 1 });
