@@ -42,7 +42,7 @@ async function growth(work: () => Promise<void>): Promise<number> {
 /** The signal's id in an answer of any protocol, or what came in place of one. */
 async function signalIdOf(request: RawRequest): Promise<string> {
   const answer = await sendRaw(interop.url, request);
-  const contentType = answer.headers.get("content-type") ?? "";
+  const contentType = answer.headers["content-type"] ?? "";
   if (answer.status >= 300) return `${answer.status} ${Buffer.from(answer.body).toString("utf8")}`;
   if (contentType !== "application/json") return replyOfBinary(answer).signalId;
   const body = jsonOf<Partial<RestAnswer> & { signalId?: string }>(answer);

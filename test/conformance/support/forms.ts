@@ -10,47 +10,16 @@ export interface Form {
   readonly isJson: boolean;
 }
 
-export const CONNECT_JSON: Form = {
-  name: "Connect JSON",
-  kind: "connect",
-  contentType: "application/json",
-  isJson: true,
-};
+function form(name: string, kind: Form["kind"], contentType: string): Form {
+  return { name, kind, contentType, isJson: contentType.endsWith("json") };
+}
 
-export const CONNECT_BINARY: Form = {
-  name: "Connect binary",
-  kind: "connect",
-  contentType: "application/proto",
-  isJson: false,
-};
-
-export const GRPC: Form = {
-  name: "gRPC",
-  kind: "grpc",
-  contentType: "application/grpc",
-  isJson: false,
-};
-
-export const GRPC_JSON: Form = {
-  name: "gRPC JSON",
-  kind: "grpc",
-  contentType: "application/grpc+json",
-  isJson: true,
-};
-
-export const GRPC_WEB: Form = {
-  name: "gRPC-Web",
-  kind: "grpc-web",
-  contentType: "application/grpc-web+proto",
-  isJson: false,
-};
-
-export const GRPC_WEB_JSON: Form = {
-  name: "gRPC-Web JSON",
-  kind: "grpc-web",
-  contentType: "application/grpc-web+json",
-  isJson: true,
-};
+export const CONNECT_JSON = form("Connect JSON", "connect", "application/json");
+export const CONNECT_BINARY = form("Connect binary", "connect", "application/proto");
+export const GRPC = form("gRPC", "grpc", "application/grpc");
+export const GRPC_JSON = form("gRPC JSON", "grpc", "application/grpc+json");
+export const GRPC_WEB = form("gRPC-Web", "grpc-web", "application/grpc-web+proto");
+export const GRPC_WEB_JSON = form("gRPC-Web JSON", "grpc-web", "application/grpc-web+json");
 
 export const FORMS = [
   CONNECT_JSON,

@@ -4,12 +4,12 @@
  */
 import { fromBinary } from "@bufbuild/protobuf";
 import { IngestResponseSchema } from "../../../gen/signals/v1/ingest_service_pb.ts";
+import { framed, http1Post } from "../../server/support/wire.ts";
 import { testHeaders } from "../../support/server.ts";
 import type { Reply } from "./reply.ts";
 import { replyOf } from "./senders.ts";
 
-export const INGEST_PATH = "/signals.v1.IngestService/Ingest";
-export const INGEST_BATCH_PATH = "/signals.v1.IngestService/IngestBatch";
+export { INGEST_BATCH_PATH, INGEST_PATH } from "../../server/support/wire.ts";
 export const REST_PATHS = ["/api/v1/signals/ingest", "/api/v1/signals"] as const;
 
 /** One request, whole. */
@@ -22,7 +22,7 @@ export interface RawRequest {
 /** One answer, whole. */
 export interface RawAnswer {
   readonly status: number;
-  readonly headers: Headers;
+  readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
 }
 
@@ -53,12 +53,8 @@ export async function sendRaw(
   serverUrl: string,
   { path, headers, body }: RawRequest,
 ): Promise<RawAnswer> {
-  const answer = await fetch(`${serverUrl}${path}`, {
-    method: "POST",
-    headers: { ...headers },
-    body: Buffer.from(body),
-  });
-  return { status: answer.status, headers: answer.headers, body: await answer.bytes() };
+  const { httpStatus, ...answer } = await http1Post(serverUrl, path, headers, body);
+  return { status: httpStatus, headers: answer.headers, body: answer.body };
 }
 
 /** The body of an answer in JSON. */
@@ -68,16 +64,13 @@ export function jsonOf<Body = Record<string, unknown>>({ body }: RawAnswer): Bod
 
 /** The same message in the framing of gRPC-Web: the signature does not cover the frame. */
 export function asGrpcWeb({ path, headers, body }: RawRequest): RawRequest {
-  const prefix = Buffer.alloc(5);
-  prefix.writeUInt32BE(body.length, 1);
   const contentType = "application/grpc-web+proto";
-  const framed = Buffer.concat([prefix, body]);
-  return { path, headers: { ...headers, "content-type": contentType }, body: framed };
+  return { path, headers: { ...headers, "content-type": contentType }, body: framed(body) };
 }
 
 /** What a successful answer of Connect in protobuf, or of gRPC-Web, says. */
 export function replyOfBinary({ headers, body }: RawAnswer): Reply {
-  const isFramed = headers.get("content-type")?.startsWith("application/grpc-web") === true;
+  const isFramed = headers["content-type"]?.startsWith("application/grpc-web") === true;
   if (!isFramed) return replyOf(fromBinary(IngestResponseSchema, body));
   const length = Buffer.from(body).readUInt32BE(1);
   return replyOf(fromBinary(IngestResponseSchema, body.subarray(5, 5 + length)));

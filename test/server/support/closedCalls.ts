@@ -2,7 +2,15 @@
  * The emptiest call of any method, over each protocol, and how it ended.
  */
 import type { DescMethod } from "@bufbuild/protobuf";
-import { connectError, framed, framesOf, grpcError, http2Post, type WireAnswer } from "./wire.ts";
+import {
+  connectError,
+  framed,
+  framesOf,
+  grpcError,
+  http1Post,
+  http2Post,
+  type WireAnswer,
+} from "./wire.ts";
 
 /** A protocol with a codec, over a version of HTTP. */
 export interface CallForm {
@@ -57,10 +65,8 @@ export async function call(
   const message = emptyMessage(form);
   const body = isFramed ? framed(message) : message;
   const fields = { "content-type": contentType(form, isStream), ...headers };
-  const answer =
-    form.httpVersion === "2"
-      ? await http2Post(url, method.path, fields, body)
-      : await http1Post(url + method.path, fields, body);
+  const post = form.httpVersion === "2" ? http2Post : http1Post;
+  const answer = await post(url, method.path, fields, body);
   const error = errorOf(answer, form, isStream);
   return { httpStatus: answer.httpStatus, code: error?.code, reason: error?.reason };
 }
@@ -68,19 +74,6 @@ export async function call(
 function contentType({ protocol, codec }: CallForm, isStream: boolean): string {
   if (protocol === "Connect") return `application/${isStream ? "connect+" : ""}${codec}`;
   return `application/${protocol.toLowerCase()}+${codec}`;
-}
-
-async function http1Post(
-  url: string,
-  headers: Readonly<Record<string, string>>,
-  body: Buffer,
-): Promise<Pick<WireAnswer, "httpStatus" | "headers" | "body">> {
-  const response = await fetch(url, { method: "POST", headers, body: new Uint8Array(body) });
-  return {
-    httpStatus: response.status,
-    headers: Object.fromEntries(response.headers),
-    body: Buffer.from(await response.arrayBuffer()),
-  };
 }
 
 function errorOf(

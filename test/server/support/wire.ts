@@ -117,17 +117,13 @@ export function framed(
 
 async function sendRest(url: string, body: Uint8Array, options: SendOptions): Promise<WireAnswer> {
   const { headers, signing } = options;
-  const response = await fetch(url + REST_PATH, {
-    method: "POST",
-    body: Buffer.from(body),
-    headers: {
-      "content-type": "application/json",
-      ...testHeaders(REST_PATH, body, signing),
-      ...headers,
-    },
-  });
-  const answer = await read(response);
-  return { ...answer, error: response.ok ? undefined : problemOf(answer) };
+  const fields = {
+    "content-type": "application/json",
+    ...testHeaders(REST_PATH, body, signing),
+    ...headers,
+  };
+  const answer = await http1Post(url, REST_PATH, fields, body);
+  return { ...answer, error: isSuccess(answer) ? undefined : problemOf(answer) };
 }
 
 async function sendConnect(
@@ -136,18 +132,14 @@ async function sendConnect(
   body: Uint8Array,
   { headers, signing, timeoutMs }: SendOptions,
 ): Promise<WireAnswer> {
-  const response = await fetch(url + INGEST_PATH, {
-    method: "POST",
-    body: Buffer.from(body),
-    headers: {
-      "content-type": contentType,
-      ...(timeoutMs !== undefined && { "connect-timeout-ms": `${timeoutMs}` }),
-      ...testHeaders(INGEST_PATH, body, signing),
-      ...headers,
-    },
-  });
-  const answer = await read(response);
-  return { ...answer, error: response.ok ? undefined : connectError(answer.body) };
+  const fields = {
+    "content-type": contentType,
+    ...(timeoutMs !== undefined && { "connect-timeout-ms": `${timeoutMs}` }),
+    ...testHeaders(INGEST_PATH, body, signing),
+    ...headers,
+  };
+  const answer = await http1Post(url, INGEST_PATH, fields, body);
+  return { ...answer, error: isSuccess(answer) ? undefined : connectError(answer.body) };
 }
 
 async function sendGrpcWeb(
@@ -155,17 +147,13 @@ async function sendGrpcWeb(
   message: Uint8Array,
   { headers, signing, timeoutMs }: SendOptions,
 ): Promise<WireAnswer> {
-  const response = await fetch(url + INGEST_PATH, {
-    method: "POST",
-    body: framed(message),
-    headers: {
-      "content-type": "application/grpc-web+proto",
-      ...(timeoutMs !== undefined && { "grpc-timeout": `${timeoutMs}m` }),
-      ...testHeaders(INGEST_PATH, message, signing),
-      ...headers,
-    },
-  });
-  const answer = await read(response);
+  const fields = {
+    "content-type": "application/grpc-web+proto",
+    ...(timeoutMs !== undefined && { "grpc-timeout": `${timeoutMs}m` }),
+    ...testHeaders(INGEST_PATH, message, signing),
+    ...headers,
+  };
+  const answer = await http1Post(url, INGEST_PATH, fields, framed(message));
   const frames = framesOf(answer.body);
   const last = frames.find(({ flags }) => flags === 0x80)?.bytes.toString("latin1") ?? "";
   const trailers = Object.fromEntries(
@@ -201,6 +189,20 @@ function sendGrpc(
   }));
 }
 
+/** A POST over HTTP/1.1. */
+export async function http1Post(
+  url: string,
+  path: string,
+  headers: Readonly<Record<string, string>>,
+  body: Uint8Array,
+): Promise<Omit<WireAnswer, "error">> {
+  const response = await fetch(url + path, { method: "POST", headers, body: Buffer.from(body) });
+  const received = Object.fromEntries(response.headers);
+  const bytes = Buffer.from(await response.arrayBuffer());
+  const text = JSON.stringify(received) + bytes.toString("latin1");
+  return { httpStatus: response.status, headers: received, body: bytes, text };
+}
+
 /** A POST on an HTTP/2 connection of its own. Trailers are among the headers. */
 export function http2Post(
   url: string,
@@ -233,11 +235,8 @@ export function http2Post(
   });
 }
 
-async function read(response: Response): Promise<Omit<WireAnswer, "error">> {
-  const headers = Object.fromEntries(response.headers);
-  const body = Buffer.from(await response.arrayBuffer());
-  const text = JSON.stringify(headers) + body.toString("latin1");
-  return { httpStatus: response.status, headers, body, text };
+function isSuccess({ httpStatus }: Pick<WireAnswer, "httpStatus">): boolean {
+  return httpStatus >= 200 && httpStatus < 300;
 }
 
 /** The envelopes of a body, with their flags. */
