@@ -29,10 +29,11 @@ const DRILLS = [
   "test/store/{embedded,embeddedPlace,sweep}.test.ts",
 ];
 const UNIT = [
-  "test/{alerts,ingest,signal,signing}/**/*.test.ts",
-  "test/client/{alerts,retry,telemetry}/!(clockSkew).test.ts",
+  "test/{ingest,signal,signing}/**/*.test.ts",
+  "test/alerts/!(alerts).test.ts",
+  "test/client/{alerts,retry,telemetry}/!(clockSkew|deliveryError).test.ts",
   "test/client/!(foreign|lifecycle|strictness).test.ts",
-  "test/client/outbox/!(damage|outbox|wrongClock).test.ts",
+  "test/client/outbox/!(damage|lock|outbox|wrongClock).test.ts",
   "test/server/{http,rpc,services}/{address,allowance,batchParts,body,decode,pool,turns}.test.ts",
   "test/server/{ops,rest,workers}/{nearNames,portClaim,purger,readableLine,replaceDelays}.test.ts",
 ];
