@@ -148,7 +148,7 @@ it("holds signals while it is switched off, and says so", async () => {
   const lines = prices(2);
   const off = new Bot({ HMAC_PRODUCER_ENABLED: "false" });
   off.feed(lines);
-  await off.logged("held until a person mends the cause");
+  await off.logged("held until a person fixes the cause");
   expect(await off.end("SIGTERM")).toBe(0);
   expect(await storedKeys(lines)).toEqual([]);
 

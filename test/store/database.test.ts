@@ -91,7 +91,8 @@ describe("a statement", () => {
       database.query(200, (sql) => sql`SELECT pg_sleep(60)`),
     );
     expect(error).toBeInstanceOf(StoreUnavailableError);
-    expect(elapsedMs).toBeGreaterThanOrEqual(200);
+    // Timers of Node.js may fire a moment early.
+    expect(elapsedMs).toBeGreaterThan(190);
     expect(elapsedMs).toBeLessThan(BOUND_MS);
     expect(await ping(database)).toEqual([{ one: 1 }]);
   });
