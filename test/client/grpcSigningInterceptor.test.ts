@@ -5,8 +5,7 @@ import * as grpc from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import { describe, expect, it } from "vitest";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
-import { createGrpcSigningInterceptor } from "../../src/client/grpcSigningInterceptor.ts";
-import { SignalError } from "../../src/client/index.ts";
+import { createGrpcSigningInterceptor, SignalError } from "../../src/client/index.ts";
 import {
   type IngestRequest,
   IngestRequestSchema,

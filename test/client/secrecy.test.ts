@@ -1,8 +1,8 @@
 import { inspect } from "node:util";
 import { expect, it } from "vitest";
-import { createGrpcSigningInterceptor } from "../../src/client/grpcSigningInterceptor.ts";
 import {
   clientOptionsFromEnv,
+  createGrpcSigningInterceptor,
   createSignalClient,
   createSigningInterceptor,
 } from "../../src/client/index.ts";

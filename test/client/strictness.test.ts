@@ -5,11 +5,11 @@
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { createGrpcSigningInterceptor } from "../../src/client/grpcSigningInterceptor.ts";
 import {
   ConfigError,
   createAlerts,
   createBackoff,
+  createGrpcSigningInterceptor,
   createOutbox,
   createSignalClient,
   createSigningInterceptor,

@@ -128,25 +128,30 @@ function withoutComments(text: string): string {
 }
 
 it.each([
-  ["countersign", "countersign/client"],
-  ["countersign-client", "countersign-client"],
-  ["countersign-client", "countersign-client/client"],
-])("%s exports the client as %s, the signing functions and the protos", async (name, entry) => {
+  ["countersign", "countersign/client", true],
+  ["countersign-client", "countersign-client", false],
+  ["countersign-client", "countersign-client/client", false],
+])("%s exports the client as %s, the signing functions and the protos", async (...row) => {
+  const [name, entry, hasInterceptorOfGrpc] = row;
   const program = join(dir, "program.mjs");
   await writeFile(
     program,
-    `import { createSignalClient, createSigningInterceptor } from "${entry}";
+    `import * as client from "${entry}";
+     import { createSignalClient, createSigningInterceptor } from "${entry}";
      import { createGrpcSigningInterceptor } from "${name}/grpc-js";
      import { IngestService } from "${name}/proto";
      import { Secret, signatureHeaders } from "${name}/signing";
      import packageJson from "${name}/package.json" with { type: "json" };
      const all = [createSignalClient, createSigningInterceptor, createGrpcSigningInterceptor];
      const types = [...all, Secret, signatureHeaders].map((each) => typeof each);
-     console.log(new Set(types), IngestService.typeName, packageJson.name);`,
+     console.log(new Set(types), IngestService.typeName, packageJson.name);
+     console.log(client.createGrpcSigningInterceptor === createGrpcSigningInterceptor);`,
   );
   const { code, stdout, stderr } = await run(process.execPath, [program]);
   expect([code, stderr]).toEqual([0, ""]);
-  expect(stdout).toBe(`Set(1) { 'function' } signals.v1.IngestService ${name}\n`);
+  expect(stdout).toBe(
+    `Set(1) { 'function' } signals.v1.IngestService ${name}\n${hasInterceptorOfGrpc}\n`,
+  );
 });
 
 it("countersign has a command line that finds its migrations", async () => {

@@ -14,7 +14,7 @@ import {
   type ServiceError,
 } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
-import { createGrpcSigningInterceptor } from "../../../src/client/grpcSigningInterceptor.ts";
+import { createGrpcSigningInterceptor } from "../../../src/client/index.ts";
 import type {
   Instant,
   JsonObject,
