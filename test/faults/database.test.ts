@@ -10,6 +10,7 @@ import { eventually } from "../support/eventually.ts";
 import { createTestDatabase, runOnServer, silentLog } from "../support/postgres.ts";
 import { type FaultyProxy, startProxy } from "../support/proxy.ts";
 import { spawnServer, startTestServer, type TestServer, testServerEnv } from "../support/server.ts";
+import { restFields } from "../support/signals.ts";
 import {
   findPostmaster,
   makeTestDataDir,
@@ -32,7 +33,6 @@ import {
   getJson,
   openSenders,
   postSigned,
-  restJson,
   type Sender,
   untilReady,
 } from "./support/senders.ts";
@@ -354,14 +354,8 @@ function sendEach(sent: readonly Sent[], senders: readonly Sender[]) {
 /** Sends over Connect with a deadline in the header only: this side waits on, to see the server keep it. */
 async function sendWithDeadline(server: TestServer, sent: Sent) {
   const { key, signal } = sent;
-  const { timestamp, ...fields } = JSON.parse(restJson(key, signal));
-  const { idempotency_key: idempotencyKey, side: _, ...others } = fields;
-  const body = Buffer.from(
-    JSON.stringify({
-      signal: { ...others, side: "SIDE_BUY", signal_time: timestamp },
-      idempotencyKey,
-    }),
-  );
+  const fields = { ...restFields(signal), side: "SIDE_BUY" };
+  const body = Buffer.from(JSON.stringify({ signal: fields, idempotencyKey: key }));
   const startedMs = performance.now();
   const { status, json } = await postSigned(server.url, "/signals.v1.IngestService/Ingest", body, {
     headers: { "connect-timeout-ms": String(CALLER_TIMEOUT_MS) },
