@@ -1,7 +1,3 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { text as readText } from "node:stream/consumers";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
   type Alert,
@@ -12,6 +8,7 @@ import {
   createAlerts,
   SignalError,
 } from "../../src/client/index.ts";
+import { INDEX, runProgram } from "../client/support/program.ts";
 import { signalInput } from "../client/support/signals.ts";
 import {
   BOT_TOKEN,
@@ -333,30 +330,19 @@ it.each([
 });
 
 describe("a process", () => {
-  const clientModule = fileURLToPath(new URL("../../src/client/index.ts", import.meta.url));
-
-  async function runProgram(
-    program: string,
-  ): Promise<{ readonly code: number; readonly log: string }> {
+  /** Runs a program that logs to its output. @returns that, and the exit code. */
+  async function runLogging(program: string) {
     vi.useRealTimers();
     const prelude = `
-      import { createAlerts } from ${JSON.stringify(clientModule)};
+      import { createAlerts } from ${INDEX};
       const write = (level) => (facts, message) => console.log(level, JSON.stringify(facts), message);
       const logger = { info: write("info"), warn: write("warn"), error: write("error") };`;
-    const child = spawn(
-      process.execPath,
-      ["--input-type=module-typescript", "-e", prelude + program],
-      {
-        stdio: ["ignore", "pipe", "inherit"],
-        timeout: 20_000,
-      },
-    );
-    const [log, [code]] = await Promise.all([readText(child.stdout), once(child, "close")]);
+    const { code, stdout: log } = await runProgram(prelude + program);
     return { code, log };
   }
 
   it("is not kept alive by an interval", async () => {
-    const { code, log } = await runProgram(`
+    const { code, log } = await runLogging(`
       const alerts = createAlerts({ logger });
       alerts.sendOwnerAlert("a");
       alerts.sendOwnerAlert("b");`);
@@ -368,7 +354,7 @@ describe("a process", () => {
     await using telegram = await startTelegram();
     telegram.fail(refusal(500, "Internal Server Error"));
     const options = { botToken: BOT_TOKEN, chatId: CHAT_ID, apiRoot: telegram.url };
-    const { code, log } = await runProgram(`
+    const { code, log } = await runLogging(`
       const alerts = createAlerts({ logger, telegram: ${JSON.stringify(options)} });
       alerts.sendOwnerAlert("a");
       alerts.sendOwnerAlert("b");
@@ -381,7 +367,7 @@ describe("a process", () => {
     await using telegram = await startTelegram();
     telegram.failAlways(tooManyRequests(40));
     const options = { botToken: BOT_TOKEN, chatId: CHAT_ID, apiRoot: telegram.url };
-    const { code, log } = await runProgram(`
+    const { code, log } = await runLogging(`
       const telegram = ${JSON.stringify(options)};
       const alerts = createAlerts({ logger, telegram, closeTimeoutMs: 3_000 });
       alerts.sendOwnerAlert("a");

@@ -1,6 +1,4 @@
-import { once } from "node:events";
-import type { AddressInfo } from "node:net";
-import { createServer } from "node:net";
+import { createServer, type ServerResponse } from "node:http";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
   AlertError,
@@ -9,6 +7,7 @@ import {
   createTelegramSink,
   type TelegramOptions,
 } from "../../src/client/index.ts";
+import { listen } from "../support/listen.ts";
 import {
   BOT_TOKEN,
   CHAT_ID,
@@ -202,12 +201,9 @@ describe("a server that hangs", () => {
 });
 
 it("tells a server that is not there by its code", async () => {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  const error = await failureOf(sinkOf({ apiRoot: `http://127.0.0.1:${port}`, retries: 0 }));
+  const server = await listen(createServer());
+  await server[Symbol.asyncDispose]();
+  const error = await failureOf(sinkOf({ apiRoot: server.url, retries: 0 }));
   expect(error.message).toBe("[UNREACHABLE] Telegram cannot be reached (ECONNREFUSED).");
 });
 
@@ -236,18 +232,13 @@ describe("a final failure", () => {
 
   it("is a redirect, which is not followed: the text is for nobody else", async () => {
     await using other = await startTelegram();
-    const body = "";
     const location = `${other.url}/bot${BOT_TOKEN}/sendMessage`;
-    const server = (await import("node:http")).createServer((_, response) => {
-      response.writeHead(307, { location }).end(body);
-    });
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const { port } = server.address() as AddressInfo;
-    await failureOf(sinkOf({ apiRoot: `http://127.0.0.1:${port}`, retries: 0 }));
+    const answer = (_: unknown, response: ServerResponse) => {
+      response.writeHead(307, { location }).end();
+    };
+    await using server = await listen(createServer(answer));
+    await failureOf(sinkOf({ apiRoot: server.url, retries: 0 }));
     expect(other.calls).toBe(0);
-    server.close();
-    server.closeAllConnections();
   });
 });
 

@@ -1,6 +1,4 @@
-import { once } from "node:events";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
@@ -9,6 +7,7 @@ import {
   createWebhookSink,
   type WebhookOptions,
 } from "../../src/client/index.ts";
+import { listen } from "../support/listen.ts";
 import { alertOf, eventually, fakeTimers, never, passTime, shown } from "./support.ts";
 
 const PATH = "/hooks/planted-path-secret?token=planted-query-secret";
@@ -34,18 +33,8 @@ async function startWebhook(...answers: Answer[]) {
     if (answer === "reset") request.socket.resetAndDestroy();
     else if (answer !== "hang") response.writeHead(answer.status, answer.headers).end();
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}${PATH}`,
-    posts,
-    async [Symbol.asyncDispose]() {
-      const closed = once(server, "close");
-      server.close();
-      server.closeAllConnections();
-      await closed;
-    },
-  };
+  const listening = await listen(server);
+  return { ...listening, url: `${listening.url}${PATH}`, posts };
 }
 
 beforeEach(fakeTimers);

@@ -1,8 +1,7 @@
-import { once } from "node:events";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { json } from "node:stream/consumers";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import { listen } from "../support/listen.ts";
 import {
   BOT_TOKEN,
   CHAT_ID,
@@ -43,22 +42,13 @@ async function startWebhook(status: number) {
     posts.push(await json(request));
     response.writeHead(status).end();
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/planted`,
-    posts,
-    async [Symbol.asyncDispose]() {
-      server.close();
-      server.closeAllConnections();
-      await once(server, "close");
-    },
-  };
+  const listening = await listen(server);
+  return { ...listening, url: `${listening.url}/planted`, posts };
 }
 
 it("sends a test over every channel of an environment file, and says that all is well", async () => {
   await using webhook = await startWebhook(200);
-  await using workspace = await Workspace.create();
+  await using workspace = new Workspace();
   const variables = telegramEnv({ ALERT_WEBHOOK_URL: webhook.url });
   const lines = Object.entries(variables).map(([name, value]) => `${name}=${value}\n`);
   const file = await workspace.write("bot.env", lines.join(""));

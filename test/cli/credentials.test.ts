@@ -1,21 +1,17 @@
 import { mkdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { parseEnv } from "node:util";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { withLocalProducer } from "../../src/cli/credentials.ts";
 import { namesCutAtHash } from "../../src/cli/environment.ts";
-import { run, start, Workspace } from "./support/run.ts";
+import { run, start, workspaceOfFile } from "./support/run.ts";
 
 const BODY = "{}";
 const SECRET = "a-secret-that-nobody-may-ever-see";
 const TIMESTAMP = "2025-10-25T14:30:45Z";
 const SIGN = ["sign", "--body", "-", "--format", "json", "--timestamp", TIMESTAMP];
 
-let workspace: Workspace;
-beforeAll(async () => {
-  workspace = await Workspace.create();
-});
-afterAll(() => workspace[Symbol.asyncDispose]());
+const workspace = workspaceOfFile();
 
 /** Signs with credentials from wherever they are. */
 async function sign(args: readonly string[], env: NodeJS.ProcessEnv = {}) {

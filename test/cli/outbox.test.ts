@@ -31,7 +31,7 @@ interface Contents {
 
 /** A producer's outbox, in use, with signals by their keys. */
 async function makeOutbox({ dead = [], expired = [], waiting = [] }: Contents) {
-  const workspace = await Workspace.create();
+  const workspace = new Workspace();
   onTestFinished(() => workspace[Symbol.asyncDispose]());
   const path = join(workspace.path, "signals.outbox");
   let isRefusing = true;
@@ -201,7 +201,7 @@ describe("countersign outbox", () => {
   });
 
   it("ends with 1 for a file that is no outbox, and leaves it alone", async () => {
-    await using workspace = await Workspace.create();
+    await using workspace = new Workspace();
     const path = await workspace.write("notes.txt", "no outbox ".repeat(1_000));
     const { code, stdout, stderr } = await outbox("list", "--file", path);
     expect([code, stdout]).toEqual([1, ""]);

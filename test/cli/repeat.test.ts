@@ -11,28 +11,18 @@ import { SignalTime } from "../../src/cli/send/prepare.ts";
 import { programWords, shellWord } from "../../src/cli/send/repeat.ts";
 import { isKeptFile } from "../../src/cli/send/source.ts";
 import { systemClock } from "../../src/client/clock.ts";
-import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { type FaultyProxy, startProxy } from "../support/proxy.ts";
-import { startTestServer, type TestServer } from "../support/server.ts";
-import { producerEnv, run, runProcess, runShell, Workspace } from "./support/run.ts";
+import { serveFile } from "../support/serveFile.ts";
+import { producerEnv, run, runProcess, runShell, workspaceOfFile } from "./support/run.ts";
 import { signalJson, storedSignals } from "./support/signals.ts";
 
-let database: TestDatabase;
-let server: TestServer;
+const served = serveFile();
+const workspace = workspaceOfFile();
 let proxy: FaultyProxy;
-let workspace: Workspace;
 beforeAll(async () => {
-  database = await createTestDatabase();
-  server = await startTestServer(database.url);
-  proxy = await startProxy(server.url);
-  workspace = await Workspace.create();
+  proxy = await startProxy(served.server.url);
 });
-afterAll(async () => {
-  await proxy.close();
-  await server.close();
-  await database.drop();
-  await workspace[Symbol.asyncDispose]();
-});
+afterAll(() => proxy.close());
 
 const GOLD = ["--instrument", "GOLD", "--side", "buy", "--entry-price", "1950.5"];
 
@@ -64,7 +54,7 @@ function commandOf(stderr: string): string {
 }
 
 async function rowsOf(comment: string) {
-  const rows = await storedSignals(database.url);
+  const rows = await storedSignals(served.sql);
   return rows.filter((row) => String(row.comment).startsWith(comment));
 }
 
@@ -146,7 +136,7 @@ describe("an attempt whose answer got lost", () => {
 
 it("goes on where results cannot be written, and says what became of the signals", async () => {
   const lines = ["full 1", "full 2"].map((comment) => signalJson({ comment })).join("\n");
-  const env = producerEnv(server.url);
+  const env = producerEnv(served.server.url);
   const many = await runShell("countersign send - > /dev/full", { env, input: lines });
   expect(many.code).toBe(1);
   expect(many.stderr).toMatch(/^countersign: Standard output cannot be written: ENOSPC[^\n]*\n/);
@@ -164,7 +154,7 @@ describe("a wrong clock of this machine", () => {
     const code = `const now=Date.now;Date.now=()=>now()+${days * 86_400_000}`;
     const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(code)}`;
     return runProcess(["send", ...GOLD, ...args], {
-      env: { ...producerEnv(server.url), NODE_OPTIONS },
+      env: { ...producerEnv(served.server.url), NODE_OPTIONS },
     });
   }
 

@@ -1,40 +1,35 @@
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { createServer, type RequestListener } from "node:http";
 import { buffer, text } from "node:stream/consumers";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import {
   type IngestRequest,
   IngestRequestSchema,
   IngestResponseSchema,
 } from "../../gen/signals/v1/ingest_service_pb.ts";
-import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
-import { startTestServer, type TestServer } from "../support/server.ts";
-import { jsonLines, producerEnv, type RunOptions, run, start, Workspace } from "./support/run.ts";
+import { listen } from "../support/listen.ts";
+import { serveFile } from "../support/serveFile.ts";
+import {
+  jsonLines,
+  producerEnv,
+  type RunOptions,
+  run,
+  start,
+  workspaceOfFile,
+} from "./support/run.ts";
 import { signalJson, storedSignals } from "./support/signals.ts";
 
-let database: TestDatabase;
-let server: TestServer;
-let workspace: Workspace;
-beforeAll(async () => {
-  database = await createTestDatabase();
-  server = await startTestServer(database.url);
-  workspace = await Workspace.create();
-});
-afterAll(async () => {
-  await server.close();
-  await database.drop();
-  await workspace[Symbol.asyncDispose]();
-});
+const served = serveFile();
+const workspace = workspaceOfFile();
 
 function send(args: readonly string[], options: RunOptions = {}) {
-  const env = { ...producerEnv(server.url), ...options.env };
+  const env = { ...producerEnv(served.server.url), ...options.env };
   return run(["send", ...args], { ...options, env });
 }
 
 async function storedUnder(prefix: string) {
-  const rows = await storedSignals(database.url);
+  const rows = await storedSignals(served.sql);
   return rows.filter((row) => String(row.idempotency_key).startsWith(prefix));
 }
 
@@ -140,6 +135,10 @@ describe("one signal", () => {
 describe("a wrong command line or configuration ends with 2 and sends nothing", () => {
   it.each<[readonly string[], NodeJS.ProcessEnv, string]>([
     [["signals.json"], {}, "give --file signals.json"],
+    [[], {}, "There is no signal."],
+    [[...GOLD, "--file", "x.json"], {}, "only one of them"],
+    [[...GOLD, "--stdin"], {}, "only one of them"],
+    [["--file", "x.json", "-"], {}, "only one of them"],
     [["--file", "nowhere.json"], {}, "--file nowhere.json cannot be read: there is no such file."],
     [["--file", "nowhere.ndjson"], {}, "--file nowhere.ndjson cannot be read"],
     [GOLD, { OUTBOUND_SERVER_URL: "" }, "OUTBOUND_SERVER_URL (--url) is required"],
@@ -288,7 +287,7 @@ describe("many signals", () => {
   });
 
   it("that come slowly are each sent at once", async () => {
-    const child = start(["send", "--stdin", "--json"], { env: producerEnv(server.url) });
+    const child = start(["send", "--stdin", "--json"], { env: producerEnv(served.server.url) });
     child.stdin?.write(`${signalJson({ idempotency_key: "slow-1" })}\n`);
     const [chunk] = await once(child.stdout as NodeJS.ReadableStream, "data");
     expect(JSON.parse(String(chunk))).toMatchObject({ line: 1, outcome: "stored" });
@@ -297,7 +296,7 @@ describe("many signals", () => {
   });
 
   it("go on being sent when nobody reads the results any more", async () => {
-    const child = start(["send", "--stdin"], { env: producerEnv(server.url) });
+    const child = start(["send", "--stdin"], { env: producerEnv(served.server.url) });
     child.stdout?.destroy();
     const stderr = text(child.stderr as NodeJS.ReadableStream);
     for (let n = 1; n <= 300; n++)
@@ -309,7 +308,7 @@ describe("many signals", () => {
   });
 
   it("stop when a person says so, and what was not sent is told", async () => {
-    const child = start(["send", "--stdin", "--json"], { env: producerEnv(server.url) });
+    const child = start(["send", "--stdin", "--json"], { env: producerEnv(served.server.url) });
     const stderr = text(child.stderr as NodeJS.ReadableStream);
     child.stdin?.write(`${signalJson({ idempotency_key: "stop-1" })}\n`);
     await once(child.stdout as NodeJS.ReadableStream, "data");
@@ -352,7 +351,7 @@ describe("a signal that is not known to be stored", () => {
 
   it("is sent again under the same key, and signed anew each time", async () => {
     const seen: { readonly request: IngestRequest; readonly signature: unknown }[] = [];
-    await using flaky = await startFlakyServer(async (incoming, outgoing) => {
+    const answerAtLast: RequestListener = async (incoming, outgoing) => {
       const request = fromBinary(IngestRequestSchema, await buffer(incoming));
       seen.push({ request, signature: incoming.headers["x-signature"] });
       if (seen.length < 3) {
@@ -362,7 +361,8 @@ describe("a signal that is not known to be stored", () => {
       const answer = create(IngestResponseSchema, { signalId: "stored-at-last" });
       outgoing.writeHead(200, { "content-type": "application/proto" });
       outgoing.end(toBinary(IngestResponseSchema, answer));
-    });
+    };
+    await using flaky = await listen(createServer(answerAtLast));
     const { code, stdout, stderr } = await send([...GOLD, "--url", flaky.url, "--json"]);
     expect(code).toBe(0);
     expect(stderr).toMatch(
@@ -374,19 +374,3 @@ describe("a signal that is not known to be stored", () => {
     expect(new Set(seen.map(({ signature }) => signature)).size).toBe(3);
   });
 });
-
-/** A server that answers as the test says. */
-async function startFlakyServer(
-  answer: (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void>,
-) {
-  const flaky = createServer((incoming, outgoing) => void answer(incoming, outgoing));
-  flaky.listen(0, "127.0.0.1");
-  await once(flaky, "listening");
-  return {
-    url: `http://127.0.0.1:${(flaky.address() as AddressInfo).port}`,
-    async [Symbol.asyncDispose]() {
-      flaky.closeAllConnections();
-      flaky.close();
-    },
-  };
-}

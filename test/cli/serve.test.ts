@@ -1,26 +1,21 @@
-import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { parseEnv } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { clientOptionsFromEnv, createSignalClient } from "../../src/client/index.ts";
 import { makeTemporaryDir } from "../store/temporaryDir.ts";
+import { listen } from "../support/listen.ts";
 import { createTestDatabase, runOnServer, type TestDatabase } from "../support/postgres.ts";
 import { spawnServer, testServerEnv } from "../support/server.ts";
-import { MAIN, type RunResult, run, runProcess, runShell, Workspace } from "./support/run.ts";
+import { MAIN, type RunResult, run, runProcess, runShell, workspaceOfFile } from "./support/run.ts";
 
 let database: TestDatabase;
-let workspace: Workspace;
+const workspace = workspaceOfFile();
 beforeAll(async () => {
   database = await createTestDatabase();
-  workspace = await Workspace.create();
 });
-afterAll(async () => {
-  await database.drop();
-  await workspace[Symbol.asyncDispose]();
-});
+afterAll(() => database.drop());
 
 /** Runs a server that cannot start. @returns its exit code and what it told the person. */
 async function refused(env: NodeJS.ProcessEnv) {
@@ -72,20 +67,17 @@ describe("countersign serve", () => {
   });
 
   it("ends with 1 if the port is in use, and says how to take another", async () => {
-    const occupant = createServer().listen(0, "127.0.0.1");
-    await once(occupant, "listening");
-    const { port } = occupant.address() as AddressInfo;
+    await using occupant = await listen(createServer());
+    const { port } = occupant;
     expect(await refused(testServerEnv(database.url, { PORT: `${port}` }))).toEqual({
       code: 1,
       message: `Port ${port} on 127.0.0.1 is in use. Stop the program that has it, or set PORT to another one.`,
     });
-    occupant.close();
   });
 
   it("ends with 1 if the operations port cannot be had, and names its variables", async () => {
-    const occupant = createServer().listen(0, "127.0.0.1");
-    await once(occupant, "listening");
-    const { port } = occupant.address() as AddressInfo;
+    await using occupant = await listen(createServer());
+    const { port } = occupant;
     for (const WORKERS of ["1", "2"]) {
       const env = testServerEnv(database.url, { OPS_PORT: `${port}`, WORKERS });
       expect(await refused(env)).toEqual({
@@ -93,7 +85,6 @@ describe("countersign serve", () => {
         message: `Port ${port} on 127.0.0.1 is in use. Stop the program that has it, or set OPS_PORT to another one.`,
       });
     }
-    occupant.close();
     // An address of nobody (RFC 5737).
     const OPS_HOST = "192.0.2.1";
     const ALLOW_CLEARTEXT = "true";

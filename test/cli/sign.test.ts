@@ -1,7 +1,6 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
-import { startTestServer, type TestServer } from "../support/server.ts";
-import { PROTO, producerEnv, run, runProcess, runShell, Workspace } from "./support/run.ts";
+import { describe, expect, it } from "vitest";
+import { serveFile } from "../support/serveFile.ts";
+import { PROTO, producerEnv, run, runProcess, runShell, workspaceOfFile } from "./support/run.ts";
 import { signalJson, storedSignals } from "./support/signals.ts";
 
 const EXAMPLE = {
@@ -75,27 +74,17 @@ describe("countersign sign", () => {
 });
 
 describe("a request signed by it", () => {
-  let database: TestDatabase;
-  let server: TestServer;
-  let workspace: Workspace;
-  beforeAll(async () => {
-    database = await createTestDatabase();
-    server = await startTestServer(database.url);
-    workspace = await Workspace.create();
-  });
-  afterAll(async () => {
-    await server.close();
-    await database.drop();
-    await workspace[Symbol.asyncDispose]();
-  });
+  const served = serveFile();
+  const workspace = workspaceOfFile();
 
   function shell(line: string) {
-    const env = { ...producerEnv(server.url), URL: server.url, PROTO };
+    const { url } = served.server;
+    const env = { ...producerEnv(url), URL: url, PROTO };
     return runShell(line, { env, cwd: workspace.path });
   }
 
   async function storedUnder(key: string) {
-    const rows = await storedSignals(database.url);
+    const rows = await storedSignals(served.sql);
     return rows.filter((row) => row.idempotency_key === key);
   }
 

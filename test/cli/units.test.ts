@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { printable } from "../../src/cli/output.ts";
-import { signalSource } from "../../src/cli/send/options.ts";
 import { Progress } from "../../src/cli/send/printer.ts";
 import type { PlacedItem } from "../../src/cli/send/report.ts";
 import { deliver } from "../../src/cli/send/sender.ts";
@@ -65,32 +64,6 @@ describe("gatherBatches", () => {
     const batches = gatherBatches(source(), 10, 1_000);
     expect((await batches.next()).value).toEqual([1]);
     await expect(batches.next()).rejects.toThrow("the pipe broke");
-  });
-});
-
-describe("signalSource", () => {
-  const others = { retries: 0 };
-
-  it.each([
-    [{ file: "x.json" }, { kind: "json", path: "x.json" }],
-    [{ file: "x.NDJSON" }, { kind: "lines", path: "x.NDJSON" }],
-    [{ file: "x.jsonl" }, { kind: "lines", path: "x.jsonl" }],
-    [{ file: "-" }, { kind: "lines", path: "-" }],
-    [{ source: "-" }, { kind: "lines", path: "-" }],
-    [{ stdin: true }, { kind: "lines", path: "-" }],
-    [{ side: "buy" }, { kind: "options", signal: { side: "buy" } }],
-  ])("of %j is %j", (options, source) => {
-    expect(signalSource({ ...options, ...others })).toEqual(source);
-  });
-
-  it.each([
-    [{}, "There is no signal."],
-    [{ side: "buy", file: "x.json" }, "only one of them"],
-    [{ side: "buy", stdin: true }, "only one of them"],
-    [{ file: "x.json", source: "-" }, "only one of them"],
-    [{ source: "x.json" }, "give --file x.json"],
-  ])("refuses %j", (options, message) => {
-    expect(() => signalSource({ ...options, ...others })).toThrow(message);
   });
 });
 

@@ -1,9 +1,9 @@
 import { createHmac } from "node:crypto";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { type Claim, compareStringsToSign, diagnose } from "../../src/cli/verify/diagnose.ts";
 import { parseRequestHead } from "../../src/cli/verify/headers.ts";
 import { formatTimestamp, stringToSign } from "../../src/signing/index.ts";
-import { run, runShell, Workspace } from "./support/run.ts";
+import { run, runShell, workspaceOfFile } from "./support/run.ts";
 
 const SECRET = "c2VjcmV0LXNlY3JldC1zZWNyZXQtMDAwMQ==";
 const JSON_TEXT = '{"signal":{"instrument":"GOLD","reason":"é","stopLoss":2640.0},"n":[]}';
@@ -169,12 +169,10 @@ it("request headers are read as they are sent and as curl prints them", () => {
 });
 
 describe("countersign verify", () => {
-  let workspace: Workspace;
+  const workspace = workspaceOfFile();
   beforeAll(async () => {
-    workspace = await Workspace.create();
     await workspace.write("body.json", JSON_TEXT);
   });
-  afterAll(() => workspace[Symbol.asyncDispose]());
   const env = { PRODUCER_ID: "bot-1", HMAC_PRODUCER_SECRET: SECRET };
 
   it("finds valid what sign has signed, also for buf curl", async () => {

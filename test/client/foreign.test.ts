@@ -5,7 +5,7 @@
 import type { RequestListener } from "node:http";
 import { connect, createServer } from "node:net";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import {
   IngestBatchRequestSchema,
   IngestBatchResponseSchema,
@@ -18,13 +18,9 @@ import {
   type SignalErrorReason,
 } from "../../src/client/index.ts";
 import { proxyRule } from "../../src/client/options.ts";
-import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
-import {
-  type TestServer as Countersign,
-  startTestServer as startCountersign,
-  TEST_PRODUCER_ID,
-  TEST_SECRET,
-} from "../support/server.ts";
+import { listen } from "../support/listen.ts";
+import { serveFile } from "../support/serveFile.ts";
+import { TEST_PRODUCER_ID, TEST_SECRET } from "../support/server.ts";
 import { openOutbox, outboxPath, RecordingAlerts, SIGNAL } from "./outbox/support.ts";
 import { TEST_CERTIFICATE } from "./support/certificate.ts";
 import {
@@ -238,24 +234,15 @@ describe.each(["1.1", "2"] as const)("another protocol than that of HTTP/%s", (h
 });
 
 describe("a Countersign server", () => {
-  let database: TestDatabase;
-  let server: Countersign;
-  beforeAll(async () => {
-    database = await createTestDatabase();
-    server = await startCountersign(database.url, { OPS_PORT: "0" });
-  });
-  afterAll(async () => {
-    await server.close();
-    await database.drop();
-  });
+  const served = serveFile({ OPS_PORT: "0" });
   const identity = { producerId: TEST_PRODUCER_ID, secret: TEST_SECRET };
 
   it.each(["connect", "grpc", "grpc-web"] as const)(
     "at a wrong path holds the outbox, %s",
     async (protocol) => {
-      const { error, alert } = await told(`${server.url}/api`, { ...identity, protocol });
+      const { error, alert } = await told(`${served.server.url}/api`, { ...identity, protocol });
       for (const text of [error.message, alert?.text]) {
-        expect(text).toContain(`${server.url}/api${METHOD}`);
+        expect(text).toContain(`${served.server.url}/api${METHOD}`);
         expect(text).toContain("HTTP 404");
       }
       expect(alert?.kind).toBe("delivery_held");
@@ -265,7 +252,7 @@ describe("a Countersign server", () => {
   it.each(["connect", "grpc-web"] as const)(
     "at its operations port holds the outbox, %s",
     async (protocol) => {
-      const { alert, error } = await told(String(server.opsUrl), { ...identity, protocol });
+      const { alert, error } = await told(String(served.server.opsUrl), { ...identity, protocol });
       for (const text of [error.message, alert?.text]) {
         expect(text).toMatch(/HTTP 40[45] from http:\/\/127\.0\.0\.1:\d+\/signals/);
         expect(text).toContain("not of its operations port");
@@ -296,9 +283,9 @@ describe("a proxy of HTTPS_PROXY", () => {
         target.on("error", () => socket.destroy());
       });
     });
-    await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
-    onTestFinished(() => void proxy.close());
-    const { port } = proxy.address() as { port: number };
+    const listening = await listen(proxy);
+    onTestFinished(() => listening[Symbol.asyncDispose]());
+    const { port } = listening;
     return { asked, url: `http://user:hunter2@127.0.0.1:${port}` };
   }
 

@@ -1,10 +1,7 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
-import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
+import { listen } from "../support/listen.ts";
 import {
   clientTo,
   PRODUCER_ID,
@@ -12,6 +9,7 @@ import {
   startTestServer,
   storedResponse,
 } from "./support/ingestServer.ts";
+import { INDEX, runProgram } from "./support/program.ts";
 import { signalInput } from "./support/signals.ts";
 
 const WIRES = [
@@ -20,14 +18,10 @@ const WIRES = [
   { protocol: "grpc", httpVersion: "2" },
 ] as const;
 
-const clientModule = fileURLToPath(new URL("../../src/client/index.ts", import.meta.url));
-
 it("survives to be closed just after a server spoke another protocol", async () => {
   const server = createServer((_, response) => response.end("HTTP/1.1 only"));
-  await once(server.listen(0, "127.0.0.1"), "listening");
-  onTestFinished(() => void server.close().closeAllConnections());
-  const { port } = server.address() as AddressInfo;
-  const client = clientTo({ url: `http://127.0.0.1:${port}` }, { protocol: "grpc", retry: false });
+  await using listening = await listen(server);
+  const client = clientTo(listening, { protocol: "grpc", retry: false });
   await expect(client.ingest(signalInput())).rejects.toMatchObject({ isForeign: true });
   await client.close();
   // Node.js tells of the failure only when the socket is closed. Unheard, it fails the test run.
@@ -39,24 +33,13 @@ describe.each(WIRES)("a client over $protocol HTTP/$httpVersion", (wire) => {
     await using server = await startTestServer({ http: wire.httpVersion });
     const options = { ...wire, serverUrl: server.url, producerId: PRODUCER_ID, secret: SECRET };
     const program = `
-      import { createSignalClient } from ${JSON.stringify(clientModule)};
+      import { createSignalClient } from ${INDEX};
       {
         await using client = createSignalClient(${JSON.stringify(options)});
         const signal = { instrument: "GOLD", side: "buy", entryPrice: 4000 };
         console.log((await client.ingest(signal)).outcome);
       }`;
-    const child = spawn(process.execPath, ["--input-type=module-typescript", "-e", program], {
-      stdio: ["ignore", "pipe", "inherit"],
-      timeout: 10_000,
-    });
-    let output = "";
-    child.stdout.on("data", (chunk) => {
-      output += chunk;
-    });
-
-    const [exitCode] = await once(child, "close");
-
-    expect({ exitCode, output }).toEqual({ exitCode: 0, output: "stored\n" });
+    expect(await runProgram(program)).toEqual({ code: 0, stdout: "stored\n", stderr: "" });
   });
 
   it("closes its connections when its scope ends", async () => {

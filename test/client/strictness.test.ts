@@ -2,8 +2,6 @@
  * Nothing that is handed to the SDK is left out in silence: what it does not know is refused,
  * with the name that was probably meant.
  */
-import { spawnSync } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import {
   ConfigError,
@@ -23,6 +21,7 @@ import {
 } from "../../src/client/index.ts";
 import { openOutbox, outboxPath, SIGNAL, unreachable } from "./outbox/support.ts";
 import { clientTo, PRODUCER_ID, SECRET, startTestServer } from "./support/ingestServer.ts";
+import { INDEX, runProgram } from "./support/program.ts";
 
 const identity = { producerId: PRODUCER_ID, secret: SECRET };
 
@@ -207,36 +206,31 @@ it.each([Number.NaN, -1, undefined, "5"])("refuses a wait of %s", async (duratio
 });
 
 describe("a client without a logger", () => {
-  const INDEX = fileURLToPath(new URL("../../src/client/index.ts", import.meta.url));
-
   /** What a bot writes to standard error whose server is not there, in three calls. */
-  function stderrOf(options: string): string {
+  async function stderrOf(options: string): Promise<string> {
     const program = `
-      import { createSignalClient, silentLogger } from ${JSON.stringify(INDEX)};
+      import { createSignalClient, silentLogger } from ${INDEX};
       const client = createSignalClient({
         serverUrl: "http://127.0.0.1:1", producerId: "bot", secret: ${JSON.stringify(SECRET)},
         circuitBreaker: false, retry: { baseDelayMs: 1, retriesMax: 2 }, ${options}
       });
       const signal = ${JSON.stringify(SIGNAL)};
       for (let call = 0; call < 3; call++) await client.ingest(signal).catch(() => {});`;
-    const child = spawnSync(process.execPath, ["--input-type=module-typescript", "-e", program], {
-      encoding: "utf8",
-      timeout: 30_000,
-    });
-    expect([child.status, child.stdout]).toEqual([0, ""]);
-    return child.stderr;
+    const { code, stdout, stderr } = await runProgram(program);
+    expect([code, stdout]).toEqual([0, ""]);
+    return stderr;
   }
 
-  it("tells once on standard error that an attempt is repeated, and no secret", () => {
-    const stderr = stderrOf("");
+  it("tells once on standard error that an attempt is repeated, and no secret", async () => {
+    const stderr = await stderrOf("");
     expect(stderr).toMatch(
       /^countersign: an attempt failed and will be repeated at once: \[UNREACHABLE\] .*ECONNREFUSED.*\. .*logger.*\n$/,
     );
     expect(stderr).not.toContain(SECRET);
   });
 
-  it.each(["logger: silentLogger", "retry: false"])("is silent with %s", (options) => {
+  it.each(["logger: silentLogger", "retry: false"])("is silent with %s", async (options) => {
     expect(silentLogger).toBeDefined();
-    expect(stderrOf(options)).toBe("");
+    expect(await stderrOf(options)).toBe("");
   });
 });

@@ -6,9 +6,9 @@ import { expect, onTestFinished, test } from "vitest";
 import { createTestCluster, type TestCluster } from "../support/cluster.ts";
 import { runOnServer } from "../support/postgres.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
-import { brokenPromises, nextSent, openReader, unacknowledged } from "./support/ledger.ts";
+import { brokenPromises, nextSent, openReader } from "./support/ledger.ts";
 import { closeSenders, openSenders, type Sender, untilReady } from "./support/senders.ts";
-import { deliver, streamSignals } from "./support/stream.ts";
+import { deliver } from "./support/stream.ts";
 
 const TEST_TIMEOUT_MS = 90_000;
 const NOTICE_WITHIN_MS = 15_000;
@@ -56,30 +56,6 @@ function sendAll(senders: readonly Sender[]) {
 
 const linesOf = (server: TestServer, text: string) =>
   server.logLines.filter(({ msg }) => String(msg).includes(text));
-
-test("synchronous_commit that is turned off under load loses no acknowledged signal to a kill", {
-  timeout: TEST_TIMEOUT_MS,
-}, async () => {
-  // The process that writes what nobody waits for rests, so that a loss would be certain.
-  const cluster = await startCluster({ wal_writer_delay: "10s" });
-  const { server, senders } = await startServer(cluster.url);
-  const stream = streamSignals(senders, { lanesPerSender: 2, outlivesServer: true, pauseMs: 2 });
-  onTestFinished(() => stream.stop());
-  await stream.begun(20);
-  await alterSystem(cluster, "SET synchronous_commit = off");
-  await runOnServer(cluster.url, "ALTER ROLE countersign SET synchronous_commit = off");
-  await stream.begun(stream.sent.length + 150);
-  await cluster.kill();
-  await cluster.start({ wal_writer_delay: "10s" });
-  await untilBothReady(server, true);
-  await stream.stop();
-
-  const reader = openReader(cluster.url);
-  onTestFinished(() => reader.close());
-  const acknowledged = stream.sent.length - unacknowledged(stream.sent).length;
-  expect(acknowledged).toBeGreaterThan(100);
-  expect(brokenPromises(stream.sent, await reader.read())).toEqual([]);
-});
 
 test.each([
   { change: "fsync = off", problem: "durability", words: /fsync is off.*crash can lose/ },

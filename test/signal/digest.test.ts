@@ -72,11 +72,6 @@ describe("contentSha256", () => {
     expect(hexDigest(signal)).toBe(expected);
   });
 
-  test("is 32 bytes, the same every time", () => {
-    expect(contentSha256(validSignal())).toHaveLength(32);
-    expect(hexDigest(validSignal())).toBe(hexDigest(validSignal()));
-  });
-
   test("does not depend on the order of keys", () => {
     fc.assert(
       fc.property(signals, (signal) => {
@@ -86,14 +81,6 @@ describe("contentSha256", () => {
         expect(hexDigest(Object.fromEntries(fields) as unknown as Signal)).toBe(hexDigest(signal));
       }),
     );
-  });
-
-  test("depends on the order of lists", () => {
-    const digests = [
-      [1, 2],
-      [2, 1],
-    ].map((list) => hexDigest(validSignal({ payload: { list } })));
-    expect(new Set(digests).size).toBe(2);
   });
 
   test("is the same for 0 and -0, which JSON cannot tell apart", () => {
@@ -147,6 +134,8 @@ describe("contentSha256", () => {
       validSignal({ payload: JSON.parse('{"__proto__":{}}') }),
       validSignal({ payload: JSON.parse('{"__proto__":{"a":1}}') }),
       validSignal({ payload: { toJSON: "a" } }),
+      validSignal({ payload: { list: [1, 2] } }),
+      validSignal({ payload: { list: [2, 1] } }),
     ];
     expect(new Set(near.map(hexDigest)).size).toBe(near.length);
   });

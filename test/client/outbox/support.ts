@@ -2,11 +2,9 @@
  * What tests of real outbox files share: places for them, a client that never delivers, and
  * ears for what is told to people.
  */
-import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import type { Alerts } from "../../../src/client/alerts/alerts.ts";
 import {
@@ -73,15 +71,4 @@ export function openOutbox(overrides: Partial<OutboxOptions> & { path: string })
   const outbox = createOutbox({ client: unreachable, logger: silent, ...overrides });
   onTestFinished(() => outbox.close({ drainMs: 0 }));
   return outbox;
-}
-
-/** The client, for a program of its own. */
-export const INDEX = fileURLToPath(new URL("../../../src/client/index.ts", import.meta.url));
-/** What a Node.js is told to run a program in TypeScript that comes next. */
-export const PROGRAM_ARGS = ["--input-type=module-typescript", "-e"];
-
-/** Runs a program in a process of its own to its end. */
-export function runProgram(program: string) {
-  const options = { encoding: "utf8", timeout: 20_000 } as const;
-  return spawnSync(process.execPath, [...PROGRAM_ARGS, program], options);
 }

@@ -3,8 +3,7 @@
  * given up, nothing stale is stored, and no signal gets a wrong time.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import postgres from "postgres";
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import {
   createSignalClient,
   type Instant,
@@ -14,28 +13,14 @@ import {
 } from "../../../src/client/index.ts";
 import type { Entry } from "../../../src/client/outbox/entry.ts";
 import { OutboxClock } from "../../../src/client/outbox/outboxClock.ts";
-import { createTestDatabase, type TestDatabase } from "../../support/postgres.ts";
-import {
-  startTestServer,
-  TEST_PRODUCER_ID,
-  TEST_SECRET,
-  type TestServer,
-} from "../../support/server.ts";
+import { serveFile } from "../../support/serveFile.ts";
+import { TEST_PRODUCER_ID, TEST_SECRET } from "../../support/server.ts";
 import { openOutbox, outboxPath, RecordingAlerts, SIGNAL, unreachable } from "./support.ts";
 
 const DAY_MS = 86_400_000;
 const MS = 1_000_000n;
 
-let database: TestDatabase;
-let server: TestServer;
-beforeAll(async () => {
-  database = await createTestDatabase();
-  server = await startTestServer(database.url);
-});
-afterAll(async () => {
-  await server.close();
-  await database.drop();
-});
+const served = serveFile();
 
 /** A clock that is off, and can be set. */
 function wrongClock(offMs: number) {
@@ -44,7 +29,11 @@ function wrongClock(offMs: number) {
 }
 
 function clientWith(clock: { now(): Instant }, others: Pick<SignalClientOptions, "logger"> = {}) {
-  const identity = { serverUrl: server.url, producerId: TEST_PRODUCER_ID, secret: TEST_SECRET };
+  const identity = {
+    serverUrl: served.server.url,
+    producerId: TEST_PRODUCER_ID,
+    secret: TEST_SECRET,
+  };
   const client = createSignalClient({ ...identity, clock, ...others, circuitBreaker: false });
   onTestFinished(() => client.close());
   return client;
@@ -52,9 +41,7 @@ function clientWith(clock: { now(): Instant }, others: Pick<SignalClientOptions,
 
 /** The keys and times of the signals that the server has under such keys. */
 async function storedUnder(prefix: string): Promise<Map<string, number>> {
-  const sql = postgres(database.url, { max: 1 });
-  onTestFinished(() => sql.end());
-  const rows = await sql<{ key: string; ms: number }[]>`
+  const rows = await served.sql<{ key: string; ms: number }[]>`
     SELECT idempotency_key AS key, (extract(epoch FROM signal_time) * 1000)::float8 AS ms
     FROM signals WHERE starts_with(idempotency_key, ${prefix})`;
   return new Map(rows.map(({ key, ms }) => [key, ms]));

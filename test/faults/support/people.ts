@@ -2,12 +2,11 @@
  * The people whom a bot tells what goes wrong: a chat of Telegram and a webhook, both real
  * servers, and the secrets that nothing may show.
  */
-import { once } from "node:events";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { createServer, type RequestListener } from "node:http";
 import { text } from "node:stream/consumers";
 import { ALERT_KINDS } from "../../../src/alerts/index.ts";
 import type { AlertKind } from "../../../src/client/index.ts";
+import { listen } from "../../support/listen.ts";
 import { TEST_MASTER_KEY, TEST_SECRET } from "../../support/server.ts";
 import { BOT_TOKEN, startTelegram } from "../../support/telegram.ts";
 
@@ -28,16 +27,14 @@ export interface People extends AsyncDisposable {
 export async function startPeople(): Promise<People> {
   const telegram = await startTelegram();
   const posts: string[] = [];
-  const webhook = createServer(async (request, response) => {
+  const take: RequestListener = async (request, response) => {
     posts.push(await text(request));
     response.end();
-  });
-  webhook.listen(0, "127.0.0.1");
-  await once(webhook, "listening");
-  const { port } = webhook.address() as AddressInfo;
+  };
+  const webhook = await listen(createServer(take));
   return {
     telegramUrl: telegram.url,
-    webhookUrl: `http://127.0.0.1:${port}/hooks/${WEBHOOK_SECRET}`,
+    webhookUrl: `${webhook.url}/hooks/${WEBHOOK_SECRET}`,
     messages(kind) {
       const texts = telegram.messages.map(({ text }) => text);
       return texts.filter((message) => message.startsWith(ALERT_KINDS[kind].title));
@@ -47,10 +44,7 @@ export async function startPeople(): Promise<People> {
     },
     async [Symbol.asyncDispose]() {
       await telegram[Symbol.asyncDispose]();
-      const closed = once(webhook, "close");
-      webhook.close();
-      webhook.closeAllConnections();
-      await closed;
+      await webhook[Symbol.asyncDispose]();
     },
   };
 }

@@ -23,8 +23,6 @@ export interface Stream {
 export interface StreamOptions {
   /** How many sends of one producer are in flight at a time. */
   readonly lanesPerSender: number;
-  /** Whether a lane goes on after a send that was not answered. Default false. */
-  readonly outlivesServer?: boolean;
   /** How many milliseconds a lane rests between two sends. Default 0. */
   readonly pauseMs?: number;
 }
@@ -51,7 +49,7 @@ export function streamSignals(senders: readonly Sender[], options: StreamOptions
   async function lane(sender: Sender): Promise<void> {
     while (!isStopped) {
       const isAnswered = await sendOne(sender);
-      if (!isAnswered && options.outlivesServer !== true) return;
+      if (!isAnswered) return;
       if (options.pauseMs !== undefined) await sleep(options.pauseMs);
     }
   }
