@@ -50,9 +50,10 @@ function installedNode() {
 function runOn(node) {
   const call = process.argv.slice(1);
   const child = spawn(node, [...process.execArgv, "--", ...call], { stdio: "inherit" });
-  // Only a terminal sends these to all of its processes, so that the child has them already; and
-  // a second one means more than the first.
-  const isShared = (signal) => signal !== "SIGTERM" && isatty(0);
+  // A terminal sends these to all of its processes, so that the child has them already; and a
+  // second one means more than the first. Behind a pipe, the output still shows the terminal.
+  const isAtTerminal = [0, 1, 2].some((stream) => isatty(stream));
+  const isShared = (signal) => signal !== "SIGTERM" && isAtTerminal;
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"]) {
     process.on(signal, () => isShared(signal) || child.kill(signal));
   }

@@ -112,17 +112,24 @@ it("passes signals on, and ends by the one that ended what it had started", asyn
   expect(() => process.kill(pid as number, 0)).toThrow("ESRCH");
 });
 
-it.runIf(hasTool("python3"))("leaves Ctrl-C to the terminal, which sends it to both", async () => {
+it.runIf(hasTool("python3")).each([
+  ["by itself", []],
+  ["behind a pipe", ["sh", "-c", 'cat | "$0" "$@"']],
+])("%s leaves Ctrl-C to the terminal, which sends it to both", async (_, shell) => {
   const home = await packageOf(FUTURE, installed(FUTURE, LISTENER));
-  const terminal = spawn("python3", [TERMINAL, "80", process.execPath, join(home, BIN)]);
+  const command = [...shell, process.execPath, join(home, BIN)];
+  const terminal = spawn("python3", [TERMINAL, "80", ...command]);
   onTestFinished(() => void terminal.kill("SIGKILL"));
   const [, parent = 0] = (await lineOf(terminal)).split(" ").map(Number);
   let shown = "";
   terminal.stdout.on("data", (chunk) => {
     shown += chunk;
   });
+  // What it would pass on comes late enough to be a second one, not the same.
+  process.kill(parent, "SIGSTOP");
   terminal.stdin.write("\x03");
   await expect.poll(() => shown, { timeout: 10_000 }).toContain("SIGINT");
+  process.kill(parent, "SIGCONT");
   // Both have had it by now, and what is passed on keeps its order.
   process.kill(parent, "SIGTERM");
   await once(terminal, "close");
