@@ -111,7 +111,8 @@ function conclusion({ secret, ownStringToSign }: Claim, signature: Uint8Array): 
 }
 
 /** The mistake that leads to this signature; none if only its spelling is wrong. */
-function explain({ secret, request, host }: Claim, signature: Uint8Array): string[] {
+function explain(claim: Claim, signature: Uint8Array): string[] {
+  const { secret, request, host, ownStringToSign } = claim;
   const right: SignedParts = {
     key: secret,
     endpoint: request.endpoint,
@@ -122,12 +123,15 @@ function explain({ secret, request, host }: Claim, signature: Uint8Array): strin
     end: "",
   };
   if (signatureOf(right).equals(signature)) return [];
+  const mistake = mistakeOf(usualMistakes(secret, request, host), (change) =>
+    signatureOf({ ...right, ...change }).equals(signature),
+  );
+  if (mistake !== undefined) return [mistake];
+  // The producer's own string to sign tells more than that nothing was found.
+  if (ownStringToSign !== undefined) return [];
   return [
-    mistakeOf(usualMistakes(secret, request, host), (change) =>
-      signatureOf({ ...right, ...change }).equals(signature),
-    ) ??
-      "No usual mistake explains the signature: another secret was used, or another body, path, " +
-        "timestamp or producer id was signed than is given here.",
+    "No usual mistake explains the signature: another secret was used, or another body, path, " +
+      "timestamp or producer id was signed than is given here.",
   ];
 }
 
