@@ -83,6 +83,7 @@ beforeAll(() => {
     write(probe(folder, "gen"), FORMS.value("../../gen/signals/v1/signal_pb.ts"));
     write(probe(folder, "itself"), FORMS.value("./index.ts"));
     write(probe(folder, "ownPackage"), FORMS.value("countersign/client"));
+    write(probe(folder, "clientPackage"), FORMS.value("countersign-client"));
     write(`src/${folder}/cycle1.ts`, FORMS.value("./cycle2.ts"));
     write(`src/${folder}/cycle2.ts`, FORMS.value("./cycle3.ts"));
     write(
@@ -94,7 +95,9 @@ beforeAll(() => {
     for (const other of WING_NAMES.filter((name) => name !== wing)) {
       write(wingProbe(wing, other), FORMS.value(`../${other}/part.ts`));
     }
-    write(wingProbe(wing, "above"), FORMS.value("../signalServer.ts"));
+    pathsAbove(wing).forEach((path, index) => {
+      write(wingProbe(wing, `above${index}`), FORMS.type(path));
+    });
   }
   for (const [form, source] of Object.entries(FORMS)) {
     write(`src/signing/form-${form}.ts`, source("../client/index.ts"));
@@ -116,6 +119,17 @@ function wingProbe(wing: string, other: string): string {
 function write(path: string, source: string): void {
   mkdirSync(dirname(join(copy, path)), { recursive: true });
   writeFileSync(join(copy, path), source);
+}
+
+/** The ways to name a file that stands above the wings. */
+function pathsAbove(wing: string): string[] {
+  return [
+    "../signalServer.ts",
+    "../signalServer.js",
+    "./../signalServer.ts",
+    `../${wing}/../signalServer.ts`,
+    "../../server/signalServer.ts",
+  ];
 }
 
 interface Report {
@@ -160,7 +174,7 @@ describe.each(FOLDERS)("src/%s", (folder) => {
     expect(rulesBrokenBy(probe(folder, other))).toEqual([]);
   });
 
-  test.each([...OUTSIDE, "ownPackage"])("may not import from %s", (outside) => {
+  test.each([...OUTSIDE, "ownPackage", "clientPackage"])("may not import from %s", (outside) => {
     expect(rulesBrokenBy(probe(folder, outside))).toContain(FORBIDDEN);
   });
 
@@ -176,8 +190,14 @@ describe.each(WING_NAMES)("src/server/%s", (wing) => {
   const allowed = WINGS[wing] ?? [];
   const forbidden = WING_NAMES.filter((name) => name !== wing && !allowed.includes(name));
 
-  test.each([...forbidden, "above"])("may not import %s", (other) => {
+  test.each(forbidden)("may not import %s", (other) => {
     expect(rulesBrokenBy(wingProbe(wing, other))).toContain(FORBIDDEN);
+  });
+
+  test("may not import what puts the wings together", () => {
+    for (const [index, path] of pathsAbove(wing).entries()) {
+      expect(rulesBrokenBy(wingProbe(wing, `above${index}`)), path).toContain(FORBIDDEN);
+    }
   });
 
   test.each([...allowed])("may import %s", (other) => {
