@@ -211,6 +211,22 @@ test.each(Object.keys(FORMS))("an import is refused in the form of a %s", (form)
   }
 });
 
+test.each([
+  ...Object.entries(LAYOUT).map(([folder, others]) => [`src/${folder}/`, others] as const),
+  ...Object.entries(WINGS).map(([wing, others]) => [`src/server/${wing}/`, others] as const),
+])("docs/architecture.md has what %s may import", (folder, others) => {
+  const row = read("docs/architecture.md")
+    .split("\n")
+    .find((line) => line.startsWith(`| \`${folder}\` |`));
+  const told = row?.split("|").at(-2)?.trim() as string;
+  const named: Readonly<Record<string, readonly string[]>> = {
+    none: [],
+    "nothing of ours": [],
+    "any of them": FOLDERS.filter((name) => name !== "cli"),
+  };
+  expect((named[told] ?? told.split(", ")).toSorted()).toEqual(others.toSorted());
+});
+
 describe("the source", () => {
   const paths = globSync("src/**/*.ts", { cwd: ROOT }).map((path) => path.replaceAll("\\", "/"));
   const sources = new Map(paths.map((path) => [path, withoutComments(read(path))]));

@@ -2,8 +2,7 @@
  * The main job: submitted signals are judged, stored exactly once, and answered one by
  * one. What is answered as stored is on disk.
  */
-import type { Instant, SignalStatus } from "../signal/index.ts";
-import { type Refusal, refuse } from "../signal/index.ts";
+import { type Instant, type Refusal, refuse, type SignalStatus } from "../signal/index.ts";
 import { type AcceptOptions, accept, type Origin, type Submitted } from "./accept.ts";
 import type { Batcher } from "./batcher.ts";
 import type { BatchOutcome } from "./callQueue.ts";

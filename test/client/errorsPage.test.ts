@@ -1,6 +1,6 @@
 /**
- * docs/errors.md is made from the records of the reasons. After a change of one, write it anew:
- * `npx vitest run -u test/client/errorsPage.test.ts`.
+ * docs/errors.md is made from the records of the reasons. After a change of one, write it again:
+ * `npm exec -- vitest run -u test/client/errorsPage.test.ts`.
  */
 import { expect, test } from "vitest";
 import {
@@ -27,7 +27,7 @@ const PAGE = `# Errors
 
 Every refusal has a reason. RPC errors carry it in \`google.rpc.ErrorInfo\` (domain \`signals.v1\`), REST
 errors in the field \`reason\` of their problem details, whose \`type\` leads to its explanation:
-\`/errors#rate_limited\` on the server itself, which serves what follows here.
+\`/errors#rate_limited\` on the server itself, in the same words as below.
 
 *Retry*: what a caller may do, and what the TypeScript client does by itself. *Outbox*: what happens
 to a signal in the [outbox](producers.md#what-each-reason-does).

@@ -2,8 +2,9 @@
  * REST takes what producers of the old kind post, and answers as they expect.
  */
 import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Signal } from "../../src/signal/index.ts";
+import { REASONS, type Signal } from "../../src/signal/index.ts";
 import { restBody, SIGNAL_TIME, validSignal } from "../support/signals.ts";
 import { jsonOf, REST_PATHS, sendRaw, signedRest } from "./support/raw.ts";
 import type { RestAnswer } from "./support/senders.ts";
@@ -287,6 +288,21 @@ it("names every wrong field at once, by its own names, and stores nothing", asyn
     "stop_loss",
   ]);
   expect(await interop.all()).toEqual(before);
+});
+
+it("explains each reason where the type of a problem points, in the words of the docs", async () => {
+  const answer = await fetch(new URL("/errors", interop.url));
+  expect(answer.headers.get("content-type")).toBe("text/html; charset=utf-8");
+  const page = await answer.text();
+
+  const docs = readFileSync("docs/errors.md", "utf8");
+  for (const reason of REASONS) {
+    const section = docs.split(`\n## ${reason}\n`)[1]?.split(/^#/m)[0] as string;
+    const [meaning, advice] = section.trim().split("\n\n");
+    const words = `${meaning}</p>\n<p>${advice}`.replaceAll(/`(.+?)`/g, "<code>$1</code>");
+    const heading = `<h2 id="${reason.toLowerCase()}">${reason}</h2>`;
+    expect(page).toContain(`${heading}\n<p>${words}</p>`);
+  }
 });
 
 it("stores nothing when only validation is asked for", async () => {

@@ -73,11 +73,17 @@ const ERRORS_PAGE = `<!doctype html>
 <title>Countersign: errors</title>
 <h1>Errors</h1>
 ${REASONS.map((reason) => {
-  const { meaning, advice } = recordOf(reason);
-  return `<h2 id="${reason.toLowerCase()}">${reason}</h2>\n<p>${meaning}</p>\n<p>${advice}</p>`;
+  const { meaning, mayBeStored, advice } = recordOf(reason);
+  const fate = mayBeStored ? " The signal may be stored." : "";
+  return `<h2 id="${reason.toLowerCase()}">${reason}</h2>\n<p>${html(meaning + fate)}</p>\n<p>${html(advice)}</p>`;
 }).join("\n")}
 </html>
 `;
+
+/** In a text of ours, what is code stands in backquotes. */
+function html(text: string): string {
+  return text.replaceAll(/`([^`]+)`/g, "<code>$1</code>");
+}
 
 /** Sends JSON and ends the response. */
 export function sendJson(
