@@ -159,7 +159,7 @@ describe.each(isReachable ? [NODE_20, NODE_22, process.versions.node] : [])(
       } else {
         expect([code, stdout]).toEqual([1, ""]);
         expect(stderr).toContain(
-          `OutboxError: [OUTBOX_UNSUPPORTED] The outbox needs Node.js ${OUTBOX_NEEDS} or newer for its SQLite file, and this is Node.js ${version}.\n`,
+          `OutboxError: [OUTBOX_UNSUPPORTED] The outbox needs Node.js ${OUTBOX_NEEDS} or newer for its SQLite file, and this is Node.js ${version}. Run the bot on a newer Node.js, or send with the client alone.\n`,
         );
       }
     });

@@ -25,7 +25,7 @@ export function requireSqlite(): typeof import("node:sqlite") {
   if (major < NODE_MAJOR_MIN || (major === NODE_MAJOR_MIN && minor < NODE_MINOR_MIN)) {
     throw new OutboxError(
       "OUTBOX_UNSUPPORTED",
-      `The outbox needs Node.js ${NODE_MAJOR_MIN}.${NODE_MINOR_MIN} or newer for its SQLite file, and this is Node.js ${process.versions.node}.`,
+      `The outbox needs Node.js ${NODE_MAJOR_MIN}.${NODE_MINOR_MIN} or newer for its SQLite file, and this is Node.js ${process.versions.node}. Run the bot on a newer Node.js, or send with the client alone.`,
     );
   }
   // The types of an older Node.js, which the client is also checked against, do not know it.

@@ -546,7 +546,7 @@ it("loads SQLite only when an outbox is opened, and names the Node.js that it ne
   const child = await runProgram(program);
   expect(child.stdout.split("\n")).toEqual([
     "false",
-    "[OUTBOX_UNSUPPORTED] The outbox needs Node.js 24.16 or newer for its SQLite file, and this is Node.js 22.21.1.",
+    "[OUTBOX_UNSUPPORTED] The outbox needs Node.js 24.16 or newer for its SQLite file, and this is Node.js 22.21.1. Run the bot on a newer Node.js, or send with the client alone.",
     "",
   ]);
   expect(existsSync(dirname(path))).toBe(false);
