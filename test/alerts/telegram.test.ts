@@ -3,10 +3,10 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
   AlertError,
   type AlertSink,
-  ConfigError,
   createTelegramSink,
   type TelegramOptions,
 } from "../../src/client/index.ts";
+import { problemsOf } from "../client/support/problems.ts";
 import { listen } from "../support/listen.ts";
 import {
   BOT_TOKEN,
@@ -252,14 +252,8 @@ describe("the options", () => {
     [{ retrys: 1 }, "retrys"],
   ])("%j name the wrong one", (wrong, name) => {
     const options = { botToken: BOT_TOKEN, chatId: CHAT_ID, ...wrong } as TelegramOptions;
-    try {
-      createTelegramSink(options);
-      expect.unreachable();
-    } catch (error) {
-      expect(error).toBeInstanceOf(ConfigError);
-      expect((error as ConfigError).problems.map((problem) => problem.name)).toEqual([name]);
-      expect(shown(error)).not.toMatch(/12:short|xxxx|Bot-Token/);
-    }
+    expect(problemsOf(() => createTelegramSink(options))).toEqual([name]);
+    expect(() => createTelegramSink(options)).not.toThrow(/xxxx/);
   });
 });
 

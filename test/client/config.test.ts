@@ -1,8 +1,9 @@
 import { hostname } from "node:os";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { ConfigError, clientOptionsFromEnv, createSignalClient } from "../../src/client/index.ts";
+import { clientOptionsFromEnv, createSignalClient } from "../../src/client/index.ts";
 import { isProducerId, Secret } from "../../src/signing/index.ts";
 import { startTestServer } from "./support/ingestServer.ts";
+import { problemsOf } from "./support/problems.ts";
 
 const complete = {
   HMAC_PRODUCER_SECRET: "0123456789abcdef",
@@ -10,15 +11,8 @@ const complete = {
   OUTBOUND_SERVER_URL: "https://signals.example.com",
 };
 
-function problemsOf(env: Record<string, string | undefined>, hostName = "host-1"): string[] {
-  try {
-    clientOptionsFromEnv(env, hostName);
-    return [];
-  } catch (error) {
-    if (error instanceof ConfigError) return error.problems.map(({ name }) => name);
-    throw error;
-  }
-}
+const wrongOf = (env: Record<string, string | undefined>, hostName = "host-1") =>
+  problemsOf(() => clientOptionsFromEnv(env, hostName));
 
 afterEach(() => vi.unstubAllEnvs());
 
@@ -96,9 +90,9 @@ describe("each variable", () => {
     ["OUTBOUND_MAX_BODY_SIZE", ["1024", "65536"], ["1023", "65537", "64KiB", "65_536"]],
     ["SIGNALS_PAYLOAD_MAX_BYTES", ["2", "65536"], ["1", "65537", "32k"]],
   ])("%s is held to its rule", (name, right, wrong) => {
-    for (const value of right) expect(problemsOf({ ...complete, [name]: value })).toEqual([]);
+    for (const value of right) expect(wrongOf({ ...complete, [name]: value })).toEqual([]);
     for (const value of wrong) {
-      expect(problemsOf({ ...complete, [name]: value }), value).toEqual([name]);
+      expect(wrongOf({ ...complete, [name]: value }), value).toEqual([name]);
       expect(() => clientOptionsFromEnv({ ...complete, [name]: value })).toThrow(
         new RegExp(`^The client's configuration is wrong: ${name} must [^A-Z]`),
       );
@@ -115,17 +109,15 @@ it("names every wrong variable at once, and never a value", () => {
     OUTBOUND_TIMEOUT_SECONDS: "9999",
     OUTBOUND_MAX_BODY_SIZE: "777",
   };
-  expect(problemsOf(wrong).sort()).toEqual(Object.keys(wrong).sort());
+  expect(wrongOf(wrong).sort()).toEqual(Object.keys(wrong).sort());
   expect(() => clientOptionsFromEnv(wrong)).not.toThrow(
     /hunter2|pa55word|-wrong-id|9999|777[^0-9]|maybe/,
   );
 });
 
 it("names what is missing", () => {
-  expect(problemsOf({})).toEqual(["HMAC_PRODUCER_SECRET", "OUTBOUND_SERVER_URL"]);
-  expect(problemsOf({ ...complete, PRODUCER_ID: "" }, "not a producer id")).toEqual([
-    "PRODUCER_ID",
-  ]);
+  expect(wrongOf({})).toEqual(["HMAC_PRODUCER_SECRET", "OUTBOUND_SERVER_URL"]);
+  expect(wrongOf({ ...complete, PRODUCER_ID: "" }, "not a producer id")).toEqual(["PRODUCER_ID"]);
   expect(() => clientOptionsFromEnv({ ...complete, PRODUCER_ID: "" }, "_")).toThrow(
     "PRODUCER_ID is required, since the host's name does not fit",
   );
@@ -137,7 +129,7 @@ it("switches off without a secret or an address, but not with wrong ones", async
   await using client = createSignalClient(options);
   const result = await client.ingest({ instrument: "GOLD", side: "buy", entryPrice: 1 });
   expect(result.outcome).toBe("disabled");
-  expect(problemsOf({ ...off, HMAC_PRODUCER_SECRET: "short" })).toEqual(["HMAC_PRODUCER_SECRET"]);
+  expect(wrongOf({ ...off, HMAC_PRODUCER_SECRET: "short" })).toEqual(["HMAC_PRODUCER_SECRET"]);
 });
 
 it("switched off by the environment, opens no connection, however it is called", async () => {

@@ -7,6 +7,7 @@ import {
 } from "../../src/client/index.ts";
 import { resolveClientOptions } from "../../src/client/options.ts";
 import { PRODUCER_ID, SECRET } from "./support/ingestServer.ts";
+import { problemsOf } from "./support/problems.ts";
 
 const complete: SignalClientOptions = {
   serverUrl: "https://signals.example.com",
@@ -14,15 +15,8 @@ const complete: SignalClientOptions = {
   secret: SECRET,
 };
 
-function problemsOf(options: object): string[] {
-  try {
-    resolveClientOptions(options as SignalClientOptions);
-    return [];
-  } catch (error) {
-    if (error instanceof ConfigError) return error.problems.map(({ name }) => name);
-    throw error;
-  }
-}
+const wrongOf = (options: object) =>
+  problemsOf(() => resolveClientOptions(options as SignalClientOptions));
 
 it("completes the options with their defaults", () => {
   expect(resolveClientOptions(complete)).toMatchObject({
@@ -76,7 +70,7 @@ it("names every wrong option at once, and no value", () => {
     alerts: {},
     timeout: 30,
   };
-  expect(problemsOf(wrong).sort()).toEqual(Object.keys(wrong).sort());
+  expect(wrongOf(wrong).sort()).toEqual(Object.keys(wrong).sort());
   expect(() => createSignalClient(wrong as unknown as SignalClientOptions)).toThrow(ConfigError);
   try {
     createSignalClient(wrong as unknown as SignalClientOptions);
@@ -87,12 +81,12 @@ it("names every wrong option at once, and no value", () => {
 
 it("names the wrong options of a group by the group", () => {
   const wrong = { retry: { factor: 0, tries: 3 }, circuitBreaker: { failuresMax: 0 } };
-  expect(problemsOf({ ...complete, ...wrong }).sort()).toEqual([
+  expect(wrongOf({ ...complete, ...wrong }).sort()).toEqual([
     "circuitBreaker.failuresMax",
     "retry.factor",
     "retry.tries",
   ]);
-  expect(problemsOf({ ...complete, retry: false, circuitBreaker: false })).toEqual([]);
+  expect(wrongOf({ ...complete, retry: false, circuitBreaker: false })).toEqual([]);
 });
 
 it.each([
@@ -106,7 +100,7 @@ it.each([
   ["circuitBreaker.halfOpenAfterMs", 1, 3_600_000, 1],
 ])("holds %s to its range", (path, min, max, step) => {
   const [group = "", name = ""] = path.split(".");
-  const judged = (value: unknown) => problemsOf({ ...complete, [group]: { [name]: value } });
+  const judged = (value: unknown) => wrongOf({ ...complete, [group]: { [name]: value } });
   for (const value of [min, max, undefined]) expect(judged(value)).toEqual([]);
   const wrong = [min - step, max + step, Number.NaN, Number.POSITIVE_INFINITY, String(min), null];
   for (const value of wrong) expect(judged(value)).toEqual([path]);
@@ -114,7 +108,7 @@ it.each([
 
 it("names every option that is missing, also if there are none at all", () => {
   for (const nothing of [{}, undefined, null, "https://signals.example.com"]) {
-    expect(problemsOf(nothing as object)).toEqual(["serverUrl", "producerId", "secret"]);
+    expect(wrongOf(nothing as object)).toEqual(["serverUrl", "producerId", "secret"]);
   }
 });
 
@@ -132,7 +126,7 @@ describe("the server's URL", () => {
     "http://[0:0:0:0:0:0:0:1]",
     "https:signals.example.com",
   ])("may be %s", (serverUrl) => {
-    expect(problemsOf({ ...complete, serverUrl })).toEqual([]);
+    expect(wrongOf({ ...complete, serverUrl })).toEqual([]);
   });
 
   it.each(["localhost:8080", "signals.example.com:8443", "192.0.2.7", "nonsense", ""])(
@@ -170,7 +164,7 @@ describe("the server's URL", () => {
     undefined,
     7,
   ])("may not be %s", (serverUrl) => {
-    expect(problemsOf({ ...complete, serverUrl })).toEqual(["serverUrl"]);
+    expect(wrongOf({ ...complete, serverUrl })).toEqual(["serverUrl"]);
   });
 });
 
@@ -179,26 +173,22 @@ it.each([
   ["maxBodyBytes", 1_024, 65_536],
   ["payloadMaxBytes", 2, 65_536],
 ])("holds %s to its range", (name, min, max) => {
-  for (const value of [min, max]) expect(problemsOf({ ...complete, [name]: value })).toEqual([]);
+  for (const value of [min, max]) expect(wrongOf({ ...complete, [name]: value })).toEqual([]);
   for (const value of [min - 1, max + 1, min + 0.5, Number.NaN, String(min)]) {
-    expect(problemsOf({ ...complete, [name]: value })).toEqual([name]);
+    expect(wrongOf({ ...complete, [name]: value })).toEqual([name]);
   }
 });
 
 it("refuses options that cannot go together", () => {
-  expect(problemsOf({ ...complete, protocol: "grpc", httpVersion: "1.1" })).toEqual([
-    "httpVersion",
-  ]);
-  expect(problemsOf({ ...complete, protocol: "grpc", codec: "json" })).toEqual(["codec"]);
-  expect(problemsOf({ ...complete, protocol: "grpc-web", codec: "json" })).toEqual(["codec"]);
-  expect(problemsOf({ ...complete, protocol: "connect", codec: "json" })).toEqual([]);
+  expect(wrongOf({ ...complete, protocol: "grpc", httpVersion: "1.1" })).toEqual(["httpVersion"]);
+  expect(wrongOf({ ...complete, protocol: "grpc", codec: "json" })).toEqual(["codec"]);
+  expect(wrongOf({ ...complete, protocol: "grpc-web", codec: "json" })).toEqual(["codec"]);
+  expect(wrongOf({ ...complete, protocol: "connect", codec: "json" })).toEqual([]);
 });
 
-describe("a client that is switched off", () => {
-  it("needs no other option, but takes no wrong one", () => {
-    expect(problemsOf({ enabled: false })).toEqual([]);
-    expect(problemsOf({ enabled: false, secret: "short" })).toEqual(["secret"]);
-  });
+it("needs no other option of a client that is switched off, but takes no wrong one", () => {
+  expect(wrongOf({ enabled: false })).toEqual([]);
+  expect(wrongOf({ enabled: false, secret: "short" })).toEqual(["secret"]);
 });
 
 describe("a proxy that cannot be used", () => {

@@ -107,15 +107,6 @@ async function storedKeys(lines: readonly string[]): Promise<(string | undefined
   return rows.map(({ idempotencyKey }) => idempotencyKey).filter((key) => keys.has(key));
 }
 
-it("delivers what it decides, and shows it in its metrics", async () => {
-  const lines = prices(3);
-  const bot = new Bot();
-  bot.feed(lines);
-  await expect.poll(() => bot.metrics(), SOON).toContain("signals_outbox_delivered_total 3");
-  expect(await storedKeys(lines)).toEqual(keysOf(lines));
-  expect(await bot.end("SIGTERM")).toBe(0);
-});
-
 it("keeps signals through an outage and its own end, and delivers them in order", async () => {
   const lines = prices(20);
   const offline = new Bot({ OUTBOUND_SERVER_URL: NOBODY_URL });

@@ -4,7 +4,7 @@
  */
 import { chmod, mkdtempDisposable, readFile, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
-import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from "node:net";
+import { connect, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,6 +12,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { StoredSignal } from "../../src/store/index.ts";
 import { hasTool, type Outcome, run, skipVisibly, TOOL_PATH } from "../interop/support/command.ts";
 import { type Interop, startInterop } from "../interop/support/server.ts";
+import { listen } from "../support/listen.ts";
 import { spawnServer, TEST_PRODUCER_ID, TEST_SECRET } from "../support/server.ts";
 
 interface Example {
@@ -213,28 +214,24 @@ it("works with the credentials that a server writes at its first start", async (
 
 /** An HTTP proxy that hands all it gets to the server as it is, and counts its connections. */
 async function startHttpProxy(target: string) {
-  const { port: targetPort } = new URL(target);
-  const sockets = new Set<Socket>();
+  const { port } = new URL(target);
   let connections = 0;
-  const proxy = createTcpServer((socket) => {
-    connections += 1;
-    const onward = connect(Number(targetPort), "127.0.0.1");
-    for (const end of [socket, onward]) {
-      sockets.add(end);
-      end.on("error", () => end.destroy());
-    }
-    socket.pipe(onward).pipe(socket);
-  });
-  await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
-  const url = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  const { url, ...listening } = await listen(
+    createTcpServer((socket) => {
+      connections += 1;
+      const onward = connect(Number(port), "127.0.0.1");
+      for (const end of [socket, onward]) end.on("error", () => end.destroy());
+      socket
+        .on("close", () => onward.destroy())
+        .pipe(onward)
+        .pipe(socket);
+    }),
+  );
   return {
+    ...listening,
     connections: () => connections,
     /** What sends programs to a proxy, in all its spellings. */
     env: { http_proxy: url, HTTP_PROXY: url, https_proxy: url, ALL_PROXY: url, all_proxy: url },
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      await new Promise((resolve) => proxy.close(resolve));
-    },
   };
 }
 
@@ -281,21 +278,16 @@ describe.each(available(PYTHON, PYTHON_REST, SHELL))("$name with a proxy set", (
   });
 });
 
-/** What a {@link FaultyProxy} saw. */
+/** What the proxy saw. */
 interface Attempt {
   readonly body: string;
   readonly signature: string;
 }
 
-/** Stands before the server, and fails the first requests in a way of its own each. */
-interface FaultyProxy extends AsyncDisposable {
-  readonly url: string;
-  readonly attempts: readonly Attempt[];
-}
-
 type Fault = "503" | "504" | "reset" | "lost answer" | "503 for an hour" | "cut 503" | "no id";
 
-async function startFaultyProxy(target: string, faults: readonly Fault[]): Promise<FaultyProxy> {
+/** Stands before the server, and fails the first requests in a way of its own each. */
+async function startFaultyProxy(target: string, faults: readonly Fault[]) {
   const attempts: Attempt[] = [];
   const server: Server = createServer(async (request, response) => {
     const chunks: Buffer[] = [];
@@ -337,16 +329,7 @@ async function startFaultyProxy(target: string, faults: readonly Fault[]): Promi
     response.writeHead(answer.status, Object.fromEntries(answer.headers));
     response.end(await answer.bytes());
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  return {
-    url: `http://127.0.0.1:${port}`,
-    attempts,
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
+  return { ...(await listen(server)), attempts };
 }
 
 // At once, since most of their time is the pause between two attempts.

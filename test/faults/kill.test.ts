@@ -93,43 +93,61 @@ async function redeliver(sent: readonly Sent[], server: ServerProcess): Promise<
   }
 }
 
+/** What is killed in a round, and how a server takes signals again. */
+interface Round {
+  readonly name: string;
+  kill(): Promise<void>;
+  recover(): Promise<ServerProcess>;
+}
+
+/** Holds what is on disk after each kill, and after the retries, against what was promised. */
+async function killInRounds(
+  rounds: number,
+  settings: Readonly<Record<string, string>>,
+  plan: (server: ServerProcess, round: number, env: NodeJS.ProcessEnv) => Promise<Round>,
+): Promise<void> {
+  const database = await createTestDatabase();
+  onTestFinished(() => database.drop());
+  const reader = openReader(database.url);
+  onTestFinished(() => reader.close());
+  const env = testServerEnv(database.url, settings);
+  let server = await spawnServer(env);
+  onTestFinished(async () => {
+    await server.stop();
+  });
+
+  const all: Sent[] = [];
+  let lastSequence = 0n;
+  for (const [round, moment] of killMoments(rounds).entries()) {
+    const { name, kill, recover } = await plan(server, round, env);
+    const sent = await sendUntilKilled(server, moment, kill);
+    all.push(...sent);
+
+    server = await recover();
+    const kept = await reader.read(lastSequence);
+    expect(brokenPromises(sent, kept), `after ${name}, round ${round}`).toEqual([]);
+
+    await redeliver(sent, server);
+    const rows = await reader.read(lastSequence);
+    expect(brokenPromises(sent, rows), `after the retries of round ${round}`).toEqual([]);
+    expect(sortedRowKeys(rows), `in round ${round}`).toEqual(sortedKeys(sent));
+    lastSequence = rows.at(-1)?.sequence ?? lastSequence;
+    printProgress(name, round, rounds, all);
+  }
+  const rows = await reader.read();
+  expect(sortedRowKeys(rows)).toEqual(sortedKeys(all));
+  expect(brokenPromises(all, rows)).toEqual([]);
+}
+
 describe(`${ROUNDS} rounds of CRASH_SEED=${SEED}`, () => {
   test(
     "kill -9 of the server loses no acknowledged signal, and makes none twice",
     async () => {
-      const database = await createTestDatabase();
-      onTestFinished(() => database.drop());
-      const reader = openReader(database.url);
-      onTestFinished(() => reader.close());
-      const env = testServerEnv(database.url);
-      let server = await spawnServer(env);
-      onTestFinished(async () => {
-        await server.stop();
-      });
-
-      const all: Sent[] = [];
-      let lastSequence = 0n;
-      for (const [round, moment] of killMoments(ROUNDS).entries()) {
-        const killed = server;
-        const sent = await sendUntilKilled(killed, moment, async () => {
-          await killed.stop("SIGKILL");
-        });
-        all.push(...sent);
-
-        server = await spawnServer(env);
-        const kept = await reader.read(lastSequence);
-        expect(brokenPromises(sent, kept), `after the kill of round ${round}`).toEqual([]);
-
-        await redeliver(sent, server);
-        const rows = await reader.read(lastSequence);
-        expect(brokenPromises(sent, rows), `after the retries of round ${round}`).toEqual([]);
-        expect(sortedRowKeys(rows), `in round ${round}`).toEqual(sortedKeys(sent));
-        lastSequence = rows.at(-1)?.sequence ?? lastSequence;
-        printProgress("kill of the server", round, ROUNDS, all);
-      }
-      const rows = await reader.read();
-      expect(sortedRowKeys(rows)).toEqual(sortedKeys(all));
-      expect(brokenPromises(all, rows)).toEqual([]);
+      await killInRounds(ROUNDS, {}, async (server, _, env) => ({
+        name: "the kill of the server",
+        kill: async () => void (await server.stop("SIGKILL")),
+        recover: () => spawnServer(env),
+      }));
     },
     30_000 + ROUNDS * 5_000,
   );
@@ -137,57 +155,33 @@ describe(`${ROUNDS} rounds of CRASH_SEED=${SEED}`, () => {
   test(
     "kill -9 of one worker, of all, or of the server with them or without loses and doubles nothing",
     async () => {
-      const database = await createTestDatabase();
-      onTestFinished(() => database.drop());
-      const reader = openReader(database.url);
-      onTestFinished(() => reader.close());
-      const env = testServerEnv(database.url, {
-        WORKERS: String(WORKERS),
-        DATABASE_POOL_SIZE: "4",
-      });
-      let server = await spawnServer(env);
-      onTestFinished(async () => {
-        await server.stop();
-      });
-
-      const all: Sent[] = [];
-      let lastSequence = 0n;
-      for (const [round, moment] of killMoments(WORKERS_ROUNDS).entries()) {
-        const accident = ACCIDENTS[round % ACCIDENTS.length] as Accident;
-        const when = `${accident.name}, round ${round}`;
-        const { pid } = server.child;
-        const [first, ...workers] = await processTree(pid as number);
-        expect(workers, when).toHaveLength(WORKERS);
-        const victims = accident.victims(first as number, workers);
+      const settings = { WORKERS: String(WORKERS), DATABASE_POOL_SIZE: "4" };
+      await killInRounds(WORKERS_ROUNDS, settings, async (server, round, env) => {
+        const { name, victims, endsServer } = ACCIDENTS[round % ACCIDENTS.length] as Accident;
+        const [first, ...workers] = await processTree(server.child.pid as number);
+        expect(workers, `${name}, round ${round}`).toHaveLength(WORKERS);
+        const killed = victims(first as number, workers);
         const readyBefore = readyWorkers(server);
-        const sent = await sendUntilKilled(server, moment, async () => {
-          for (const victim of victims) signalIfThere(victim, "SIGKILL");
-          await Promise.all(victims.map(waitUntilGone));
-        });
-        all.push(...sent);
-
-        if (accident.endsServer) {
-          server = await spawnServer(env);
-          // Without the first process, they end by themselves.
-          await Promise.all(workers.map(waitUntilGone));
-        } else {
-          await eventually("every worker is replaced", () => {
-            return readyWorkers(server) === readyBefore + victims.length;
-          });
-        }
-        const kept = await reader.read(lastSequence);
-        expect(brokenPromises(sent, kept), `after ${when}`).toEqual([]);
-
-        await redeliver(sent, server);
-        const rows = await reader.read(lastSequence);
-        expect(brokenPromises(sent, rows), `after the retries of ${when}`).toEqual([]);
-        expect(sortedRowKeys(rows), when).toEqual(sortedKeys(sent));
-        lastSequence = rows.at(-1)?.sequence ?? lastSequence;
-        printProgress("kill of workers", round, WORKERS_ROUNDS, all);
-      }
-      const rows = await reader.read();
-      expect(sortedRowKeys(rows)).toEqual(sortedKeys(all));
-      expect(brokenPromises(all, rows)).toEqual([]);
+        return {
+          name,
+          async kill() {
+            for (const pid of killed) signalIfThere(pid, "SIGKILL");
+            await Promise.all(killed.map(waitUntilGone));
+          },
+          async recover() {
+            if (endsServer) {
+              const next = await spawnServer(env);
+              // Without the first process, they end by themselves.
+              await Promise.all(workers.map(waitUntilGone));
+              return next;
+            }
+            await eventually("every worker is replaced", () => {
+              return readyWorkers(server) === readyBefore + killed.length;
+            });
+            return server;
+          },
+        };
+      });
     },
     60_000 + WORKERS_ROUNDS * 10_000,
   );

@@ -149,21 +149,13 @@ describe("a server that is told to end", OPTIONS, () => {
     expect(sortedRowKeys(rows)).toEqual(sortedKeys(acknowledged));
   });
 
-  test("finishes the requests under way", async ({ onTestFinished, expect }) => {
+  test("finishes the requests under way, and takes no new connection meanwhile", async ({
+    onTestFinished,
+    expect,
+  }) => {
     const { server, databaseUrl, senders, inserts, sent, outcomes } = await startHeld({
       onTestFinished,
     });
-
-    const ended = end(server);
-    await sleep(300);
-    await inserts.release();
-    expect((await outcomes).map(({ kind }) => kind)).toEqual(senders.map(() => "acknowledged"));
-    expect(await ended).toMatchObject({ exitCode: 0 });
-    expect(brokenPromises(sent, await readRows(databaseUrl))).toEqual([]);
-  });
-
-  test("takes no new connection while it finishes", async ({ onTestFinished, expect }) => {
-    const { server, inserts, outcomes } = await startHeld({ onTestFinished });
 
     const ended = end(server);
     await sleep(300);
@@ -171,8 +163,9 @@ describe("a server that is told to end", OPTIONS, () => {
     const refused = await sendOneEach(late).outcomes;
     expect(refused.map(({ kind }) => kind)).toEqual(late.map(() => "unanswered"));
     await inserts.release();
-    await outcomes;
+    expect((await outcomes).map(({ kind }) => kind)).toEqual(senders.map(() => "acknowledged"));
     expect(await ended).toMatchObject({ exitCode: 0 });
+    expect(brokenPromises(sent, await readRows(databaseUrl))).toEqual([]);
   });
 
   test("ends within its grace period although its database stalls", async ({

@@ -71,7 +71,7 @@ class World {
   readonly #firstSent: SignalCandidate[] = [];
 
   constructor() {
-    const store: SignalStore = { ingest: (signals) => this.#send(signals) };
+    const store: SignalStore = { ingest: (...given) => this.#send(...given) };
     this.batcher = createBatcher({
       store,
       clock: this.clock,
@@ -149,7 +149,12 @@ class World {
     if (isTurnOver && this.#queuedCount() > 0) {
       expect(this.awaited, "nothing waits without need").toHaveLength(MAX_BATCHES_IN_FLIGHT);
     }
-    for (const call of this.calls) this.#checkCall(call);
+    const places = new Map(this.#memory.stored.map((signal, place) => [signal, place]));
+    for (const call of this.calls) {
+      this.#checkCall(call);
+      const ofCall = call.signals.flatMap((signal) => places.get(signal) ?? []);
+      expect(ofCall, "a call is stored in its order").toEqual(ofCall.toSorted((a, b) => a - b));
+    }
     const accepted = this.calls.flatMap(({ signals }) => signals);
     const sent = accepted.filter((signal) => this.#journeyOf(signal).sentCount > 0);
     expect(idsOf(this.#firstSent), "first in, first out").toEqual(idsOf(sent));
@@ -159,7 +164,8 @@ class World {
     }
   }
 
-  #send(signals: readonly SignalCandidate[]): Promise<StoreOutcome[]> {
+  #send(signals: readonly SignalCandidate[], timeoutMs: number): Promise<StoreOutcome[]> {
+    expect(timeoutMs).toBe(STORE_TIMEOUT_MS);
     expect(signals.length).toBeGreaterThan(0);
     const calls = new Set(signals.map((signal) => this.#journeyOf(signal).call));
     if (calls.size > 1) expect(signals.length).toBeLessThanOrEqual(MAX_BATCH_SIZE);

@@ -85,24 +85,6 @@ describe("a signal", () => {
     expect(store.stored).toHaveLength(1);
   });
 
-  test("is answered only after the store has answered", async () => {
-    const answer = Promise.withResolvers<void>();
-    const slow: SignalStore = {
-      async ingest(candidates, timeoutMs) {
-        await answer.promise;
-        return store.ingest(candidates, timeoutMs);
-      },
-    };
-    const answered = vi.fn();
-    const results = ingestInto(slow)([ok(aSubmission())], anOrigin(), clock.monotonicMs() + 1);
-    const done = results.then(answered);
-    await new Promise(setImmediate);
-    expect(answered).not.toHaveBeenCalled();
-    answer.resolve();
-    await done;
-    expect(answered).toHaveBeenCalledOnce();
-  });
-
   test("past its expire time is refused with the field named", async () => {
     const violations = [{ field: "signal.expire_time", description: "is in the past" }];
     expect(await ingest([{ signal: expired }])).toMatchObject([

@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import packageJson from "../../package.json" with { type: "json" };
 import { ROOT, run } from "../interop/support/command.ts";
 import { type Interop, startInterop } from "../interop/support/server.ts";
+import { listen } from "../support/listen.ts";
 import { TEST_PRODUCER_ID, TEST_SECRET } from "../support/server.ts";
 import { BOT_TOKEN, CHAT_ID, startTelegram } from "../support/telegram.ts";
 import {
@@ -171,15 +172,13 @@ describe.each(isReachable ? [NODE_20, NODE_22, process.versions.node] : [])(
         socket.once("data", (head) => asked.push(head.toString().split(" HTTP")[0] ?? ""));
         socket.end("HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n");
       });
-      await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
-      const { port } = proxy.address() as { port: number };
+      await using listening = await listen(proxy);
       const { code, stdout, stderr } = await runBot(ALL_ELSE, {
-        SOME_PROXY: `http://127.0.0.1:${port}`,
+        SOME_PROXY: listening.url,
         TELEGRAM_BOT_TOKEN: BOT_TOKEN,
         TELEGRAM_CHAT_ID: CHAT_ID,
         TELEGRAM_API_ROOT: telegram.url,
       });
-      proxy.close();
       // Node.js 22 has this to say of a library that grammY uses.
       const warnings = stderr.split("\n").filter((line) => !/punycode|--trace-dep|^$/.test(line));
       expect([code, warnings]).toEqual([0, []]);

@@ -1,27 +1,13 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import {
-  createSignalStore,
-  createSignaturePurge,
-  type Database,
-  openDatabase,
-} from "../../src/store/index.ts";
-import { createTestDatabase, silentLog, type TestDatabase } from "../support/postgres.ts";
+import { beforeEach, expect, test } from "vitest";
+import { createSignalStore, createSignaturePurge } from "../../src/store/index.ts";
 import { aCandidate, aSignature } from "./builders.ts";
+import { openTestDatabase } from "./openTestDatabase.ts";
 
 const TIMEOUT_MS = 10_000;
 const HOUR_MS = 3_600_000;
 
-let testDatabase: TestDatabase;
-let database: Database;
+const database = await openTestDatabase(10);
 
-beforeAll(async () => {
-  testDatabase = await createTestDatabase();
-  database = openDatabase({ url: testDatabase.url, poolSize: 4, log: silentLog });
-});
-afterAll(async () => {
-  await database.close();
-  await testDatabase.drop();
-});
 beforeEach(async () => {
   await run("TRUNCATE request_signatures");
   await run("UPDATE maintenance_tasks SET due_at = now(), next_block = 0");
@@ -89,14 +75,11 @@ test("a step touches no blocks but its own, and reads no others", async () => {
 });
 
 test("of many servers one gets the run, and the next one only after the interval", async () => {
-  const others = Array.from({ length: 8 }, () =>
-    openDatabase({ url: testDatabase.url, poolSize: 1, log: silentLog }),
-  );
-  const runs = await Promise.all(others.map((one) => createSignaturePurge(one).begin(HOUR_MS)));
+  const others = Array.from({ length: 8 }, () => createSignaturePurge(database));
+  const runs = await Promise.all(others.map((one) => one.begin(HOUR_MS)));
   expect(runs.filter((begun) => begun !== undefined)).toHaveLength(1);
-  const again = await Promise.all(others.map((one) => createSignaturePurge(one).begin(HOUR_MS)));
+  const again = await Promise.all(others.map((one) => one.begin(HOUR_MS)));
   expect(again.filter((begun) => begun !== undefined)).toHaveLength(0);
-  await Promise.all(others.map((one) => one.close()));
 
   const [due] = await run<{ minutes: number }>(
     "SELECT round(extract(epoch FROM due_at - now()) / 60)::int AS minutes FROM maintenance_tasks",

@@ -1,12 +1,8 @@
 import { describe, expect, it } from "vitest";
-import {
-  alertOptionsFromEnv,
-  ConfigError,
-  createAlerts,
-  HiddenText,
-} from "../../../src/client/index.ts";
+import { alertOptionsFromEnv, createAlerts, HiddenText } from "../../../src/client/index.ts";
 import { memoryLogger, shown } from "../../alerts/support.ts";
 import { BOT_TOKEN, CHAT_ID } from "../../support/telegram.ts";
+import { problemsOf } from "../support/problems.ts";
 
 const complete = {
   TELEGRAM_BOT_TOKEN: BOT_TOKEN,
@@ -14,15 +10,8 @@ const complete = {
   ALERT_WEBHOOK_URL: "https://hooks.example.com/planted-path-secret",
 };
 
-function problemsOf(env: Record<string, string | undefined>): string[] {
-  try {
-    alertOptionsFromEnv(env);
-    return [];
-  } catch (error) {
-    if (error instanceof ConfigError) return error.problems.map(({ name }) => name);
-    throw error;
-  }
-}
+const wrongOf = (env: Record<string, string | undefined>) =>
+  problemsOf(() => alertOptionsFromEnv(env));
 
 it("reads every variable", () => {
   const env = { ...complete, TELEGRAM_API_ROOT: "https://bots.example.com/api/", UNRELATED: "x" };
@@ -57,10 +46,8 @@ it("needs none of them, and takes an empty one for none", () => {
 });
 
 it("takes token and chat together or not at all", () => {
-  expect(problemsOf({ ...complete, TELEGRAM_CHAT_ID: "" })).toEqual(["TELEGRAM_CHAT_ID"]);
-  expect(problemsOf({ ...complete, TELEGRAM_BOT_TOKEN: undefined })).toEqual([
-    "TELEGRAM_BOT_TOKEN",
-  ]);
+  expect(wrongOf({ ...complete, TELEGRAM_CHAT_ID: "" })).toEqual(["TELEGRAM_CHAT_ID"]);
+  expect(wrongOf({ ...complete, TELEGRAM_BOT_TOKEN: undefined })).toEqual(["TELEGRAM_BOT_TOKEN"]);
 });
 
 describe("each variable", () => {
@@ -96,10 +83,9 @@ describe("each variable", () => {
       ],
     ],
   ])("%s is held to its rule, and never shown", (name, right, wrong) => {
-    for (const value of right)
-      expect(problemsOf({ ...complete, [name]: value }), value).toEqual([]);
+    for (const value of right) expect(wrongOf({ ...complete, [name]: value }), value).toEqual([]);
     for (const value of wrong) {
-      expect(problemsOf({ ...complete, [name]: value }), value).toEqual([name]);
+      expect(wrongOf({ ...complete, [name]: value }), value).toEqual([name]);
       const read = () => alertOptionsFromEnv({ ...complete, [name]: value });
       expect(read).not.toThrow("planted");
       expect(read).toThrow(new RegExp(`^The alerts' configuration is wrong: ${name} must [^A-Z]`));
@@ -109,5 +95,5 @@ describe("each variable", () => {
 
 it("names every wrong variable at once", () => {
   const wrong = { TELEGRAM_BOT_TOKEN: "x", TELEGRAM_API_ROOT: "x", ALERT_WEBHOOK_URL: "x" };
-  expect(problemsOf(wrong).sort()).toEqual([...Object.keys(wrong), "TELEGRAM_CHAT_ID"].sort());
+  expect(wrongOf(wrong).sort()).toEqual([...Object.keys(wrong), "TELEGRAM_CHAT_ID"].sort());
 });

@@ -1,5 +1,4 @@
 /** What `DATABASE_URL` says, done: over TLS, Unix-domain sockets, IPv6 and several hosts. */
-import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import net from "node:net";
 import { networkInterfaces } from "node:os";
@@ -7,6 +6,7 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { type Database, openDatabase } from "../../../src/store/index.ts";
 import { createTestCluster, type TestCluster } from "../../support/cluster.ts";
+import { listen } from "../../support/listen.ts";
 import { runOnServer, silentLog } from "../../support/postgres.ts";
 import { makeTemporaryDir, type TemporaryDir } from "../temporaryDir.ts";
 import {
@@ -376,25 +376,11 @@ describe("of several hosts", () => {
   }
 });
 
-interface FakeServer extends AsyncDisposable {
-  readonly url: string;
-}
-
-async function startFakeServer(onData: (socket: net.Socket) => void): Promise<FakeServer> {
-  const sockets = new Set<net.Socket>();
-  const server = net.createServer((socket) => {
-    sockets.add(socket);
-    socket.on("error", () => undefined).once("data", () => onData(socket));
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as net.AddressInfo;
-  return {
-    url: `postgres://u:p@127.0.0.1:${port}/x`,
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-      await once(server, "close");
-    },
-  };
+async function startFakeServer(onData: (socket: net.Socket) => void) {
+  const server = await listen(
+    net.createServer((socket) => {
+      socket.on("error", () => undefined).once("data", () => onData(socket));
+    }),
+  );
+  return { ...server, url: `postgres://u:p@127.0.0.1:${server.port}/x` };
 }

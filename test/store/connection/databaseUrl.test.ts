@@ -32,11 +32,6 @@ describe("a URL that is taken", () => {
       { hosts: [tcp("a"), tcp("b")] },
     ],
     [
-      "a socket as the host",
-      "postgres://u@%2Fvar%2Frun%2Fpostgresql/app",
-      { hosts: [unix("/var/run/postgresql/.s.PGSQL.5432")], user: "u", database: "app" },
-    ],
-    [
       "a socket with a port",
       "postgres://%2Fvar%2Frun:5433/app",
       { hosts: [unix("/var/run/.s.PGSQL.5433")] },
@@ -61,38 +56,13 @@ describe("a URL that is taken", () => {
       "postgres://a,b/app?port=6432",
       { hosts: [tcp("a", 6432), tcp("b", 6432)] },
     ],
-    [
-      "encoded name, password and database",
-      "postgres://b%40t:p%40ss%2F%3F%23%25%3A%20%C3%A4@localhost/a%2Fb%20c",
-      { user: "b@t", password: "p@ss/?#%: ä", database: "a/b c" },
-    ],
     ["a password with : and #", "postgres://u:a:b#c+d@localhost", { password: "a:b#c+d" }],
-    [
-      "user, password and database as parameters",
-      "postgres://localhost?user=u&password=a%26b&dbname=app",
-      { user: "u", password: "a&b", database: "app" },
-    ],
     ["nothing but a host", "postgres://localhost", { user: undefined, database: undefined }],
     ["no sslmode", "postgres://a", { tls: expect.objectContaining({ mode: "prefer" }) }],
-    ...["disable", "prefer", "require", "verify-full"].map((mode): [string, string, object] => [
-      `sslmode=${mode}`,
-      `postgres://a?sslmode=${mode}`,
-      { tls: expect.objectContaining({ mode, rootCertFile: undefined }) },
-    ]),
-    [
-      "sslmode=verify-ca",
-      "postgres://a?sslmode=verify-ca&sslrootcert=/ca.pem",
-      { tls: expect.objectContaining({ mode: "verify-ca", rootCertFile: "/ca.pem" }) },
-    ],
     [
       "sslmode=require with an authority, which is verify-ca",
       "postgres://a?sslmode=require&sslrootcert=/ca.pem",
       { tls: expect.objectContaining({ mode: "verify-ca" }) },
-    ],
-    [
-      "ssl=true, as JDBC has it",
-      "postgres://a?ssl=true",
-      { tls: expect.objectContaining({ mode: "require" }) },
     ],
     [
       "the authorities of the system",
@@ -109,18 +79,14 @@ describe("a URL that is taken", () => {
         }),
       },
     ],
-    ["connect_timeout", "postgres://a?connect_timeout=3", { connectTimeoutMs: 3_000 }],
     ["keepalives", "postgres://a?keepalives=1&keepalives_idle=30", { keepAliveMs: 30_000 }],
     ["no keepalives", "postgres://a?keepalives=0", { keepAliveMs: undefined }],
-    ["a name to show", "postgres://a?application_name=desk%207", { applicationName: "desk 7" }],
     ["a name to show, else", "postgres://a?fallback_application_name=x", { applicationName: "x" }],
     [
       "options",
       "postgres://a?options=-c%20search_path%3Dx%5C%20y%20--work-mem=8MB%20-capp.tenant%3D7",
       { sessionSettings: { search_path: "x y", work_mem: "8MB", "app.tenant": "7" } },
     ],
-    ["a schema", 'postgres://a?schema=my"x', { sessionSettings: { search_path: '"my""x"' } }],
-    ["PgBouncer", "postgres://a?pgbouncer=true", { prepare: false }],
     ["no PgBouncer", "postgres://a?pgbouncer=false", { prepare: true }],
     ["no prepared statements", "postgres://a?statement_cache_size=0", { prepare: false }],
     [
