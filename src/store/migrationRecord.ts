@@ -100,10 +100,16 @@ const HAS_FORMER_COLUMNS = `(
   WHERE attrelid = to_regclass('${FORMER_TABLE}') AND attnum > 0 AND NOT attisdropped
 ) IS TRUE`;
 
-/** A script that gives the table its name, or makes it. To be run under the migrations' lock. */
+/**
+ * A script that gives the table its name, or makes it. To be run under the migrations' lock.
+ *
+ * While that was waited for, another process may have renamed the table. A session learns of
+ * that when it opens a table, so it opens pg_class: to_regclass by itself would answer what it
+ * did before.
+ */
 export const PREPARE_RECORD_TABLE = `DO $$
 BEGIN
-  IF to_regclass('${RECORD_TABLE}') IS NOT NULL THEN
+  IF EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('${RECORD_TABLE}')) THEN
     RETURN;
   END IF;
   IF ${HAS_FORMER_COLUMNS} THEN

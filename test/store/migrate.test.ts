@@ -1,5 +1,6 @@
 import { readdirSync } from "node:fs";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import postgres from "postgres";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import {
   createSignalStore,
   type Database,
@@ -11,6 +12,7 @@ import {
   openDatabase,
 } from "../../src/store/index.ts";
 import { readCreatedObjects } from "../../src/store/migrationFiles.ts";
+import { eventually } from "../support/eventually.ts";
 import { createTestDatabase, silentLog, type TestDatabase } from "../support/postgres.ts";
 import { aCandidate } from "./builders.ts";
 
@@ -201,6 +203,30 @@ describe("the table of migrations of an older version", () => {
     for (const state of states) expect(state[0]?.appliedAt).toBeInstanceOf(Date);
     expect(await relations()).toEqual(OUR_TABLE);
     await Promise.all(databases.map((one) => one.close()));
+  });
+
+  test("is renamed by another process while this one waits for its turn", async () => {
+    const sql = postgres(testDatabase.url, { max: 1 });
+    // One session, so that it remembers how the table was called before it waited.
+    const waiting = openDatabase({ url: testDatabase.url, poolSize: 1, log: silentLog });
+    onTestFinished(async () => {
+      await Promise.all([sql.end(), waiting.close()]);
+    });
+    await migrateUp(waiting, silentLog);
+    await renameToFormer();
+    await sql`SELECT pg_advisory_lock(4850289311207714)`;
+    const applied = migrateUp(waiting, silentLog);
+    await eventually("it waits for its turn", async () => {
+      const locks = await sql`SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
+      return locks.length > 0;
+    });
+    await sql.unsafe(`ALTER TABLE schema_migrations RENAME TO countersign_migrations;
+      ALTER INDEX schema_migrations_pkey RENAME TO countersign_migrations_pkey`);
+    await sql`SELECT pg_advisory_unlock_all()`;
+
+    expect(await applied).toEqual([]);
+    expect(await relations()).toEqual(OUR_TABLE);
   });
 
   test("is found when it is renamed between two looks at it", async () => {
