@@ -12,7 +12,7 @@ import {
   IngestRequestSchema,
 } from "../../gen/signals/v1/ingest_service_pb.ts";
 import { type JsonObject, signalToProto } from "../../src/signal/index.ts";
-import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
+import { fileDatabase } from "../support/serveFile.ts";
 import { type ServerProcess, spawnServer, testHeaders, testServerEnv } from "../support/server.ts";
 import { restBody, validSignal } from "../support/signals.ts";
 
@@ -21,11 +21,10 @@ const REST_PATH = "/api/v1/signals/ingest";
 const BATCH_MAX_BYTES = 4 * 1024 * 1024;
 const RSS_MAX_BYTES = 350 * 1024 * 1024;
 
-let database: TestDatabase;
+const database = fileDatabase();
 let server: ServerProcess;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
   server = await spawnServer({
     ...testServerEnv(database.url),
     // As "npm start" does.
@@ -33,10 +32,7 @@ beforeAll(async () => {
   });
 });
 
-afterAll(async () => {
-  await server.stop();
-  await database.drop();
-});
+afterAll(() => server.stop());
 
 /** A batch in JSON of as many of these payloads as fit, each a list of this value. */
 function jsonBatch(value: string, count: number): Buffer {

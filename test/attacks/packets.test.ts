@@ -24,7 +24,7 @@ import {
   INGEST_PATH,
   REST_PATH,
 } from "../server/support/wire.ts";
-import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
+import { fileDatabase } from "../support/serveFile.ts";
 import {
   type ServerProcess,
   spawnServer,
@@ -41,13 +41,12 @@ import { exchange, type HeaderLines, rawPost, rawRequest } from "./support/rawHt
 const GROWTH_MAX_KIB = 400 * 1024;
 const HEALTH = "/api/v1/health";
 
-let database: TestDatabase;
+const database = fileDatabase();
 let server: ServerProcess;
 let stderr = "";
 let rssAtStartKib = 0;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
   server = await spawnServer(testServerEnv(database.url));
   server.child.stderr?.on("data", (chunk: Buffer) => {
     stderr += chunk.toString("utf8");
@@ -55,10 +54,7 @@ beforeAll(async () => {
   rssAtStartKib = await rssKib();
 });
 
-afterAll(async () => {
-  await server.stop();
-  await database.drop();
-});
+afterAll(() => server.stop());
 
 afterEach(async () => {
   expect(server.child.exitCode).toBeNull();

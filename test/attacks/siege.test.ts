@@ -5,8 +5,8 @@
  * since the machine that runs this may be busy; what was measured is told on standard error,
  * and ATTACK_SECONDS makes each attack last.
  */
-import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
-import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
+import { expect, onTestFinished, test } from "vitest";
+import { fileDatabase } from "../support/serveFile.ts";
 import { spawnServer, testServerEnv } from "../support/server.ts";
 import { ATTACKS, type AttackName } from "./support/attacks.ts";
 import { besiege } from "./support/siege.ts";
@@ -19,15 +19,7 @@ const NODE_OPTIONS = "--max-semi-space-size=8 --max-old-space-size=1024";
 const OTHER_ADDRESS = "127.0.0.66";
 const SAME_ADDRESS = "127.0.0.1";
 
-let database: TestDatabase;
-
-beforeAll(async () => {
-  database = await createTestDatabase();
-});
-
-afterAll(async () => {
-  await database.drop();
-});
+const database = fileDatabase();
 
 async function expectHonestServed(name: AttackName, from: string): Promise<void> {
   const server = await spawnServer(testServerEnv(database.url, { NODE_OPTIONS }));

@@ -5,7 +5,7 @@
 import { randomUUID } from "node:crypto";
 import { pino } from "pino";
 import postgres from "postgres";
-import { inject } from "vitest";
+import { inject, onTestFinished, type TestContext } from "vitest";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -61,4 +61,21 @@ export async function runOnServer(url: string, statement: string): Promise<void>
   } finally {
     await sql.end();
   }
+}
+
+/**
+ * Holds every insert of a signal back until it is released, or the test ends.
+ *
+ * @param context the test's own, where tests run concurrently.
+ * @returns what releases them.
+ */
+export async function holdInserts(
+  url: string,
+  context: Pick<TestContext, "onTestFinished"> = { onTestFinished },
+): Promise<() => Promise<void>> {
+  const sql = postgres(url, { max: 1, fetch_types: false, onnotice: () => {} });
+  context.onTestFinished(() => sql.end({ timeout: 1 }));
+  await sql`BEGIN`;
+  await sql`LOCK TABLE signals IN EXCLUSIVE MODE`;
+  return async () => void (await sql`ROLLBACK`);
 }

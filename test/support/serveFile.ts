@@ -3,6 +3,16 @@ import { afterAll, beforeAll } from "vitest";
 import { createTestDatabase, type TestDatabase } from "./postgres.ts";
 import { startTestServer, type TestServer } from "./server.ts";
 
+/** Makes a database for the tests of a file, and removes it after them. */
+export function fileDatabase(): TestDatabase {
+  const database = {} as TestDatabase;
+  beforeAll(async () => {
+    Object.assign(database, await createTestDatabase());
+  });
+  afterAll(() => database.drop());
+  return database;
+}
+
 /** What the tests of a file share. Made by {@link serveFile}. */
 export interface ServedFile {
   readonly database: TestDatabase;
@@ -21,17 +31,16 @@ export function serveFile(
   overrides: Readonly<Record<string, string | undefined>> = {},
   prepare: (databaseUrl: string) => Promise<void> = async () => {},
 ): ServedFile {
-  const served = {} as { -readonly [Part in keyof ServedFile]: ServedFile[Part] };
+  const database = fileDatabase();
+  const served = { database } as { -readonly [Part in keyof ServedFile]: ServedFile[Part] };
   beforeAll(async () => {
-    served.database = await createTestDatabase();
-    await prepare(served.database.url);
-    served.server = await startTestServer(served.database.url, overrides);
-    served.sql = postgres(served.database.url, { max: 1 });
+    await prepare(database.url);
+    served.server = await startTestServer(database.url, overrides);
+    served.sql = postgres(database.url, { max: 1 });
   });
   afterAll(async () => {
     await served.sql.end();
     await served.server.close();
-    await served.database.drop();
   });
   return served;
 }

@@ -24,7 +24,8 @@ import {
   type ProducerStore,
 } from "../../../src/store/index.ts";
 import { eventually } from "../../support/eventually.ts";
-import { createTestDatabase, silentLog, type TestDatabase } from "../../support/postgres.ts";
+import { createTestDatabase, silentLog } from "../../support/postgres.ts";
+import { fileDatabase } from "../../support/serveFile.ts";
 import {
   startTestServer,
   TEST_MASTER_KEY,
@@ -38,14 +39,13 @@ import { bodies, send } from "../support/wire.ts";
 
 const ANOTHER_MASTER_KEY = Buffer.alloc(32, 9).toString("base64");
 
-let testDatabase: TestDatabase;
+const testDatabase = fileDatabase();
 let database: Database;
 let store: ProducerStore;
 let sql: postgres.Sql;
 const box = createSecretBox(Buffer.from(TEST_MASTER_KEY, "base64"));
 
 beforeAll(async () => {
-  testDatabase = await createTestDatabase();
   database = openDatabase({ url: testDatabase.url, poolSize: 1, log: silentLog });
   store = createProducerStore(database);
   sql = postgres(testDatabase.url, { max: 1 });
@@ -54,7 +54,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await sql.end();
   await database.close();
-  await testDatabase.drop();
 });
 
 describe("a running server", () => {

@@ -4,13 +4,13 @@
 import { once } from "node:events";
 import http2 from "node:http2";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { Side } from "../../../gen/signals/v1/signal_pb.ts";
 import { REASONS, type Reason, refuse, signalToProto } from "../../../src/signal/index.ts";
 import { allOf } from "../../support/allOf.ts";
-import { createTestDatabase, type TestDatabase } from "../../support/postgres.ts";
+import { holdInserts } from "../../support/postgres.ts";
 import { type FaultyProxy, startProxy } from "../../support/proxy.ts";
+import { fileDatabase } from "../../support/serveFile.ts";
 import { startTestServer, type TestServer } from "../../support/server.ts";
 import { payloadOfBytes, validSignal } from "../../support/signals.ts";
 import { addProducers } from "../support/producers.ts";
@@ -150,13 +150,12 @@ const STAGED: readonly Reason[] = [
   "INTERNAL",
 ];
 
-let database: TestDatabase;
+const database = fileDatabase();
 let proxy: FaultyProxy;
 let server: TestServer;
 const answers: WireAnswer[] = [];
 
 beforeAll(async () => {
-  database = await createTestDatabase();
   proxy = await startProxy(database.url);
   await addProducers(database.url, [
     { producerId: "disabled-bot", isEnabled: false },
@@ -169,7 +168,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await server.close();
   await proxy.close();
-  await database.drop();
 });
 
 function limitedBot(protocol: Protocol): string {
@@ -278,24 +276,21 @@ test("OVERLOADED has its code, status and details over every protocol", {
 }, async () => {
   const payload = payloadOfBytes(32_000);
   const large = bodies({ signal: signalToProto(validSignal({ payload })) }, { payload });
-  const sql = postgres(database.url, { max: 1 });
-  onTestFinished(() => sql.end());
-  await sql.begin(async (locked) => {
-    await locked`LOCK TABLE signals IN ACCESS EXCLUSIVE MODE`;
-    // Signals that wait for the table fill the memory that proven requests may take.
-    const full = Promise.withResolvers<void>();
-    const waiting = Array.from({ length: 900 }, async () => {
-      const answer = await send(server.url, "REST", large);
-      if (answer.error?.reason === "OVERLOADED") full.resolve();
-    });
-    onTestFinished(async () => void (await Promise.allSettled(waiting)));
-    await full.promise;
-    for (const protocol of PROTOCOLS) {
-      expectRow(await sendKept(server.url, protocol, large), protocol, "OVERLOADED");
-    }
-    const health = await fetch(`${server.url}/api/v1/health`);
-    expect(health.status).toBe(200);
+  const release = await holdInserts(database.url);
+  // Signals that wait for the table fill the memory that proven requests may take.
+  const full = Promise.withResolvers<void>();
+  const waiting = Array.from({ length: 900 }, async () => {
+    const answer = await send(server.url, "REST", large);
+    if (answer.error?.reason === "OVERLOADED") full.resolve();
   });
+  onTestFinished(async () => void (await Promise.allSettled(waiting)));
+  await full.promise;
+  for (const protocol of PROTOCOLS) {
+    expectRow(await sendKept(server.url, protocol, large), protocol, "OVERLOADED");
+  }
+  const health = await fetch(`${server.url}/api/v1/health`);
+  expect(health.status).toBe(200);
+  await release();
 });
 
 test("takes signals again as soon as the memory is free", async () => {
@@ -309,30 +304,24 @@ test("takes signals again as soon as the memory is free", async () => {
 });
 
 test("DEADLINE_EXCEEDED has its code, status and details over every protocol with a timeout", async () => {
-  const sql = postgres(database.url, { max: 1 });
-  onTestFinished(() => sql.end());
-  await sql.begin(async (locked) => {
-    await locked`LOCK TABLE signals IN ACCESS EXCLUSIVE MODE`;
-    const protocols = PROTOCOLS.filter((protocol) => protocol !== "REST");
-    await Promise.all(
-      protocols.map(async (protocol) => {
-        const answer = await sendKept(server.url, protocol, bodies(), { timeoutMs: 300 });
-        expectRow(answer, protocol, "DEADLINE_EXCEEDED");
-      }),
-    );
-  });
+  const release = await holdInserts(database.url);
+  const protocols = PROTOCOLS.filter((protocol) => protocol !== "REST");
+  await Promise.all(
+    protocols.map(async (protocol) => {
+      const answer = await sendKept(server.url, protocol, bodies(), { timeoutMs: 300 });
+      expectRow(answer, protocol, "DEADLINE_EXCEEDED");
+    }),
+  );
+  await release();
 });
 
 test("STORE_UNAVAILABLE comes in time while a table is locked", async () => {
-  const sql = postgres(database.url, { max: 1 });
-  onTestFinished(() => sql.end());
-  await sql.begin(async (locked) => {
-    await locked`LOCK TABLE signals IN ACCESS EXCLUSIVE MODE`;
-    const startMs = performance.now();
-    const answer = await sendKept(server.url, "REST", bodies());
-    expectRow(answer, "REST", "STORE_UNAVAILABLE");
-    expect(performance.now() - startMs).toBeLessThan(20_000);
-  });
+  const release = await holdInserts(database.url);
+  const startMs = performance.now();
+  const answer = await sendKept(server.url, "REST", bodies());
+  expectRow(answer, "REST", "STORE_UNAVAILABLE");
+  expect(performance.now() - startMs).toBeLessThan(20_000);
+  await release();
 });
 
 test("STORE_UNAVAILABLE has its code, status and details over every protocol", async () => {

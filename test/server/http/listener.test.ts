@@ -4,29 +4,26 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFile } from "node:fs/promises";
 import http from "node:http";
 import http2 from "node:http2";
 import https from "node:https";
 import net from "node:net";
-import { join } from "node:path";
 import tls from "node:tls";
 import { fromBinary } from "@bufbuild/protobuf";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { IngestResponseSchema } from "../../../gen/signals/v1/ingest_service_pb.ts";
 import type { Ingest } from "../../../src/ingest/index.ts";
 import { exchange, rawPost, rawRequest } from "../../attacks/support/rawHttp1.ts";
-import { TEST_CERTIFICATE, TEST_CERTIFICATE_KEY } from "../../client/support/certificate.ts";
 import { allOf } from "../../support/allOf.ts";
-import { createTestDatabase, type TestDatabase } from "../../support/postgres.ts";
+import { fileDatabase } from "../../support/serveFile.ts";
 import {
   startTestServer,
   type TestServer,
   testHeaders,
   testServerEnv,
 } from "../../support/server.ts";
-import { temporaryDirectory } from "../../support/temporaryDirectory.ts";
 import { startRouter } from "../support/routerServer.ts";
+import { tlsFiles } from "../support/tlsFiles.ts";
 import {
   bodies,
   framed,
@@ -39,15 +36,7 @@ import {
 
 const HEALTH = "/api/v1/health";
 
-let database: TestDatabase;
-
-beforeAll(async () => {
-  database = await createTestDatabase();
-});
-
-afterAll(async () => {
-  await database.drop();
-});
+const database = fileDatabase();
 
 /** The status and the HTTP version of a GET by Node's client. */
 function getBy(
@@ -100,15 +89,8 @@ describe("a port in clear text", () => {
 });
 
 describe("a port with TLS", () => {
-  let server: TestServer;
-
   async function startTls(): Promise<TestServer> {
-    const directory = await temporaryDirectory();
-    const TLS_CERT_FILE = join(directory, "cert.pem");
-    const TLS_KEY_FILE = join(directory, "key.pem");
-    await writeFile(TLS_CERT_FILE, TEST_CERTIFICATE);
-    await writeFile(TLS_KEY_FILE, TEST_CERTIFICATE_KEY);
-    server = await startTestServer(database.url, { TLS_CERT_FILE, TLS_KEY_FILE });
+    const server = await startTestServer(database.url, await tlsFiles());
     onTestFinished(() => server.close());
     return server;
   }

@@ -3,10 +3,7 @@
  * raw sockets, since client libraries write it in one.
  */
 import { createHash, createHmac } from "node:crypto";
-import { writeFile } from "node:fs/promises";
 import https from "node:https";
-import { join } from "node:path";
-import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   exchange,
@@ -14,8 +11,8 @@ import {
   type RawAnswer,
   rawRequest,
 } from "../../attacks/support/rawHttp1.ts";
-import { TEST_CERTIFICATE, TEST_CERTIFICATE_KEY } from "../../client/support/certificate.ts";
-import { createTestDatabase, type TestDatabase } from "../../support/postgres.ts";
+import { TEST_CERTIFICATE } from "../../client/support/certificate.ts";
+import { serveFile } from "../../support/serveFile.ts";
 import {
   startTestServer,
   TEST_SECRET,
@@ -24,33 +21,24 @@ import {
   UNSIGNED,
 } from "../../support/server.ts";
 import { restBody } from "../../support/signals.ts";
-import { temporaryDirectory } from "../../support/temporaryDirectory.ts";
+import { tlsFiles } from "../support/tlsFiles.ts";
 import { bodies, framed, INGEST_PATH, REST_PATH } from "../support/wire.ts";
 
 const HEALTH = "/api/v1/health";
 const CHECK = "/grpc.health.v1.Health/Check";
 const LOCAL: HeaderLines = [["host", "localhost"]];
 
-let database: TestDatabase;
 /** Asks for signatures. */
-let server: TestServer;
+const served = serveFile({ OPS_PORT: "0" });
+const { database } = served;
 /** Asks for none, so that it must be asked under a name of this machine. */
 let open: TestServer;
-let sql: postgres.Sql;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  server = await startTestServer(database.url, { OPS_PORT: "0" });
   open = await startTestServer(database.url, UNSIGNED);
-  sql = postgres(database.url, { max: 1 });
 });
 
-afterAll(async () => {
-  await sql.end();
-  await server.close();
-  await open.close();
-  await database.drop();
-});
+afterAll(() => open.close());
 
 /** Posts a signal by REST; `target` stands in the request line as it is. */
 function postSignal(
@@ -74,7 +62,7 @@ function postSignal(
 }
 
 function opsPort(): number {
-  return Number(new URL(server.opsUrl ?? "").port);
+  return Number(new URL(served.server.opsUrl ?? "").port);
 }
 
 describe("a request over HTTP/1.0 that names no host", () => {
@@ -85,7 +73,7 @@ describe("a request over HTTP/1.0 that names no host", () => {
     ["GET /nothing HTTP/1.0", 404],
     [`GET ${HEALTH} HTTP/1.1`, 400],
   ])("%s gets %d, whether the host is checked or not", async (startLine, status) => {
-    for (const port of [server.port, open.port, opsPort()]) {
+    for (const port of [served.server.port, open.port, opsPort()]) {
       const request = rawRequest(startLine, [["connection", "close"]]);
       expect((await exchange(port, [request], "closed")).status).toBe(status);
     }
@@ -107,10 +95,10 @@ describe("a request over HTTP/1.0 that names no host", () => {
 
   test("stores a signal that is signed, and none where nobody signs", async () => {
     const options = { version: "1.0", headers: [] };
-    expect((await postSignal(server.port, REST_PATH, options)).status).toBe(201);
-    const rows = await sql`SELECT 1 FROM signals`;
+    expect((await postSignal(served.server.port, REST_PATH, options)).status).toBe(201);
+    const rows = await served.sql`SELECT 1 FROM signals`;
     expect((await postSignal(open.port, REST_PATH, options)).status).toBe(400);
-    expect(await sql`SELECT 1 FROM signals`).toHaveLength(rows.length);
+    expect(await served.sql`SELECT 1 FROM signals`).toHaveLength(rows.length);
   });
 
   test.each([
@@ -122,7 +110,7 @@ describe("a request over HTTP/1.0 that names no host", () => {
       ["content-length", `${body.length}`],
     ];
     const request = rawRequest(`POST ${CHECK} HTTP/1.0`, fields, Buffer.from(body, "latin1"));
-    const answer = await exchange(server.port, [request], "closed");
+    const answer = await exchange(served.server.port, [request], "closed");
     expect(answer.status).toBe(200);
     expect(answer.text).toContain(expected);
   });
@@ -136,7 +124,7 @@ describe("a target in absolute form", () => {
     ["http://[::1]:8080", LOCAL],
     ["http://localhost", [["host", "another.example"]] as HeaderLines],
   ])("%s is served, whatever host stands in the header", async (origin, headers) => {
-    for (const port of [server.port, open.port, opsPort()]) {
+    for (const port of [served.server.port, open.port, opsPort()]) {
       const request = rawRequest(`GET ${origin}${HEALTH} HTTP/1.1`, headers);
       expect((await exchange(port, [request])).status).toBe(200);
     }
@@ -144,7 +132,7 @@ describe("a target in absolute form", () => {
 
   test("names the host that is checked", async () => {
     const request = rawRequest(`GET http://evil.example${HEALTH} HTTP/1.1`, LOCAL);
-    expect((await exchange(server.port, [request])).status).toBe(200);
+    expect((await exchange(served.server.port, [request])).status).toBe(200);
     expect((await exchange(open.port, [request])).status).toBe(400);
     expect((await exchange(opsPort(), [request])).status).toBe(400);
   });
@@ -157,7 +145,7 @@ describe("a target in absolute form", () => {
     "still wants one host in the header of HTTP/1.1: %s",
     async (_, headers) => {
       const request = rawRequest(`GET http://localhost${HEALTH} HTTP/1.1`, headers);
-      expect((await exchange(server.port, [request])).status).toBe(400);
+      expect((await exchange(served.server.port, [request])).status).toBe(400);
     },
   );
 
@@ -170,9 +158,11 @@ describe("a target in absolute form", () => {
 
   test("is signed by its path, which is what the log shows", async () => {
     const target = `http://signals.example.com${REST_PATH}`;
-    expect((await postSignal(server.port, target)).status).toBe(201);
-    expect(server.logLines.at(-1)).toMatchObject({ path: REST_PATH, http_status: 201 });
-    expect((await postSignal(server.port, target, { sign: signWholeTarget })).status).toBe(401);
+    expect((await postSignal(served.server.port, target)).status).toBe(201);
+    expect(served.server.logLines.at(-1)).toMatchObject({ path: REST_PATH, http_status: 201 });
+    expect((await postSignal(served.server.port, target, { sign: signWholeTarget })).status).toBe(
+      401,
+    );
 
     function signWholeTarget(body: Buffer): Record<string, string> {
       const headers = testHeaders(REST_PATH, body);
@@ -190,13 +180,13 @@ describe("a target in absolute form", () => {
 
   test.each(["?", "?a=b"])("takes no query %s where requests are signed", async (query) => {
     const target = `http://localhost${REST_PATH}${query}`;
-    const answer = await postSignal(server.port, target);
+    const answer = await postSignal(served.server.port, target);
     expect(answer.status).toBe(400);
     expect(JSON.parse(answer.body).reason).toBe("MALFORMED_BODY");
   });
 
   test.each(["/x/..", "//", "/%2e", "/."])("is compared as it stands: %s", async (prefix) => {
-    const answer = await postSignal(server.port, `http://localhost${prefix}${REST_PATH}`);
+    const answer = await postSignal(served.server.port, `http://localhost${prefix}${REST_PATH}`);
     expect(answer.status).toBe(404);
   });
 
@@ -215,7 +205,7 @@ describe("a target in absolute form", () => {
       ["1.0", []],
     ] as readonly (readonly [string, HeaderLines])[]) {
       const startLine = `POST http://localhost${INGEST_PATH} HTTP/${version}`;
-      const answer = await exchange(server.port, [
+      const answer = await exchange(served.server.port, [
         rawRequest(startLine, [...hosts, ...fields], body),
       ]);
       expect(answer.status).toBe(200);
@@ -225,12 +215,7 @@ describe("a target in absolute form", () => {
 });
 
 test("over TLS, a target in absolute form is one of https", async () => {
-  const directory = await temporaryDirectory();
-  const TLS_CERT_FILE = join(directory, "cert.pem");
-  const TLS_KEY_FILE = join(directory, "key.pem");
-  await writeFile(TLS_CERT_FILE, TEST_CERTIFICATE);
-  await writeFile(TLS_KEY_FILE, TEST_CERTIFICATE_KEY);
-  const secure = await startTestServer(database.url, { TLS_CERT_FILE, TLS_KEY_FILE });
+  const secure = await startTestServer(database.url, await tlsFiles());
   try {
     const get = (target: string) =>
       new Promise<number | undefined>((resolve, reject) => {
@@ -254,7 +239,7 @@ test.each([
   "application/json; ; charset=utf-8;",
   'APPLICATION/JSON;\tcharset="UTF-8"',
 ])("the media type %j is JSON over REST", async (contentType) => {
-  expect((await postSignal(server.port, REST_PATH, { contentType })).status).toBe(201);
+  expect((await postSignal(served.server.port, REST_PATH, { contentType })).status).toBe(201);
 });
 
 test.each([
@@ -265,5 +250,5 @@ test.each([
   "application/json; q=1;",
   "application/;json",
 ])("the media type %j is not", async (contentType) => {
-  expect((await postSignal(server.port, REST_PATH, { contentType })).status).toBe(415);
+  expect((await postSignal(served.server.port, REST_PATH, { contentType })).status).toBe(415);
 });

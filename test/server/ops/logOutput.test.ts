@@ -6,14 +6,14 @@ import { spawn } from "node:child_process";
 import { constants, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { createLog } from "../../../src/server/ops/log.ts";
 import { LogDestination } from "../../../src/server/ops/logDestination.ts";
 import { createServerMetrics } from "../../../src/server/ops/metrics.ts";
 import type { Output } from "../../../src/server/ops/standardOutput.ts";
 import { hasTool, skipVisibly } from "../../interop/support/command.ts";
 import { eventually } from "../../support/eventually.ts";
-import { createTestDatabase, type TestDatabase } from "../../support/postgres.ts";
+import { fileDatabase } from "../../support/serveFile.ts";
 import { testServerEnv } from "../../support/server.ts";
 import { temporaryDirectory } from "../../support/temporaryDirectory.ts";
 import {
@@ -38,11 +38,7 @@ const STUCK_LOG = fileURLToPath(new URL("../support/stuckLog.ts", import.meta.ur
 
 vi.setConfig({ testTimeout: TEST_TIMEOUT_MS });
 
-let database: TestDatabase;
-beforeAll(async () => {
-  database = await createTestDatabase();
-});
-afterAll(() => database.drop());
+const database = fileDatabase();
 
 let signalCount = 0;
 /** Signals that are being sent, until there are enough or the server takes no more. */

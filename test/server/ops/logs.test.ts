@@ -4,7 +4,7 @@
  */
 import net from "node:net";
 import { pino } from "pino";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { StoreUnavailableError } from "../../../src/ingest/index.ts";
 import { createLog } from "../../../src/server/ops/log.ts";
 import {
@@ -18,13 +18,8 @@ import {
 } from "../../attacks/support/http2Frames.ts";
 import { exchange, type HeaderLines, rawPost, rawRequest } from "../../attacks/support/rawHttp1.ts";
 import { eventually } from "../../support/eventually.ts";
-import { createTestDatabase, type TestDatabase } from "../../support/postgres.ts";
-import {
-  startTestServer,
-  TEST_PRODUCER_ID,
-  type TestServer,
-  testHeaders,
-} from "../../support/server.ts";
+import { serveFile } from "../../support/serveFile.ts";
+import { TEST_PRODUCER_ID, testHeaders } from "../../support/server.ts";
 import { restBody } from "../../support/signals.ts";
 import { expectNoLeak } from "../support/secrecy.ts";
 import {
@@ -37,32 +32,25 @@ import {
   send,
 } from "../support/wire.ts";
 
-let database: TestDatabase;
-let server: TestServer;
+const served = serveFile();
 let seen = 0;
 
-beforeAll(async () => {
-  database = await createTestDatabase();
-  server = await startTestServer(database.url);
-});
-
-afterAll(async () => {
+afterAll(() => {
+  const { server, database } = served;
   for (const line of server.logLines) expectNoLeak(JSON.stringify(line), database.url);
-  await server.close();
-  await database.drop();
 });
 
 beforeEach(() => {
-  seen = server.logLines.length;
+  seen = served.server.logLines.length;
 });
 
 /** The lines since the test began, once there are so many; a moment later there are no more. */
 async function newLines(count: number): Promise<readonly Record<string, unknown>[]> {
-  await eventually(`${count} lines`, () => server.logLines.length - seen >= count);
+  await eventually(`${count} lines`, () => served.server.logLines.length - seen >= count);
   // Another request after it would have its line after all others.
-  await fetch(`${server.url}/api/v1/version`);
-  await eventually("the next line", () => server.logLines.length - seen >= count + 1);
-  const lines = server.logLines.slice(seen);
+  await fetch(`${served.server.url}/api/v1/version`);
+  await eventually("the next line", () => served.server.logLines.length - seen >= count + 1);
+  const lines = served.server.logLines.slice(seen);
   expect(lines).toHaveLength(count + 1);
   return lines.slice(0, count);
 }
@@ -71,7 +59,7 @@ const LOG_NAMES = { gRPC: "grpc", "gRPC-Web": "grpc-web", REST: "rest" } as cons
 
 describe("a request has exactly one line", () => {
   test.each(PROTOCOLS)("with all facts of a signal that was stored over %s", async (protocol) => {
-    const answer = await send(server.url, protocol, bodies());
+    const answer = await send(served.server.url, protocol, bodies());
     const [line] = await newLines(1);
     expect(line).toEqual({
       level: 30,
@@ -96,7 +84,7 @@ describe("a request has exactly one line", () => {
   });
 
   test.each(PROTOCOLS)("with the reason of one that was refused over %s", async (protocol) => {
-    await send(server.url, protocol, bodies(), { signing: { producerId: "nobody" } });
+    await send(served.server.url, protocol, bodies(), { signing: { producerId: "nobody" } });
     const [line] = await newLines(1);
     expect(line).toMatchObject({ level: 30, reason: "UNAUTHENTICATED", msg: "request" });
     // Who it claimed to be is not proven.
@@ -105,13 +93,15 @@ describe("a request has exactly one line", () => {
   });
 
   test("with the count of one that REST alone refuses", async () => {
-    await send(server.url, "REST", bodies({}, { validate_only: "yes" }));
+    await send(served.server.url, "REST", bodies({}, { validate_only: "yes" }));
     const [line] = await newLines(1);
     expect(line).toMatchObject({ reason: "INVALID_SIGNAL", stored: 0, refused: 1 });
   });
 
   test("with the producer of one whose clock is wrong", async () => {
-    await send(server.url, "REST", bodies(), { signing: { timestamp: "2025-10-25T14:30:45Z" } });
+    await send(served.server.url, "REST", bodies(), {
+      signing: { timestamp: "2025-10-25T14:30:45Z" },
+    });
     const [line] = await newLines(1);
     expect(line).toMatchObject({ reason: "CLOCK_SKEW", producer_id: TEST_PRODUCER_ID });
   });
@@ -127,7 +117,7 @@ describe("a request has exactly one line", () => {
     ];
     const body = Buffer.from(`{"requests":[${items.join(",")}]}`);
     const headers = { "content-type": "application/json", ...testHeaders(INGEST_BATCH_PATH, body) };
-    await http2Post(server.url, INGEST_BATCH_PATH, headers, body);
+    await http2Post(served.server.url, INGEST_BATCH_PATH, headers, body);
     const [line] = await newLines(1);
     expect(line).toMatchObject({ stored: 2, duplicates: 1, refused: 1, http_status: 200 });
     expect(line).not.toHaveProperty("signal_id");
@@ -139,7 +129,9 @@ describe("a request has exactly one line", () => {
       ["PUT", REST_PATH, "a"],
       ["GET", "/api/v1/health", "["],
     ] as const) {
-      await exchange(server.port, [rawRequest(`${method} ${path} HTTP/1.1`, [["host", host]])]);
+      await exchange(served.server.port, [
+        rawRequest(`${method} ${path} HTTP/1.1`, [["host", host]]),
+      ]);
     }
     const lines = await newLines(3);
     expect(lines.map(({ http_status }) => http_status)).toEqual([404, 405, 400]);
@@ -148,9 +140,9 @@ describe("a request has exactly one line", () => {
 
   test("if its caller left, over HTTP/1.1", async () => {
     const bytes = rawPost(REST_PATH, [["content-type", "application/json"]], Buffer.alloc(100));
-    const socket = net.connect(server.port, "127.0.0.1");
+    const socket = net.connect(served.server.port, "127.0.0.1");
     await new Promise((resolve) => socket.write(bytes.subarray(0, -50), resolve));
-    await expect.poll(() => server.logLines.length).toBe(seen);
+    await expect.poll(() => served.server.logLines.length).toBe(seen);
     socket.resetAndDestroy();
     const [line] = await newLines(1);
     expect(line).toMatchObject({ path: REST_PATH, msg: "request aborted" });
@@ -161,7 +153,7 @@ describe("a request has exactly one line", () => {
     const fields = [...post(REST_PATH), ["content-type", "application/json"]] as const;
     const start = [opening(), headers(1, fields), data(1, Buffer.from("{}"))];
     const pieces = [Buffer.concat(start), reset(1, NO_ERROR)];
-    await exchange(server.port, pieces, "closed", 100);
+    await exchange(served.server.port, pieces, "closed", 100);
     const [line] = await newLines(1);
     expect(line).toMatchObject({ path: REST_PATH, msg: "request aborted" });
     expect(line).not.toHaveProperty("http_status");
@@ -169,7 +161,7 @@ describe("a request has exactly one line", () => {
 
   test("for each of several on one connection", async () => {
     const get = rawRequest("GET /api/v1/health HTTP/1.1", [["host", "a"]]);
-    await exchange(server.port, [Buffer.concat([get, get, get])], "closed", 200);
+    await exchange(served.server.port, [Buffer.concat([get, get, get])], "closed", 200);
     const ids = (await newLines(3)).map(({ request_id }) => request_id);
     expect(new Set(ids).size).toBe(3);
   });
@@ -178,10 +170,12 @@ describe("a request has exactly one line", () => {
 describe("the id of a request", () => {
   async function idFor(given: HeaderLines): Promise<string | undefined> {
     const fields: HeaderLines = [["host", "a"], ...given];
-    const answer = await exchange(server.port, [rawRequest("GET /api/v1/health HTTP/1.1", fields)]);
+    const answer = await exchange(served.server.port, [
+      rawRequest("GET /api/v1/health HTTP/1.1", fields),
+    ]);
     const [line] = await newLines(1);
     expect(line?.request_id).toBe(answer.headers["x-request-id"]);
-    seen = server.logLines.length;
+    seen = served.server.logLines.length;
     return answer.headers["x-request-id"];
   }
 
@@ -206,7 +200,7 @@ describe("the id of a request", () => {
       ],
     ],
   ] as [string, HeaderLines][])("is the server's own for %s", async (_, given) => {
-    const answer = await exchange(server.port, [
+    const answer = await exchange(served.server.port, [
       rawRequest("GET /api/v1/health HTTP/1.1", [["host", "a"], ...given]),
     ]);
     // A control character is no header at all.
@@ -216,8 +210,8 @@ describe("the id of a request", () => {
 
 describe("what comes from outside", () => {
   test("leaves out the query string, in which callers put secrets", async () => {
-    await fetch(`${server.url}/api/v1/health?token=hunter2-hunter2`);
-    await fetch(`${server.url}/hunter3?token=hunter2-hunter2`);
+    await fetch(`${served.server.url}/api/v1/health?token=hunter2-hunter2`);
+    await fetch(`${served.server.url}/hunter3?token=hunter2-hunter2`);
     const lines = await newLines(2);
     expect(lines.map(({ path }) => path)).toEqual(["/api/v1/health", "/hunter3"]);
     expect(JSON.stringify(lines)).not.toContain("hunter2");
@@ -225,7 +219,7 @@ describe("what comes from outside", () => {
 
   test("is cut, and cannot break out of its line", async () => {
     const path = `/${'%0a"}{'.repeat(1_000)}`;
-    await exchange(server.port, [rawRequest(`GET ${path} HTTP/1.1`, [["host", "a"]])]);
+    await exchange(served.server.port, [rawRequest(`GET ${path} HTTP/1.1`, [["host", "a"]])]);
     const [line] = await newLines(1);
     expect(line?.path).toBe(path.slice(0, 200));
   });
@@ -245,7 +239,7 @@ describe("what comes from outside", () => {
   test("is cut also where it is the method, which HTTP/2 lets be of any length", async () => {
     const fields = [[":method", "M".repeat(12_000)], ...post("/nothing").slice(1)] as const;
     const bytes = Buffer.concat([opening(), headers(1, fields, END_STREAM)]);
-    await exchange(server.port, [bytes], "closed", 300);
+    await exchange(served.server.port, [bytes], "closed", 300);
     const [line] = await newLines(1);
     expect(line?.method).toBe("M".repeat(20));
   });
@@ -261,7 +255,7 @@ describe("what comes from outside", () => {
       ["x-idempotency-key", planted],
       ...Object.entries(testHeaders(REST_PATH, body)),
     ];
-    const answer = await exchange(server.port, [rawPost(REST_PATH, fields, body)]);
+    const answer = await exchange(served.server.port, [rawPost(REST_PATH, fields, body)]);
     expect(answer.status).toBe(422);
     expect(JSON.stringify(await newLines(1))).not.toContain(planted);
   });

@@ -4,8 +4,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import postgres from "postgres";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../../src/server/clock.ts";
 import { listen } from "../../../src/server/http/listener.ts";
 import { createRequestLog } from "../../../src/server/http/requestLog.ts";
@@ -13,22 +12,19 @@ import { serveOpsPort } from "../../../src/server/ops/opsPort.ts";
 import { REASONS } from "../../../src/signal/index.ts";
 import { exchange, rawRequest } from "../../attacks/support/rawHttp1.ts";
 import { eventually } from "../../support/eventually.ts";
-import { createTestDatabase, silentLog, type TestDatabase } from "../../support/postgres.ts";
+import { holdInserts, silentLog } from "../../support/postgres.ts";
 import { startProxy } from "../../support/proxy.ts";
+import { fileDatabase } from "../../support/serveFile.ts";
 import {
   startTestServer,
   TEST_PRODUCER_ID,
   TEST_SECRET,
   type TestServer,
 } from "../../support/server.ts";
-import { type Scrape, scrape } from "../support/scrape.ts";
+import { scrape, scrapeAfter } from "../support/scrape.ts";
 import { bodies, INGEST_PATH, PROTOCOLS, REST_PATH, sameBytes, send } from "../support/wire.ts";
 
-let database: TestDatabase;
-beforeAll(async () => {
-  database = await createTestDatabase();
-});
-afterAll(() => database.drop());
+const database = fileDatabase();
 
 async function startServer(
   overrides: Readonly<Record<string, string | undefined>> = {},
@@ -37,16 +33,6 @@ async function startServer(
   const server = await startTestServer(databaseUrl, { OPS_PORT: "0", ...overrides });
   onTestFinished(() => server.close());
   return server;
-}
-
-/** The metrics as soon as so many requests are counted, which is a moment after their answers. */
-async function scrapeAfter(server: TestServer, requestCount: number): Promise<Scrape> {
-  let last = await scrape(server.opsUrl);
-  await eventually(`${requestCount} requests are counted`, async () => {
-    last = await scrape(server.opsUrl);
-    return last.sum("countersign_requests_total") >= requestCount;
-  });
-  return last;
 }
 
 /** A signal like no other in the body of each protocol. */
@@ -119,10 +105,7 @@ describe("the numbers", () => {
 
   test("tell what waits for the database", async () => {
     const server = await startServer();
-    const sql = postgres(database.url, { max: 1, onnotice: () => {} });
-    onTestFinished(() => sql.end({ timeout: 1 }));
-    await sql`BEGIN`;
-    await sql`LOCK TABLE signals IN EXCLUSIVE MODE`;
+    const release = await holdInserts(database.url);
     const answers = [];
     for (let i = 0; i < 5; i++) {
       answers.push(send(server.url, "REST", freshBodies()));
@@ -134,7 +117,7 @@ describe("the numbers", () => {
     expect(sum("countersign_queued_signals")).toBe(3);
     expect(sum("countersign_database_statements")).toBeGreaterThanOrEqual(2);
     expect(sum("countersign_database_connections")).toBeGreaterThanOrEqual(2);
-    await sql`ROLLBACK`;
+    await release();
     await Promise.all(answers);
     await eventually("nothing waits", async () => {
       return (await scrape(server.opsUrl)).sum("countersign_database_statements") === 0;
@@ -247,10 +230,7 @@ describe("the operations port", () => {
 
   test("shows the end of a server to its last signal", async () => {
     const server = await startServer();
-    const sql = postgres(database.url, { max: 1, onnotice: () => {} });
-    onTestFinished(() => sql.end({ timeout: 1 }));
-    await sql`BEGIN`;
-    await sql`LOCK TABLE signals IN EXCLUSIVE MODE`;
+    const release = await holdInserts(database.url);
     const answer = send(server.url, "REST", freshBodies());
     await eventually("the signal is on its way", async () => {
       return (await scrape(server.opsUrl)).sum("countersign_batches_in_flight") === 1;
@@ -259,7 +239,7 @@ describe("the operations port", () => {
     const closed = server.close();
     expect((await fetch(`${server.opsUrl}/api/v1/ready`)).status).toBe(503);
     expect((await scrape(server.opsUrl)).sum("countersign_batches_in_flight")).toBe(1);
-    await sql`ROLLBACK`;
+    await release();
     expect((await answer).httpStatus).toBe(201);
     await closed;
     await expect(fetch(`${server.opsUrl}/metrics`)).rejects.toThrow();

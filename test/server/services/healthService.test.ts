@@ -17,8 +17,8 @@ import { loadSync } from "@grpc/proto-loader";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { cachedReadiness } from "../../../src/server/ops/readiness.ts";
 import { eventually } from "../../support/eventually.ts";
-import { createTestDatabase, type TestDatabase } from "../../support/postgres.ts";
 import { type FaultyProxy, startProxy } from "../../support/proxy.ts";
+import { fileDatabase } from "../../support/serveFile.ts";
 import { startTestServer, type TestServer } from "../../support/server.ts";
 import { startRouter } from "../support/routerServer.ts";
 import { connectError, framed, grpcError, http2Post } from "../support/wire.ts";
@@ -38,12 +38,11 @@ const HealthClient = (
   }
 ).grpc.health.v1.Health;
 
-let database: TestDatabase;
+const database = fileDatabase();
 let proxy: FaultyProxy;
 let server: TestServer;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
   proxy = await startProxy(database.url);
   server = await startTestServer(proxy.url);
 });
@@ -51,7 +50,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await server.close();
   await proxy.close();
-  await database.drop();
 });
 
 function client(url = server.url) {

@@ -1,4 +1,5 @@
 /** Reads metrics as a monitoring system does: over HTTP, from the text format. */
+import { eventually } from "../../support/eventually.ts";
 
 /** The values of one scrape. */
 export interface Scrape {
@@ -40,6 +41,19 @@ export async function scrape(opsUrl: string | undefined): Promise<Scrape> {
       ),
     ],
   };
+}
+
+/** The metrics as soon as so many requests are counted, which is a moment after their answers. */
+export async function scrapeAfter(
+  { opsUrl }: { readonly opsUrl: string | undefined },
+  requestCount: number,
+): Promise<Scrape> {
+  let last = await scrape(opsUrl);
+  await eventually(`${requestCount} requests are counted`, async () => {
+    last = await scrape(opsUrl);
+    return last.sum("countersign_requests_total") >= requestCount;
+  });
+  return last;
 }
 
 function hasLabels({ labels }: Sample, wanted: Readonly<Record<string, string>>): boolean {

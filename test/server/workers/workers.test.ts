@@ -5,16 +5,14 @@
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import https from "node:https";
-import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import postgres from "postgres";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { isAlive } from "../../../src/store/embedded/process.ts";
 import { run } from "../../cli/support/run.ts";
-import { TEST_CERTIFICATE, TEST_CERTIFICATE_KEY } from "../../client/support/certificate.ts";
+import { TEST_CERTIFICATE } from "../../client/support/certificate.ts";
 import {
   findPostmaster,
   makeTestDataDir,
@@ -23,7 +21,8 @@ import {
 } from "../../faults/support/embedded.ts";
 import { postSigned, restJson } from "../../faults/support/senders.ts";
 import { eventually } from "../../support/eventually.ts";
-import { createTestDatabase, type TestDatabase } from "../../support/postgres.ts";
+import { holdInserts } from "../../support/postgres.ts";
+import { fileDatabase } from "../../support/serveFile.ts";
 import {
   type ServerProcess,
   spawnServer,
@@ -32,8 +31,8 @@ import {
   testServerEnv,
 } from "../../support/server.ts";
 import { validSignal } from "../../support/signals.ts";
-import { temporaryDirectory } from "../../support/temporaryDirectory.ts";
-import { type Scrape, scrape } from "../support/scrape.ts";
+import { scrape, scrapeAfter } from "../support/scrape.ts";
+import { tlsFiles } from "../support/tlsFiles.ts";
 
 const WORKERS = 2;
 /** So many connections all go to one of two workers once in 2^39 times. */
@@ -41,11 +40,7 @@ const CONNECTIONS = 40;
 const REST_PATH = "/api/v1/signals";
 const MAIN = fileURLToPath(new URL("../../../src/cli/main.ts", import.meta.url));
 
-let database: TestDatabase;
-beforeAll(async () => {
-  database = await createTestDatabase();
-});
-afterAll(() => database.drop());
+const database = fileDatabase();
 
 async function startServer(
   overrides: Readonly<Record<string, string | undefined>> = {},
@@ -128,14 +123,7 @@ describe("workers", () => {
   });
 
   test("speak TLS", async () => {
-    const directory = await temporaryDirectory();
-    const files = {
-      TLS_CERT_FILE: path.join(directory, "cert.pem"),
-      TLS_KEY_FILE: path.join(directory, "key.pem"),
-    };
-    await writeFile(files.TLS_CERT_FILE, TEST_CERTIFICATE);
-    await writeFile(files.TLS_KEY_FILE, TEST_CERTIFICATE_KEY);
-    const server = await startServer(files);
+    const server = await startServer(await tlsFiles());
     expect(server.url).toMatch(/^https:/);
     for (let i = 0; i < 4; i++) {
       const agent = new https.Agent({ ca: TEST_CERTIFICATE });
@@ -246,15 +234,6 @@ describe("workers", () => {
 describe("the numbers of several workers", () => {
   const REPEATS = 12;
 
-  async function scrapeAfter(server: ServerProcess, requestCount: number): Promise<Scrape> {
-    let last = await scrape(server.opsUrl);
-    await eventually(`${requestCount} requests are counted`, async () => {
-      last = await scrape(server.opsUrl);
-      return last.sum("countersign_requests_total") >= requestCount;
-    });
-    return last;
-  }
-
   test("add up to what was sent", async () => {
     const server = await startServer();
     await sendSignals(server, CONNECTIONS);
@@ -311,21 +290,12 @@ describe("the numbers of several workers", () => {
 });
 
 describe("the end", () => {
-  /** Holds every insert back until it is released. */
-  async function holdInserts() {
-    const sql = postgres(database.url, { max: 1, onnotice: () => {} });
-    onTestFinished(() => sql.end({ timeout: 1 }));
-    await sql`BEGIN`;
-    await sql`LOCK TABLE signals IN EXCLUSIVE MODE`;
-    return () => sql`ROLLBACK`;
-  }
-
   // As from a service manager, and from Ctrl-C at a terminal.
   test.each(["SIGTERM", "SIGINT"] as const)(
     "by %s to all processes waits for what every worker has under way, and is a success",
     async (signal) => {
       const server = await startServer({}, { hasOwnGroup: true });
-      const release = await holdInserts();
+      const release = await holdInserts(database.url);
       const statuses = sendSignals(server, CONNECTIONS);
       await sleep(500);
       const exit = once(server.child, "exit");
@@ -342,7 +312,7 @@ describe("the end", () => {
 
   test("is no success if a worker dies meanwhile, but the others finish", async () => {
     const server = await startServer();
-    const release = await holdInserts();
+    const release = await holdInserts(database.url);
     const answers = Array.from({ length: CONNECTIONS }, () => sendSignal(server));
     const outcomes = Promise.allSettled(answers);
     await sleep(500);
@@ -361,7 +331,7 @@ describe("the end", () => {
 
   test("comes at once when it is asked for a second time", async () => {
     const server = await startServer({}, { hasOwnGroup: true });
-    const release = await holdInserts();
+    const release = await holdInserts(database.url);
     const sent = Promise.allSettled(Array.from({ length: 4 }, () => sendSignal(server)));
     await sleep(500);
     process.kill(-(server.child.pid as number), "SIGINT");
