@@ -18,33 +18,8 @@ const complete: SignalClientOptions = {
 const wrongOf = (options: object) =>
   problemsOf(() => resolveClientOptions(options as SignalClientOptions));
 
-it("completes the options with their defaults", () => {
-  expect(resolveClientOptions(complete)).toMatchObject({
-    enabled: true,
-    baseUrl: "https://signals.example.com/",
-    producerId: PRODUCER_ID,
-    protocol: "connect",
-    codec: "binary",
-    httpVersion: "1.1",
-    timeoutMs: 30_000,
-    maxBodyBytes: 65_536,
-    payloadMaxBytes: 32_768,
-    tlsCa: undefined,
-    clock: systemClock,
-    retry: {
-      immediateRetry: true,
-      retriesMax: 5,
-      baseDelayMs: 5_000,
-      factor: 2,
-      delayMaxMs: 80_000,
-      jitter: 0.2,
-      budgetMs: 300_000,
-    },
-    circuitBreaker: { failuresMax: 5, halfOpenAfterMs: 10_000 },
-    logger: undefined,
-    registry: undefined,
-    alerts: undefined,
-  });
+it("takes the machine's clock, and the HTTP that the protocol needs, unless told otherwise", () => {
+  expect(resolveClientOptions(complete)).toMatchObject({ clock: systemClock, httpVersion: "1.1" });
   expect(resolveClientOptions({ ...complete, protocol: "grpc" })).toMatchObject({
     httpVersion: "2",
   });

@@ -1,6 +1,6 @@
 /**
- * Promise 1, acknowledged means durable, holds whatever becomes of the database's settings
- * while the server runs; and where it cannot, nothing is acknowledged and everybody is told.
+ * Promise 1, acknowledged means durable: where the database's settings no longer let it be kept,
+ * also while the server runs, nothing is acknowledged and everybody is told.
  */
 import { expect, onTestFinished, test } from "vitest";
 import { createTestCluster, type TestCluster } from "../support/cluster.ts";
