@@ -344,7 +344,8 @@ describe("a signal that is not known to be stored", () => {
 
     const resend = `${JSON.stringify(result?.resend)}\n`;
     const [first] = jsonLines((await send(["-", "--json"], { input: resend })).stdout);
-    const [second] = jsonLines((await send(["-", "--json"], { input: resend })).stdout);
+    const again = await send(["--file", "-", "--json"], { input: resend });
+    const [second] = jsonLines(again.stdout);
     expect([first?.outcome, second?.outcome]).toEqual(["stored", "duplicate"]);
     expect(first?.idempotency_key).toBe(result?.idempotency_key);
   });
