@@ -36,8 +36,8 @@ const takeAll: Ingest = async (submissions, { receiveTime }) =>
   (await allOf(submissions)).map(() => ({ kind: "valid", status: "received", receiveTime }));
 
 /** Starts a server on which nothing that was used up comes back, however slow this machine is. */
-async function start(): Promise<TestServer> {
-  const server = await startRouter(takeAll, { allowanceClock: () => 0 });
+async function start(ingest: Ingest = takeAll): Promise<TestServer> {
+  const server = await startRouter(ingest, { allowanceClock: () => 0 });
   onTestFinished(() => server.close());
   return server;
 }
@@ -94,6 +94,15 @@ function resets(count: number, path = "/x"): Buffer {
       frames.reset(2 * index + 1, frames.CANCEL),
     ]);
   return Buffer.concat([frames.opening(), ...Array.from({ length: count }, (_, i) => stream(i))]);
+}
+
+/** Uses up what all connections of an address share. */
+async function useUpResets(port: number, from: string): Promise<void> {
+  for (let round = 0; round < 12; round++) {
+    const { socket, isClosed } = await connect(port, from);
+    socket.write(resets(1_000));
+    await eventually("it ends", isClosed);
+  }
 }
 
 /** Posts a batch whose answer has a megabyte. @returns the stream, at the answer's headers. */
@@ -163,11 +172,7 @@ describe("an HTTP/2 session of a stranger", () => {
 
   test("has only eight resets once its address has used up what it shares", async () => {
     const { port } = await start();
-    for (let round = 0; round < 12; round++) {
-      const { socket, isClosed } = await connect(port, "127.0.0.66");
-      socket.write(resets(1_000));
-      await eventually("it ends", isClosed);
-    }
+    await useUpResets(port, "127.0.0.66");
     const late = await connect(port, "127.0.0.66");
     late.socket.write(resets(9));
     await eventually("it ends", late.isClosed);
@@ -179,11 +184,7 @@ describe("an HTTP/2 session of a stranger", () => {
 
   test("has 16 streams at once then, until a producer proves itself on it", async () => {
     const { port, url } = await start();
-    for (let round = 0; round < 12; round++) {
-      const { socket, isClosed } = await connect(port);
-      socket.write(resets(1_000));
-      await eventually("it ends", isClosed);
-    }
+    await useUpResets(port, "127.0.0.1");
     const client = session(url);
     const streamsMax: (number | undefined)[] = [];
     client.on("remoteSettings", (settings) => streamsMax.push(settings.maxConcurrentStreams));
@@ -347,8 +348,7 @@ test("answers that a producer does not read are kept up to a bound, the newest",
   const refusal = refuse("INVALID_SIGNAL", "x".repeat(500));
   const refuseAll: Ingest = async (submissions, { receiveTime }) =>
     (await allOf(submissions)).map(() => ({ kind: "refused", refusal, receiveTime }));
-  const server = await startRouter(refuseAll);
-  onTestFinished(() => server.close());
+  const server = await start(refuseAll);
 
   const streams: http2.ClientHttp2Stream[] = [];
   for (let sessions = 0; sessions < 12; sessions++) {
@@ -380,8 +380,7 @@ test.each([
       await answers.promise;
       return takeAll(submissions, origin, deadlineMs);
     };
-    const server = await startRouter(waitAndTakeAll);
-    onTestFinished(() => server.close());
+    const server = await start(waitAndTakeAll);
     const sessions = Array.from({ length: 5 }, () => session(server.url));
     const statuses: unknown[] = [];
     const headers = { ":method": "POST", ":path": path, "content-type": "application/json" };

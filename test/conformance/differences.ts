@@ -24,6 +24,12 @@ const ERROR = ["status", "code", ...WORDS] as const;
 /** One is an error, and the other is not. */
 const OUTCOME = [...ERROR, "contentType", "result", "shape"] as const;
 
+/** The bytes are no message. */
+const MALFORMED = { code: "invalid_argument", reason: "MALFORMED_BODY" };
+const REASONED =
+  "Every refusal has its reason in its details, so that programs need not read words.";
+const CLAMPED = "A timeout beyond what a timer can hold is a long one, not one that is over.";
+
 export const DIFFERENCES = {
   "plain words": {
     because: "Outside of the RPC protocols, people who look for a mistake are told what is wrong.",
@@ -40,7 +46,7 @@ export const DIFFERENCES = {
   },
   "no query": {
     because: "The path is what is signed; a query beside it could be changed on the way.",
-    here: { code: "invalid_argument", reason: "MALFORMED_BODY" },
+    here: MALFORMED,
     there: { code: "ok" },
     facets: OUTCOME.filter((facet) => facet !== "contentType"),
   },
@@ -52,57 +58,57 @@ export const DIFFERENCES = {
   },
   "malformed protobuf": {
     because: "Bytes that are no message are the caller's mistake and no fault of the server.",
-    here: { code: "invalid_argument", reason: "MALFORMED_BODY" },
+    here: MALFORMED,
     there: { code: "internal", reason: undefined },
     facets: ERROR,
   },
   "malformed, in other words": {
-    because: "Every refusal has its reason in its details, so that programs need not read words.",
-    here: { code: "invalid_argument", reason: "MALFORMED_BODY" },
+    because: REASONED,
+    here: MALFORMED,
     there: { code: "invalid_argument", reason: undefined },
     facets: WORDS,
   },
   "brace first": {
     because: "The first byte tells the codec, so that no signed body can be replayed as the other.",
-    here: { code: "invalid_argument", reason: "MALFORMED_BODY" },
+    here: MALFORMED,
     there: { code: "invalid_argument", reason: "INVALID_SIGNAL" },
     facets: WORDS,
   },
   "not UTF-8": {
     because: "The library reads what is no character as U+FFFD, which nobody has signed.",
-    here: { code: "invalid_argument", reason: "MALFORMED_BODY" },
+    here: MALFORMED,
     there: { code: "invalid_argument", reason: "INVALID_SIGNAL" },
     facets: WORDS,
   },
   "unknown field number": {
     because:
       "A field that is not defined may be a stop loss of a newer contract; it must not vanish.",
-    here: { code: "invalid_argument", reason: "MALFORMED_BODY" },
+    here: MALFORMED,
     there: { code: "ok" },
     facets: OUTCOME,
   },
   "number of messages": {
     because:
       "The method is there, which unimplemented would deny: it is the body that is not one message.",
-    here: { code: "invalid_argument", reason: "MALFORMED_BODY" },
+    here: MALFORMED,
     there: { code: "unimplemented", reason: undefined },
     facets: ["code", ...WORDS],
   },
   "frame's length": {
     because: "What a frame says of its length is held against what came, and not believed.",
-    here: { code: "invalid_argument", reason: "MALFORMED_BODY" },
+    here: MALFORMED,
     there: { code: "resource_exhausted", reason: undefined },
     facets: ["code", ...WORDS],
   },
   "undefined flags": {
     because: "Flags that the protocol does not define could change what the message means.",
-    here: { code: "invalid_argument", reason: "MALFORMED_BODY" },
+    here: MALFORMED,
     there: { code: "ok" },
     facets: OUTCOME.filter((facet) => facet !== "contentType" && facet !== "status"),
   },
   "undefined flags, with a compressed one": {
     because: "Flags that the protocol does not define are the caller's mistake.",
-    here: { code: "invalid_argument", reason: "MALFORMED_BODY" },
+    here: MALFORMED,
     there: { code: "internal", reason: undefined },
     facets: ["code", ...WORDS],
   },
@@ -123,7 +129,7 @@ export const DIFFERENCES = {
     facets: ["message"],
   },
   "too large, in other words": {
-    because: "Every refusal has its reason in its details, so that programs need not read words.",
+    because: REASONED,
     here: { code: "resource_exhausted", reason: "BODY_TOO_LARGE" },
     there: { code: "resource_exhausted", reason: undefined },
     facets: WORDS,
@@ -135,13 +141,13 @@ export const DIFFERENCES = {
     facets: ["status"],
   },
   "timeout clamped": {
-    because: "A timeout beyond what a timer can hold is a long one, not one that is over.",
+    because: CLAMPED,
     here: { code: "ok" },
     there: { code: "deadline_exceeded" },
     facets: [...ERROR.filter((facet) => facet !== "reason"), "result", "shape"],
   },
   "timeout clamped, of a stream": {
-    because: "A timeout beyond what a timer can hold is a long one, not one that is over.",
+    because: CLAMPED,
     here: { code: "none" },
     there: { code: "unavailable" },
     facets: ["code", "message", "details", "result", "shape"],

@@ -27,21 +27,17 @@ import { type Signal, signalToProto } from "../../src/signal/index.ts";
 import { TEST_PRODUCER_ID, TEST_SECRET } from "../support/server.ts";
 import { validIngestRequest, validSignal } from "../support/signals.ts";
 import { INGEST_BATCH_PATH, sendRaw, signed } from "./support/raw.ts";
-import { decidedByProducer, type Interop, rowOf, startInterop } from "./support/server.ts";
+import { decidedByProducer, interopOfFile, rowOf } from "./support/server.ts";
 
 const IDENTITY = { producerId: TEST_PRODUCER_ID, secret: TEST_SECRET };
 const interceptors = [createSigningInterceptor(IDENTITY)];
 
-let interop: Interop;
+const interop = interopOfFile();
 let sessions: Http2SessionManager;
-beforeAll(async () => {
-  interop = await startInterop();
+beforeAll(() => {
   sessions = new Http2SessionManager(interop.url);
 });
-afterAll(async () => {
-  sessions.abort();
-  await interop[Symbol.asyncDispose]();
-});
+afterAll(() => sessions.abort());
 
 /** The generated client, which sends what the SDK's own would refuse. */
 function generatedClient(protocol: "grpc" | "connect json"): Client<typeof IngestService> {

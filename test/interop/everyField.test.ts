@@ -36,7 +36,7 @@ import { type Example, ONE, OTHER } from "../support/signals.ts";
 import { temporaryDirectory } from "../support/temporaryDirectory.ts";
 import { ROOT, run } from "./support/command.ts";
 import { INGEST_PATH, jsonOf, sendRaw, signed, signedRest } from "./support/raw.ts";
-import { type Interop, startInterop } from "./support/server.ts";
+import { interopOfFile } from "./support/server.ts";
 
 /** What the table says of a signal besides what the producer decided. */
 const BOOKKEEPING = [
@@ -59,17 +59,13 @@ function columnsOf({ name, message }: DescField): readonly string[] {
   return message?.typeName === TimestampSchema.typeName ? [name, `${name}_nanos`] : [name];
 }
 
-let interop: Interop;
+const interop = interopOfFile();
 let sql: postgres.Sql;
 
-beforeAll(async () => {
-  interop = await startInterop();
+beforeAll(() => {
   sql = postgres(interop.databaseUrl, { max: 1 });
 });
-afterAll(async () => {
-  await sql.end();
-  await interop[Symbol.asyncDispose]();
-});
+afterAll(() => sql.end());
 
 test("the examples have every field of the contract, each with a value of its own", () => {
   for (const example of [ONE, OTHER]) expect(Object.keys(example)).toEqual(names);

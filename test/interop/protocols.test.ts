@@ -4,12 +4,12 @@
  */
 import { randomUUID } from "node:crypto";
 import postgres from "postgres";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { validSignal } from "../support/signals.ts";
 import { skipVisibly } from "./support/command.ts";
 import type { Reply } from "./support/reply.ts";
 import { availableSenders, type Sender } from "./support/senders.ts";
-import { decidedByProducer, type Interop, rowOf, startInterop } from "./support/server.ts";
+import { decidedByProducer, interopOfFile, rowOf } from "./support/server.ts";
 
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const NANOS_PER_MINUTE = 60_000_000_000n;
@@ -41,11 +41,7 @@ function counterpart(sender: Sender): Sender {
   return senders[index % senders.length] as Sender;
 }
 
-let interop: Interop;
-beforeAll(async () => {
-  interop = await startInterop();
-});
-afterAll(() => interop[Symbol.asyncDispose]());
+const interop = interopOfFile();
 
 skipVisibly(["python3", "curl", "buf"], "not every way to hand over a signal was tried");
 

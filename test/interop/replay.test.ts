@@ -5,7 +5,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { create, toBinary } from "@bufbuild/protobuf";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { IngestBatchRequestSchema } from "../../gen/signals/v1/ingest_service_pb.ts";
 import { type Signal, signalToProto } from "../../src/signal/index.ts";
 import { restBody, validSignal } from "../support/signals.ts";
@@ -22,15 +22,11 @@ import {
   signedRest,
 } from "./support/raw.ts";
 import { ingestBytes, ingestJson, type RestAnswer, restJson } from "./support/senders.ts";
-import { type Interop, startInterop } from "./support/server.ts";
+import { interopOfFile } from "./support/server.ts";
 
 const SIGNED_PATHS = [INGEST_PATH, INGEST_BATCH_PATH, ...REST_PATHS];
 
-let interop: Interop;
-beforeAll(async () => {
-  interop = await startInterop();
-});
-afterAll(() => interop[Symbol.asyncDispose]());
+const interop = interopOfFile();
 
 /** How many signals more there are after some work. */
 async function growth(work: () => Promise<void>): Promise<number> {

@@ -5,7 +5,7 @@
 import { createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import fc from "fast-check";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { IngestService } from "../../gen/signals/v1/ingest_service_pb.ts";
 import { createSigningInterceptor } from "../../src/client/index.ts";
 import {
@@ -21,7 +21,7 @@ import { TEST_PRODUCER_ID, TEST_SECRET } from "../support/server.ts";
 import { arbitrarySignal } from "../support/signals.ts";
 import { jsonOf, sendRaw, signedRest } from "./support/raw.ts";
 import { type RestAnswer, restJson } from "./support/senders.ts";
-import { type Interop, startInterop } from "./support/server.ts";
+import { interopOfFile } from "./support/server.ts";
 
 const SIGNALS = 500;
 const REST_SIGNALS = 100;
@@ -44,11 +44,7 @@ function outliving(signal: Signal, now: Instant): Signal {
   return { ...signal, expireTime: expireTime + NANOS_PER_HOUR };
 }
 
-let interop: Interop;
-beforeAll(async () => {
-  interop = await startInterop();
-});
-afterAll(() => interop[Symbol.asyncDispose]());
+const interop = interopOfFile();
 
 function transport(useBinaryFormat: boolean): Transport {
   const identity = { producerId: TEST_PRODUCER_ID, secret: TEST_SECRET };

@@ -1,4 +1,5 @@
 /** A real server with a real database, and a view on what it stored. */
+import { afterAll, beforeAll } from "vitest";
 import { contentSha256, type Signal } from "../../../src/signal/index.ts";
 import {
   createSignalStore,
@@ -42,6 +43,16 @@ export async function startInterop(
     all: () => store.listSignals({ afterSequence: 0n, limit: EVERYTHING }),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** Starts one before the tests of a file, and ends it after them. */
+export function interopOfFile(): Interop {
+  const interop = {} as Interop;
+  beforeAll(async () => {
+    Object.assign(interop, await startInterop());
+  });
+  afterAll(() => interop[Symbol.asyncDispose]());
+  return interop;
 }
 
 /** What the row of a signal must be, as far as the producer decides it. */

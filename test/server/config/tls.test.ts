@@ -20,25 +20,26 @@ async function file(name: string, content: string | Buffer): Promise<string> {
   return path;
 }
 
-function openssl(...args: string[]): Buffer {
-  return execFileSync("openssl", args, { cwd: directory, stdio: ["ignore", "pipe", "ignore"] });
+/** Runs it in the directory of the files. The command is split at its blanks. */
+function openssl(command: string): Buffer {
+  return execFileSync("openssl", command.split(" "), {
+    cwd: directory,
+    stdio: ["ignore", "pipe", "ignore"],
+  });
 }
 
 let certFile: string;
 let keyFile: string;
-let otherKey: string;
+let otherKeyFile: string;
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "countersign-tls-"));
   certFile = await file("cert.pem", TEST_CERTIFICATE);
   keyFile = await file("key.pem", TEST_CERTIFICATE_KEY);
-  otherKey = openssl(
-    "genpkey",
-    "-algorithm",
-    "EC",
-    "-pkeyopt",
-    "ec_paramgen_curve:P-256",
-  ).toString();
+  otherKeyFile = await file(
+    "other-key.pem",
+    openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"),
+  );
 });
 
 afterAll(() => rm(directory, { recursive: true, force: true }));
@@ -60,90 +61,90 @@ test("a certificate and its key are taken, also with other certificates behind i
   }
 });
 
-test.each<[string, () => string | Buffer | Promise<string | Buffer>, string]>([
-  ["nothing", () => "", "is empty"],
-  [
-    "a private key",
-    () => TEST_CERTIFICATE_KEY,
-    "holds a private key. Swap TLS_CERT_FILE and TLS_KEY_FILE",
-  ],
-  [
-    "a certificate in DER",
-    () => openssl("x509", "-in", certFile, "-outform", "der"),
-    "is in DER, not in PEM. Convert it: openssl x509 -inform der -in ",
-  ],
-  [
-    "PKCS #12",
-    () => openssl("pkcs12", "-export", "-in", certFile, "-inkey", keyFile, "-passout", "pass:x"),
-    "is not in PEM. If it is PKCS #12, convert it: openssl pkcs12 -nokeys -in ",
-  ],
-  [
-    "a request",
-    () => openssl("req", "-new", "-key", keyFile, "-subj", "/CN=x"),
-    "holds a request for a certificate",
-  ],
-  [
-    "a certificate cut short",
-    () => TEST_CERTIFICATE.slice(0, 300),
-    "holds a certificate that is damaged",
-  ],
-  [
-    "a certificate with a bad byte",
-    () => TEST_CERTIFICATE.replace("MIIB", "MIIC"),
-    "holds a certificate that is damaged",
-  ],
-  ["something else", () => "hello", "holds no certificate in PEM"],
-])("TLS_CERT_FILE that holds %s is told so", async (name, content, fault) => {
-  const path = await file(`cert-${name}`, await content());
-  expect(await faultsOf({ certFile: path, keyFile })).toEqual([
-    expect.stringContaining(`TLS_CERT_FILE ${path} ${fault}`),
-  ]);
-});
+/** What a file holds that is not what its variable asks for, and what is said of it. */
+type Holding = readonly [name: string, content: () => string | Buffer, fault: string];
 
-test.each<[string, () => string | Buffer, string]>([
-  ["nothing", () => "", "is empty"],
-  [
-    "a certificate",
-    () => TEST_CERTIFICATE,
-    "holds a certificate and no private key. It belongs into TLS_CERT_FILE",
+const HOLDINGS: Readonly<Record<"TLS_CERT_FILE" | "TLS_KEY_FILE", readonly Holding[]>> = {
+  TLS_CERT_FILE: [
+    ["nothing", () => "", "is empty"],
+    [
+      "a private key",
+      () => TEST_CERTIFICATE_KEY,
+      "holds a private key. Swap TLS_CERT_FILE and TLS_KEY_FILE",
+    ],
+    [
+      "a certificate in DER",
+      () => openssl("x509 -in cert.pem -outform der"),
+      "is in DER, not in PEM. Convert it: openssl x509 -inform der -in ",
+    ],
+    [
+      "PKCS #12",
+      () => openssl("pkcs12 -export -in cert.pem -inkey key.pem -passout pass:x"),
+      "is not in PEM. If it is PKCS #12, convert it: openssl pkcs12 -nokeys -in ",
+    ],
+    [
+      "a request",
+      () => openssl("req -new -key key.pem -subj /CN=x"),
+      "holds a request for a certificate",
+    ],
+    [
+      "a certificate cut short",
+      () => TEST_CERTIFICATE.slice(0, 300),
+      "holds a certificate that is damaged",
+    ],
+    [
+      "a certificate with a bad byte",
+      () => TEST_CERTIFICATE.replace("MIIB", "MIIC"),
+      "holds a certificate that is damaged",
+    ],
+    ["something else", () => "hello", "holds no certificate in PEM"],
   ],
-  ["a public key", () => openssl("pkey", "-in", keyFile, "-pubout"), "holds a public key"],
-  [
-    "an encrypted key",
-    () => openssl("pkcs8", "-topk8", "-in", keyFile, "-passout", "pass:x"),
-    "is encrypted with a passphrase. Decrypt it: openssl pkey -in ",
+  TLS_KEY_FILE: [
+    ["nothing", () => "", "is empty"],
+    [
+      "a certificate",
+      () => TEST_CERTIFICATE,
+      "holds a certificate and no private key. It belongs into TLS_CERT_FILE",
+    ],
+    ["a public key", () => openssl("pkey -in key.pem -pubout"), "holds a public key"],
+    [
+      "an encrypted key",
+      () => openssl("pkcs8 -topk8 -in key.pem -passout pass:x"),
+      "is encrypted with a passphrase. Decrypt it: openssl pkey -in ",
+    ],
+    [
+      "an encrypted key of the old form",
+      () => openssl("ec -in key.pem -aes128 -passout pass:x"),
+      "is encrypted with a passphrase",
+    ],
+    [
+      "a key in DER",
+      () => openssl("pkey -in key.pem -outform der"),
+      "is in DER, not in PEM. Convert it: openssl pkey -inform der -in ",
+    ],
+    ["an old key in DER", () => openssl("ec -in key.pem -outform der"), "is in DER, not in PEM"],
+    [
+      "PKCS #12",
+      () => openssl("pkcs12 -export -in cert.pem -inkey key.pem -passout pass:x"),
+      "is not in PEM. If it is PKCS #12, convert it: openssl pkcs12 -nocerts -nodes -in ",
+    ],
+    [
+      "a damaged key",
+      () => TEST_CERTIFICATE_KEY.replace("MIGH", "MIGI"),
+      "holds a private key that is damaged",
+    ],
+    ["something else", () => "hello", "holds no private key in PEM"],
   ],
-  [
-    "an encrypted key of the old form",
-    () => openssl("ec", "-in", keyFile, "-aes128", "-passout", "pass:x"),
-    "is encrypted with a passphrase",
-  ],
-  [
-    "a key in DER",
-    () => openssl("pkey", "-in", keyFile, "-outform", "der"),
-    "is in DER, not in PEM. Convert it: openssl pkey -inform der -in ",
-  ],
-  [
-    "an old key in DER",
-    () => openssl("ec", "-in", keyFile, "-outform", "der"),
-    "is in DER, not in PEM",
-  ],
-  [
-    "PKCS #12",
-    () => openssl("pkcs12", "-export", "-in", certFile, "-inkey", keyFile, "-passout", "pass:x"),
-    "is not in PEM. If it is PKCS #12, convert it: openssl pkcs12 -nocerts -nodes -in ",
-  ],
-  [
-    "a damaged key",
-    () => TEST_CERTIFICATE_KEY.replace("MIGH", "MIGI"),
-    "holds a private key that is damaged",
-  ],
-  ["something else", () => "hello", "holds no private key in PEM"],
-])("TLS_KEY_FILE that holds %s is told so", async (name, content, fault) => {
-  const path = await file(`key-${name}`, content());
-  expect(await faultsOf({ certFile, keyFile: path })).toEqual([
-    expect.stringContaining(`TLS_KEY_FILE ${path} ${fault}`),
-  ]);
+};
+
+describe.each(["TLS_CERT_FILE", "TLS_KEY_FILE"] as const)("%s that holds", (variable) => {
+  test.each(HOLDINGS[variable])("%s is told so", async (name, content, fault) => {
+    const path = await file(`${variable}-${name}`, content());
+    const files = variable === "TLS_CERT_FILE" ? { certFile: path } : { keyFile: path };
+    expect(await faultsOf({ certFile, keyFile, ...files })).toEqual([
+      expect.stringContaining(`${variable} ${path} ${fault}`),
+    ]);
+  });
 });
 
 describe("files that cannot be read are named, both at once", () => {
@@ -174,15 +175,13 @@ test("a certificate and a key in each other's place are told to be swapped", asy
 });
 
 test("a key of another certificate is told, with both files", async () => {
-  const other = await file("other-key.pem", otherKey);
-  expect(await faultsOf({ certFile, keyFile: other })).toEqual([
-    `TLS_KEY_FILE ${other} is not the key of the certificate in TLS_CERT_FILE ${certFile}. Set the two that were made together`,
+  expect(await faultsOf({ certFile, keyFile: otherKeyFile })).toEqual([
+    `TLS_KEY_FILE ${otherKeyFile} is not the key of the certificate in TLS_CERT_FILE ${certFile}. Set the two that were made together`,
   ]);
 });
 
 test("a chain that does not begin with the server's own certificate is told", async () => {
-  const other = await file("other-key.pem", otherKey);
-  const above = openssl("req", "-x509", "-key", other, "-subj", "/CN=authority").toString();
+  const above = openssl("req -x509 -key other-key.pem -subj /CN=authority").toString();
   const chain = await file("wrong-chain.pem", above + TEST_CERTIFICATE);
   expect(await faultsOf({ certFile: chain, keyFile })).toEqual([
     expect.stringContaining(`TLS_CERT_FILE ${chain} must begin with the server's own certificate`),
@@ -190,19 +189,7 @@ test("a chain that does not begin with the server's own certificate is told", as
 });
 
 test("a key that is too weak for OpenSSL is told with its reason", async () => {
-  openssl(
-    "req",
-    "-x509",
-    "-newkey",
-    "rsa:512",
-    "-nodes",
-    "-keyout",
-    "weak-key.pem",
-    "-out",
-    "weak.pem",
-    "-subj",
-    "/CN=x",
-  );
+  openssl("req -x509 -newkey rsa:512 -nodes -keyout weak-key.pem -out weak.pem -subj /CN=x");
   const weak = { certFile: join(directory, "weak.pem"), keyFile: join(directory, "weak-key.pem") };
   expect(await faultsOf(weak)).toEqual([
     expect.stringMatching(
@@ -212,16 +199,10 @@ test("a key that is too weak for OpenSSL is told with its reason", async () => {
 });
 
 describe("the host under which clients on this machine reach the server", () => {
-  const cert = (altName?: string) =>
-    openssl(
-      "req",
-      "-x509",
-      "-key",
-      keyFile,
-      "-subj",
-      "/CN=server",
-      ...(altName === undefined ? [] : ["-addext", `subjectAltName=${altName}`]),
-    );
+  const cert = (altName?: string) => {
+    const extension = altName === undefined ? "" : ` -addext subjectAltName=${altName}`;
+    return openssl(`req -x509 -key key.pem -subj /CN=server${extension}`);
+  };
 
   test.each<[string | undefined, string | undefined, string | undefined]>([
     ["DNS:localhost,IP:127.0.0.1", undefined, "localhost"],
