@@ -238,7 +238,7 @@ export function timeouts(): Row[] {
     const foreign = TIMEOUT_FIELDS[kind === "connect" ? "grpc" : "connect"];
     const zeros = kind === "connect" ? ["0"] : ["0S", "0n", "1n"];
     // The time is over before the body is there, and not only while it comes.
-    const late = { pauseMs: 40 };
+    const late = { pauseMs: 400 };
     return [
       ...GOOD_TIMEOUTS[kind]
         .slice(1)
