@@ -144,8 +144,7 @@ const RECORDS = {
     outbox: "dead_letter",
     isFixable: false,
     meaning: "The idempotency key was used before, for another signal.",
-    advice:
-      "Decide by hand about this signal, and fix how the bot makes keys: each signal needs a key of its own.",
+    advice: "Fix how the bot makes keys: each signal needs a key of its own.",
   },
   SIGNAL_EXPIRED: {
     code: "failed_precondition",

@@ -278,6 +278,12 @@ it("survives callers without a compiler", async () => {
   expect(sent.every(({ text }) => typeof text === "string")).toBe(true);
 });
 
+it("tells which signal was not delivered and why, whatever was thrown", async () => {
+  const { alerts, texts } = remembered();
+  await alerts.sendSignalDeliveryError(signalInput(), "lost" as never);
+  expect(texts()).toEqual([expect.stringMatching(/^GOLD buy,.*\nWhy: lost\n/s)]);
+});
+
 it("goes over Telegram and into the log together, and shows the token in neither", async () => {
   await using telegram = await startTelegram();
   const logger = memoryLogger();

@@ -1,6 +1,6 @@
 /**
  * docs/errors.md is made from the records of the reasons. After a change of one, write it again:
- * `npm exec -- vitest run -u test/client/errorsPage.test.ts`.
+ * `npm exec -- vitest run test/client/errorsPage.test.ts -u`.
  */
 import { expect, test } from "vitest";
 import {

@@ -11,6 +11,7 @@ const LOOK_UP =
 const LOOK_UP_DEAD_LETTER =
   "It may have been stored by an attempt whose answer was lost: look it up on the server before " +
   "you trade by hand. If it is still wanted, retry it; under its key it is stored once at most.";
+const BY_HAND = "Nothing was stored: decide by hand whether to trade.";
 const DROP = "To retry it would only fail again: drop it.";
 
 const MAY_BE_STORED =
@@ -23,16 +24,16 @@ export function adviceFor(reason: unknown, isDeadLetter: boolean): string {
   const record = knownRecord(reason);
   if (record === undefined) return isDeadLetter ? LOOK_UP_DEAD_LETTER : LOOK_UP;
   const { outbox, isFixable, advice } = record;
-  // One that came too late may have been sent before.
-  const fate = outbox === "expired" ? "" : "Nothing was stored. ";
   if (isFixable) {
     const again = isDeadLetter
       ? "retry it, or drop it if it is no longer wanted"
       : "send it again under the same idempotency key";
-    return `${fate}${advice} Then ${again}.`;
+    return `Nothing was stored. ${advice} Then ${again}.`;
   }
-  if (!isDeadLetter) return `${fate}${advice}`;
-  return [`${fate}${advice}`, ...(outbox === "expired" ? [MAY_BE_STORED] : []), DROP].join(" ");
+  // One that came too late may have been sent before, and what is advised is about the trade.
+  const whole = outbox === "expired" ? advice : `${BY_HAND} ${advice}`;
+  if (!isDeadLetter) return whole;
+  return [whole, ...(outbox === "expired" ? [MAY_BE_STORED] : []), DROP].join(" ");
 }
 
 /** Whether a retry of a dead letter may succeed, once a person has done what is advised. */

@@ -8,6 +8,7 @@ import {
   apiRoot,
   botToken,
   chatId,
+  describeUnknown,
   type HiddenText,
   RETRIES_DEFAULT,
   RETRIES_MAX,
@@ -207,8 +208,10 @@ class BotAlerts extends ThrottledAlerts implements Alerts {
     place?: DeadLetterPlace,
   ): Promise<void> {
     try {
-      const kind = isExpiry(error) ? "signal_expired" : "delivery_failed";
-      return this.send(kind, describeDeliveryError(signal, error, place));
+      // What is caught may be anything, whatever its type was said to be.
+      const failure = error instanceof Object ? error : new Error(describeUnknown(error));
+      const kind = isExpiry(failure) ? "signal_expired" : "delivery_failed";
+      return this.send(kind, describeDeliveryError(signal, failure, place));
     } catch {
       // A caller without a compiler gave no signal, or one that cannot be read.
       return this.send("delivery_failed", "A signal was not delivered, and cannot be described.");

@@ -24,7 +24,7 @@ Decided: 2025-10-25T14:30:45.123456789Z
 Expires: 2025-10-25T15:30:45Z
 Strategy: breakout
 Why: [INVALID_SIGNAL] The signal breaks a rule.
-What to do: Nothing was stored. Fix what the strategy sends.
+What to do: Nothing was stored: decide by hand whether to trade. Fix what the strategy sends.
 Wrong fields:
 - signal.stop_loss: must be below the entry price
 - signal.instrument: must be known
@@ -97,6 +97,18 @@ Retry it: countersign outbox retry --file /var/lib/bot/signals.outbox gold-1`,
     );
     // The words of a call that is over have no place here.
     expect(text).not.toContain("send it again under");
+  });
+
+  it.each([
+    "MALFORMED_BODY",
+    "INVALID_SIGNAL",
+    "IDEMPOTENCY_KEY_REUSED",
+    "SIGNAL_EXPIRED",
+    "BODY_TOO_LARGE",
+    "PAYLOAD_TOO_LARGE",
+  ] as const)("asks a person to decide where no repeat helps, after %s", (reason) => {
+    const text = describeDeliveryError(signalInput(), new SignalError(reason, "x"));
+    expect(text.match(/decide by hand/gi)).toHaveLength(1);
   });
 
   it("speaks of URL and secret only where these may be wrong", () => {
