@@ -1,3 +1,6 @@
+/**
+ * Refusals: why a step gave no value, in the words that every edge writes in its own form.
+ */
 import { type Reason, recordOf } from "./reason.ts";
 import type { Violation } from "./values.ts";
 

@@ -69,7 +69,7 @@ export function validateSignal(unchecked: UncheckedSignal, limits: SignalLimits)
   return { valid: false, reason: tooLarge ? "PAYLOAD_TOO_LARGE" : "INVALID_SIGNAL", violations };
 }
 
-/** One violation a field: the first rule broken is the one to mend first. */
+/** One violation a field: the first rule broken is the one to fix first. */
 function addViolation(violations: Violation[], field: string, description: string): void {
   if (!violations.some((known) => known.field === field)) violations.push({ field, description });
 }
