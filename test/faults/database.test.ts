@@ -4,41 +4,33 @@
  * resumes by itself, and what was in doubt can be sent again and ends on disk once.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { describe, type expect, type TestContext, test } from "vitest";
+import { describe, type expect, test } from "vitest";
 import { startEmbeddedPostgres } from "../../src/store/index.ts";
 import { eventually } from "../support/eventually.ts";
-import { createTestDatabase, runOnServer, silentLog } from "../support/postgres.ts";
-import { type FaultyProxy, startProxy } from "../support/proxy.ts";
-import { spawnServer, startTestServer, type TestServer, testServerEnv } from "../support/server.ts";
+import { runOnServer, silentLog } from "../support/postgres.ts";
+import type { FaultyProxy } from "../support/proxy.ts";
+import { spawnServer, type TestServer, testServerEnv } from "../support/server.ts";
 import { restFields } from "../support/signals.ts";
-import {
-  findPostmaster,
-  makeTestDataDir,
-  processTree,
-  removeTestDataDir,
-  signalIfThere,
-  waitUntilGone,
-} from "./support/embedded.ts";
+import { postmasterOf, processTree, signalIfThere, waitUntilGone } from "./support/embedded.ts";
 import {
   brokenPromises,
   nextSent,
-  openReader,
+  readRows,
   type Sent,
   sortedKeys,
   sortedRowKeys,
   unacknowledged,
 } from "./support/ledger.ts";
 import {
-  closeSenders,
-  getJson,
-  openSenders,
-  postSigned,
-  type Sender,
-  untilReady,
-} from "./support/senders.ts";
-import { deliver, streamSignals } from "./support/stream.ts";
-
-type Cleanup = Pick<TestContext, "onTestFinished">;
+  type Cleanup,
+  ownDatabase,
+  ownDataDir,
+  ownProxy,
+  ownSenders,
+  ownServer,
+} from "./support/parts.ts";
+import { getJson, postSigned, type Sender, untilReady } from "./support/senders.ts";
+import { attempt, deliver, streamSignals } from "./support/stream.ts";
 
 /** The server waits 5 s for its store; the rest is for a machine that is busy. */
 const ANSWER_WITHIN_MS = 8_000;
@@ -58,12 +50,9 @@ interface FragileDatabase {
 }
 
 /** A database of its own, and a proxy before it. */
-async function proxiedDatabase({ onTestFinished }: Cleanup) {
-  const database = await createTestDatabase();
-  onTestFinished(() => database.drop());
-  const proxy = await startProxy(database.url);
-  onTestFinished(() => proxy.close());
-  return { database, proxy };
+async function proxiedDatabase(cleanup: Cleanup) {
+  const database = await ownDatabase(cleanup);
+  return { database, proxy: await ownProxy(database.url, cleanup) };
 }
 
 /** A database behind a proxy that fails as it is told. */
@@ -80,10 +69,9 @@ function behindProxy(strike: (proxy: FaultyProxy) => void) {
 }
 
 /** A PostgreSQL of its own. */
-async function ownPostgres({ onTestFinished }: Cleanup) {
-  const dataDir = await makeTestDataDir();
-  onTestFinished(() => removeTestDataDir(dataDir));
-  const { url } = await startAgain(dataDir, { onTestFinished });
+async function ownPostgres(cleanup: Cleanup) {
+  const dataDir = await ownDataDir(cleanup);
+  const { url } = await startAgain(dataDir, cleanup);
   return { dataDir, url };
 }
 
@@ -113,12 +101,6 @@ async function stoppedProcesses(cleanup: Cleanup): Promise<FragileDatabase> {
     },
     heal,
   };
-}
-
-async function postmasterOf(dataDir: string): Promise<number> {
-  const pid = await findPostmaster(dataDir);
-  if (pid === undefined) throw new Error("There is no postmaster.");
-  return pid;
 }
 
 /** What a caller is told whose own deadline came first. */
@@ -155,10 +137,8 @@ describe("a database", { concurrent: true, timeout: TEST_TIMEOUT_MS }, () => {
       expect,
     }) => {
       const database = await open({ onTestFinished });
-      const server = await startTestServer(database.serverUrl);
-      onTestFinished(() => server.close());
-      const senders = openSenders(server.url);
-      onTestFinished(() => closeSenders(senders));
+      const server = await ownServer(database.serverUrl, {}, { onTestFinished });
+      const senders = ownSenders(server.url, { onTestFinished });
       const before = senders.map(() => nextSent());
       await deliver(before, senders);
       await untilReady(server, true, 2 * NOTICE_WITHIN_MS);
@@ -207,10 +187,8 @@ describe("a database", { concurrent: true, timeout: TEST_TIMEOUT_MS }, () => {
   }) => {
     const { database, proxy } = await proxiedDatabase({ onTestFinished });
     // With one connection, every statement is on the one that is dead.
-    const server = await startTestServer(proxy.url, { DATABASE_POOL_SIZE: "1" });
-    onTestFinished(() => server.close());
-    const senders = openSenders(server.url);
-    onTestFinished(() => closeSenders(senders));
+    const server = await ownServer(proxy.url, { DATABASE_POOL_SIZE: "1" }, { onTestFinished });
+    const senders = ownSenders(server.url, { onTestFinished });
 
     const sent = senders.map(() => nextSent());
     await deliver(sent, senders);
@@ -240,8 +218,7 @@ describe("a database", { concurrent: true, timeout: TEST_TIMEOUT_MS }, () => {
     onTestFinished(async () => {
       await server.stop();
     });
-    const senders = openSenders(server.url);
-    onTestFinished(() => closeSenders(senders));
+    const senders = ownSenders(server.url, { onTestFinished });
 
     // An opening and a first statement take the client fewer messages than this.
     const sent = Array.from({ length: 10 }, () => nextSent());
@@ -261,12 +238,9 @@ describe("a database", { concurrent: true, timeout: TEST_TIMEOUT_MS }, () => {
     expect,
   }) => {
     const { dataDir, url } = await ownPostgres({ onTestFinished });
-    const proxy = await startProxy(url);
-    onTestFinished(() => proxy.close());
-    const server = await startTestServer(proxy.url);
-    onTestFinished(() => server.close());
-    const senders = openSenders(server.url);
-    onTestFinished(() => closeSenders(senders));
+    const proxy = await ownProxy(url, { onTestFinished });
+    const server = await ownServer(proxy.url, {}, { onTestFinished });
+    const senders = ownSenders(server.url, { onTestFinished });
     // Rests between sends, since those that are refused are answered at once.
     const stream = streamSignals(senders, { lanesPerSender: 2, pauseMs: 5 });
     onTestFinished(() => stream.stop());
@@ -306,9 +280,7 @@ describe("a database", { concurrent: true, timeout: TEST_TIMEOUT_MS }, () => {
     expect(new Set(stream.refusals)).toEqual(new Set(["STORE_UNAVAILABLE"]));
 
     const { url: directUrl } = await startAgain(dataDir, { onTestFinished });
-    const reader = openReader(directUrl);
-    onTestFinished(() => reader.close());
-    expect(brokenPromises(stream.sent, await reader.read())).toEqual([]);
+    expect(brokenPromises(stream.sent, await readRows(directUrl))).toEqual([]);
     await deliver(unacknowledged(stream.sent), senders);
     await expectStoredOnce(stream.sent, directUrl, expect);
   });
@@ -331,8 +303,7 @@ function sendEach(sent: readonly Sent[], senders: readonly Sender[]) {
   return Promise.all(
     sent.map(async (item, index) => {
       const startedMs = performance.now();
-      const outcome = await (senders[index] as Sender).send(item.key, item.signal);
-      if (outcome.kind === "acknowledged") item.acknowledgedId = outcome.signalId;
+      const outcome = await attempt(item, senders[index] as Sender);
       return { outcome, afterMs: performance.now() - startedMs };
     }),
   );
@@ -371,12 +342,7 @@ async function expectStoredOnce(
   databaseUrl: string,
   expectHere: typeof expect,
 ): Promise<void> {
-  const reader = openReader(databaseUrl);
-  try {
-    const rows = await reader.read();
-    expectHere(brokenPromises(sent, rows)).toEqual([]);
-    expectHere(sortedRowKeys(rows)).toEqual(sortedKeys(sent));
-  } finally {
-    await reader.close();
-  }
+  const rows = await readRows(databaseUrl);
+  expectHere(brokenPromises(sent, rows)).toEqual([]);
+  expectHere(sortedRowKeys(rows)).toEqual(sortedKeys(sent));
 }

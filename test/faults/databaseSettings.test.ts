@@ -5,10 +5,11 @@
 import { expect, onTestFinished, test } from "vitest";
 import { createTestCluster, type TestCluster } from "../support/cluster.ts";
 import { runOnServer } from "../support/postgres.ts";
-import { startTestServer, type TestServer } from "../support/server.ts";
-import { brokenPromises, nextSent, openReader } from "./support/ledger.ts";
-import { closeSenders, openSenders, type Sender, untilReady } from "./support/senders.ts";
-import { deliver } from "./support/stream.ts";
+import type { TestServer } from "../support/server.ts";
+import { brokenPromises, nextSent, readRows } from "./support/ledger.ts";
+import { ownSenders, ownServer } from "./support/parts.ts";
+import { untilReady } from "./support/senders.ts";
+import { deliver, sendOneEach } from "./support/stream.ts";
 
 const TEST_TIMEOUT_MS = 90_000;
 const NOTICE_WITHIN_MS = 15_000;
@@ -21,11 +22,8 @@ async function startCluster(settings: Readonly<Record<string, string>> = {}): Pr
 }
 
 async function startServer(databaseUrl: string) {
-  const server = await startTestServer(databaseUrl, { OPS_PORT: "0" });
-  onTestFinished(() => server.close());
-  const senders = openSenders(server.url);
-  onTestFinished(() => closeSenders(senders));
-  return { server, senders };
+  const server = await ownServer(databaseUrl, { OPS_PORT: "0" });
+  return { server, senders: ownSenders(server.url) };
 }
 
 async function alterSystem(cluster: TestCluster, change: string): Promise<void> {
@@ -43,15 +41,6 @@ async function problemsOf(server: TestServer): Promise<string[]> {
   const text = await (await fetch(`${server.opsUrl}/metrics`)).text();
   const lines = text.matchAll(/^countersign_database_problems\{problem="(\w+)"\} 1$/gm);
   return [...lines].map(([, problem]) => String(problem));
-}
-
-function sendAll(senders: readonly Sender[]) {
-  return Promise.all(
-    senders.map((sender) => {
-      const { key, signal } = nextSent();
-      return sender.send(key, signal);
-    }),
-  );
 }
 
 const linesOf = (server: TestServer, text: string) =>
@@ -82,7 +71,7 @@ test.each([
     await alterSystem(cluster, `SET ${change}`);
     await untilBothReady(server, false);
     expect(await problemsOf(server)).toEqual([problem]);
-    for (const outcome of await sendAll(senders)) {
+    for (const outcome of await sendOneEach(senders).outcomes) {
       expect(outcome).toEqual({ kind: "refused", reason: "STORE_UNAVAILABLE" });
     }
     const [line, ...more] = linesOf(server, "database cannot store signals now");
@@ -95,10 +84,9 @@ test.each([
     expect(linesOf(server, "database can store signals again")).toHaveLength(1);
     await deliver([nextSent()], senders);
 
-    const reader = openReader(cluster.url);
-    onTestFinished(() => reader.close());
+    const rows = await readRows(cluster.url);
     // What was refused in between was not stored either.
-    expect(await reader.read()).toHaveLength(before.length + 1);
-    expect(brokenPromises(before, await reader.read())).toEqual([]);
+    expect(rows).toHaveLength(before.length + 1);
+    expect(brokenPromises(before, rows)).toEqual([]);
   },
 );

@@ -6,11 +6,11 @@ import { expect, onTestFinished, test } from "vitest";
 import { createTestCluster, type TestCluster } from "../support/cluster.ts";
 import { eventually } from "../support/eventually.ts";
 import { runOnServer } from "../support/postgres.ts";
-import { startProxy } from "../support/proxy.ts";
-import { startTestServer, type TestServer } from "../support/server.ts";
-import { brokenPromises, nextSent, openReader } from "./support/ledger.ts";
-import { closeSenders, openSenders, untilReady } from "./support/senders.ts";
-import { deliver } from "./support/stream.ts";
+import type { TestServer } from "../support/server.ts";
+import { brokenPromises, nextSent, readRows } from "./support/ledger.ts";
+import { ownProxy, ownSenders, ownServer } from "./support/parts.ts";
+import { untilReady } from "./support/senders.ts";
+import { deliver, sendOneEach } from "./support/stream.ts";
 
 const TEST_TIMEOUT_MS = 120_000;
 /** "Within seconds", on a busy machine. */
@@ -41,13 +41,10 @@ test.each([
   { timeout: TEST_TIMEOUT_MS },
   async ({ sendsMeanwhile }) => {
     const { primary, standby } = await startPair();
-    const proxy = await startProxy(primary.url);
-    onTestFinished(() => proxy.close());
+    const proxy = await ownProxy(primary.url);
     // With one connection, none leads to the new primary by chance.
-    const server = await startTestServer(proxy.url, { DATABASE_POOL_SIZE: "1" });
-    onTestFinished(() => server.close());
-    const senders = openSenders(server.url);
-    onTestFinished(() => closeSenders(senders));
+    const server = await ownServer(proxy.url, { DATABASE_POOL_SIZE: "1" });
+    const senders = ownSenders(server.url);
     const before = senders.map(() => nextSent());
     await deliver(before, senders);
 
@@ -71,9 +68,7 @@ test.each([
     const after = senders.map(() => nextSent());
     await deliver([refused, ...after], senders);
 
-    const reader = openReader(standby.url);
-    onTestFinished(() => reader.close());
-    const rows = await reader.read();
+    const rows = await readRows(standby.url);
     expect(brokenPromises([...before, refused, ...after], rows)).toEqual([]);
     expect(rows).toHaveLength(before.length + after.length + 1);
   },
@@ -83,15 +78,9 @@ test("a server that stays read-only is not flooded with new connections", {
   timeout: TEST_TIMEOUT_MS,
 }, async () => {
   const { primary, standby } = await startPair();
-  const proxy = await startProxy(primary.url);
-  onTestFinished(() => proxy.close());
-  const server = await startTestServer(proxy.url, {
-    DATABASE_POOL_SIZE: "3",
-    LOG_LEVEL: "debug",
-  });
-  onTestFinished(() => server.close());
-  const senders = openSenders(server.url);
-  onTestFinished(() => closeSenders(senders));
+  const proxy = await ownProxy(primary.url);
+  const server = await ownServer(proxy.url, { DATABASE_POOL_SIZE: "3", LOG_LEVEL: "debug" });
+  const senders = ownSenders(server.url);
   proxy.retarget(standby.url);
   proxy.reset();
   await untilReady(server, false, SWITCH_WITHIN_MS);
@@ -102,13 +91,7 @@ test("a server that stays read-only is not flooded with new connections", {
   const startMs = performance.now();
   let refusals = 0;
   while (performance.now() - startMs < 3_000) {
-    const outcomes = await Promise.all(
-      senders.map((sender) => {
-        const { key, signal } = nextSent();
-        return sender.send(key, signal);
-      }),
-    );
-    for (const outcome of outcomes) {
+    for (const outcome of await sendOneEach(senders).outcomes) {
       expect(outcome).toEqual({ kind: "refused", reason: "STORE_UNAVAILABLE" });
       refusals += 1;
     }

@@ -8,31 +8,30 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
-import postgres from "postgres";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { startEmbeddedPostgres } from "../../src/store/index.ts";
 import { eventually } from "../support/eventually.ts";
-import { createTestDatabase, silentLog } from "../support/postgres.ts";
+import { holdInserts, runOnServer, silentLog } from "../support/postgres.ts";
 import { type ServerProcess, spawnServer, testServerEnv } from "../support/server.ts";
 import {
   findPostmaster,
-  makeTestDataDir,
+  postmasterOf,
   processTree,
-  removeTestDataDir,
   signalIfThere,
   waitUntilGone,
 } from "./support/embedded.ts";
 import {
   brokenPromises,
-  nextSent,
   openReader,
+  readRows,
   type Sent,
   sortedKeys,
   sortedRowKeys,
   unacknowledged,
 } from "./support/ledger.ts";
+import { ownDatabase, ownDataDir } from "./support/parts.ts";
 import { closeSenders, openSenders } from "./support/senders.ts";
-import { deliver, streamSignals } from "./support/stream.ts";
+import { deliver, sendOneEach, streamSignals } from "./support/stream.ts";
 
 const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 20);
 const SEED = Number(process.env.CRASH_SEED ?? 20_251_025);
@@ -106,8 +105,7 @@ async function killInRounds(
   settings: Readonly<Record<string, string>>,
   plan: (server: ServerProcess, round: number, env: NodeJS.ProcessEnv) => Promise<Round>,
 ): Promise<void> {
-  const database = await createTestDatabase();
-  onTestFinished(() => database.drop());
+  const database = await ownDatabase();
   const reader = openReader(database.url);
   onTestFinished(() => reader.close());
   const env = testServerEnv(database.url, settings);
@@ -189,8 +187,7 @@ describe(`${ROUNDS} rounds of CRASH_SEED=${SEED}`, () => {
   test(
     "kill -9 of the server, its PostgreSQL, or both loses no acknowledged signal",
     async () => {
-      const dataDir = await makeTestDataDir();
-      onTestFinished(() => removeTestDataDir(dataDir));
+      const dataDir = await ownDataDir();
       const env = testServerEnv("", { DATABASE_URL: undefined, DATA_DIR: dataDir });
       let server = await spawnServer(env);
       onTestFinished(async () => {
@@ -199,8 +196,7 @@ describe(`${ROUNDS} rounds of CRASH_SEED=${SEED}`, () => {
 
       const all: Sent[] = [];
       for (const [round, moment] of killMoments(EMBEDDED_ROUNDS).entries()) {
-        const postmaster = await findPostmaster(dataDir);
-        if (postmaster === undefined) throw new Error("There is no postmaster.");
+        const postmaster = await postmasterOf(dataDir);
         const disaster = DISASTERS[round % DISASTERS.length] as Disaster;
         const killed = server;
         const sent = await sendUntilKilled(killed, moment, async () => {
@@ -283,21 +279,14 @@ const DISASTERS: readonly Disaster[] = [
 
 async function readEmbedded(dataDir: string) {
   const embedded = await startEmbeddedPostgres({ dataDir, log: silentLog });
-  const reader = openReader(embedded.url);
-  try {
-    return await reader.read();
-  } finally {
-    await reader.close();
-    await embedded.close();
-  }
+  return readRows(embedded.url).finally(() => embedded.close());
 }
 
 /** How long a server that acknowledges too early is given to do so. */
 const EARLY_MS = 500;
 
 test("nothing is acknowledged before its commit, and a kill until then leaves no trace", async () => {
-  const database = await createTestDatabase();
-  onTestFinished(() => database.drop());
+  const database = await ownDatabase();
   const reader = openReader(database.url);
   onTestFinished(() => reader.close());
   const env = testServerEnv(database.url);
@@ -306,28 +295,19 @@ test("nothing is acknowledged before its commit, and a kill until then leaves no
     await server.stop();
   });
   const senders = openSenders(server.url);
-  const sql = postgres(database.url, { max: 1, onnotice: () => {} });
-  onTestFinished(() => sql.end({ timeout: 1 }));
 
-  // Holds every insert back, without a commit.
-  await sql`BEGIN`;
-  await sql`LOCK TABLE signals IN EXCLUSIVE MODE`;
-  const sent = senders.map(() => nextSent());
-  const outcomes = Promise.all(
-    senders.map((sender, index) => {
-      const { key, signal } = sent[index] as Sent;
-      return sender.send(key, signal);
-    }),
-  );
+  const release = await holdInserts(database.url);
+  const { sent, outcomes } = sendOneEach(senders);
   const early = await Promise.race([outcomes, sleep(EARLY_MS).then(() => "nothing yet")]);
   expect(early).toBe("nothing yet");
 
   await server.stop("SIGKILL");
-  await sql`
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name = 'countersign' AND wait_event_type = 'Lock'
-  `;
-  await sql`ROLLBACK`;
+  await runOnServer(
+    database.url,
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'countersign' AND wait_event_type = 'Lock'`,
+  );
+  await release();
   expect((await outcomes).map(({ kind }) => kind)).toEqual(senders.map(() => "unanswered"));
   await closeSenders(senders);
   expect(await reader.read()).toEqual([]);

@@ -2,10 +2,10 @@
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { NO_PGBOUNCER, startPgBouncer } from "../support/pgbouncer.ts";
-import { createTestDatabase, runOnServer, type TestDatabase } from "../support/postgres.ts";
-import { startProxy } from "../support/proxy.ts";
+import { runOnServer, type TestDatabase } from "../support/postgres.ts";
 import { spawnServer, startTestServer, testServerEnv } from "../support/server.ts";
-import { brokenPromises, openReader, sortedKeys, sortedRowKeys } from "./support/ledger.ts";
+import { brokenPromises, readRows, sortedKeys, sortedRowKeys } from "./support/ledger.ts";
+import { ownDatabase, ownProxy, ownServer } from "./support/parts.ts";
 import { closeSenders, getJson, openSenders } from "./support/senders.ts";
 import { deliver, streamSignals } from "./support/stream.ts";
 
@@ -14,10 +14,8 @@ const TEST_TIMEOUT_MS = 60_000;
 const pooled = (url: string) => `${url}?pgbouncer=true`;
 
 async function startPooled(settings: Readonly<Record<string, string>>) {
-  const database = await createTestDatabase();
-  onTestFinished(() => database.drop());
-  const proxy = await startProxy(database.url);
-  onTestFinished(() => proxy.close());
+  const database = await ownDatabase();
+  const proxy = await ownProxy(database.url);
   const pooler = await startPgBouncer(proxy.url, settings);
   onTestFinished(() => pooler.close());
   return { database, proxy, pooler };
@@ -37,9 +35,7 @@ describe.each([
     const { database, proxy, pooler } = await startPooled(settings);
     const servers = [];
     for (let count = 0; count < 2; count += 1) {
-      const server = await startTestServer(pooled(pooler.url), { DATABASE_POOL_SIZE: "5" });
-      onTestFinished(() => server.close());
-      servers.push(server);
+      servers.push(await ownServer(pooled(pooler.url), { DATABASE_POOL_SIZE: "5" }));
     }
     const senders = servers.flatMap(({ url }) => openSenders(url));
     onTestFinished(() => closeSenders(senders));
@@ -52,9 +48,7 @@ describe.each([
 
     // Each once more, by way of the other server.
     await deliver(stream.sent, senders.toReversed());
-    const reader = openReader(database.url);
-    onTestFinished(() => reader.close());
-    const rows = await reader.read();
+    const rows = await readRows(database.url);
     expect(brokenPromises(stream.sent, rows)).toEqual([]);
     expect(sortedRowKeys(rows)).toEqual(sortedKeys(stream.sent));
   });

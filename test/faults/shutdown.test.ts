@@ -16,21 +16,14 @@ import {
   HealthCheckResponse_ServingStatus as ServingStatus,
 } from "../../gen/grpc/health/v1/health_pb.ts";
 import { isAlive } from "../../src/store/embedded/process.ts";
-import { createTestDatabase } from "../support/postgres.ts";
+import { eventually } from "../support/eventually.ts";
+import { holdInserts } from "../support/postgres.ts";
 import { type ServerProcess, spawnServer, testServerEnv } from "../support/server.ts";
-import { findPostmaster, makeTestDataDir, removeTestDataDir } from "./support/embedded.ts";
-import {
-  brokenPromises,
-  nextSent,
-  openReader,
-  type Sent,
-  sortedKeys,
-  sortedRowKeys,
-} from "./support/ledger.ts";
-import { closeSenders, openSenders, type Sender } from "./support/senders.ts";
-import { streamSignals } from "./support/stream.ts";
-
-type Cleanup = Pick<TestContext, "onTestFinished">;
+import { findPostmaster, postmasterOf } from "./support/embedded.ts";
+import { brokenPromises, readRows, sortedKeys, sortedRowKeys } from "./support/ledger.ts";
+import { type Cleanup, ownDatabase, ownDataDir, ownSenders } from "./support/parts.ts";
+import type { Sender } from "./support/senders.ts";
+import { sendOneEach, streamSignals } from "./support/stream.ts";
 
 /** How long a server that has little to finish may take to end, on a machine that is busy. */
 const PROMPT_MS = 4_000;
@@ -41,31 +34,15 @@ const ARRIVAL_MS = 1_000;
 const TEST_TIMEOUT_MS = 60_000;
 
 /** A server process on a database of its own. */
-async function startServer({ onTestFinished }: Cleanup) {
-  const database = await createTestDatabase();
-  onTestFinished(() => database.drop());
+async function startServer(cleanup: Cleanup) {
+  const database = await ownDatabase(cleanup);
   const server = await spawnServer(testServerEnv(database.url));
-  onTestFinished(() => endAnyhow(server));
+  cleanup.onTestFinished(() => endAnyhow(server));
   return { server, databaseUrl: database.url };
 }
 
 async function endAnyhow(server: ServerProcess): Promise<void> {
   await server.stop("SIGKILL");
-}
-
-function openSendersHere(server: ServerProcess, { onTestFinished }: Cleanup): Sender[] {
-  const senders = openSenders(server.url);
-  onTestFinished(() => closeSenders(senders));
-  return senders;
-}
-
-async function readRows(databaseUrl: string) {
-  const reader = openReader(databaseUrl);
-  try {
-    return await reader.read();
-  } finally {
-    await reader.close();
-  }
 }
 
 /** Asks a server to end. @returns its exit code, and how long it took. */
@@ -75,54 +52,29 @@ async function end(server: ServerProcess, signal: NodeJS.Signals = "SIGTERM") {
   return { exitCode, afterMs: performance.now() - startedMs };
 }
 
-/** Holds every insert back until it is released. */
-async function holdInserts(databaseUrl: string, { onTestFinished }: Cleanup) {
-  const sql = postgres(databaseUrl, { max: 1, onnotice: () => {} });
-  onTestFinished(() => sql.end({ timeout: 1 }));
-  await sql`BEGIN`;
-  await sql`LOCK TABLE signals IN EXCLUSIVE MODE`;
-  return {
-    release: () => sql`ROLLBACK`,
-    /** Resolves when a statement waits for the lock, and what came after it queues behind. */
-    async untilHeld(): Promise<void> {
-      for (;;) {
-        // A transaction goes on seeing the activity that it saw first.
-        await sql`SELECT pg_stat_clear_snapshot()`;
-        const [row] = await sql<{ waiting: number }[]>`
-          SELECT count(*)::integer AS waiting FROM pg_stat_activity
-          WHERE datname = current_database() AND wait_event_type = 'Lock'
-        `;
-        if ((row?.waiting ?? 0) > 0) break;
-        await sleep(10);
-      }
-      // Those that queue in the server cannot be seen from here.
-      await sleep(ARRIVAL_MS);
-    },
+/** Resolves when an insert waits for the lock, and what came after it queues behind. */
+async function untilHeld(databaseUrl: string): Promise<void> {
+  const sql = postgres(databaseUrl, { max: 1 });
+  const isHeld = async () => {
+    const [row] = await sql<{ waiting: number }[]>`
+      SELECT count(*)::integer AS waiting FROM pg_stat_activity
+      WHERE datname = current_database() AND wait_event_type = 'Lock'
+    `;
+    return (row?.waiting ?? 0) > 0;
   };
-}
-
-/** Sends one signal by each sender, and keeps what is promised. */
-function sendOneEach(senders: readonly Sender[]) {
-  const sent: Sent[] = senders.map(() => nextSent());
-  const outcomes = Promise.all(
-    senders.map(async (sender, index) => {
-      const item = sent[index] as Sent;
-      const outcome = await sender.send(item.key, item.signal);
-      if (outcome.kind === "acknowledged") item.acknowledgedId = outcome.signalId;
-      return outcome;
-    }),
-  );
-  return { sent, outcomes };
+  await eventually("an insert is held", isHeld).finally(() => sql.end());
+  // Those that queue in the server cannot be seen from here.
+  await sleep(ARRIVAL_MS);
 }
 
 /** A server whose every sender waits for the acknowledgement of one signal. */
 async function startHeld(cleanup: Cleanup) {
   const { server, databaseUrl } = await startServer(cleanup);
-  const senders = openSendersHere(server, cleanup);
-  const inserts = await holdInserts(databaseUrl, cleanup);
+  const senders = ownSenders(server.url, cleanup);
+  const release = await holdInserts(databaseUrl, cleanup);
   const { sent, outcomes } = sendOneEach(senders);
-  await inserts.untilHeld();
-  return { server, databaseUrl, senders, inserts, sent, outcomes };
+  await untilHeld(databaseUrl);
+  return { server, databaseUrl, senders, release, sent, outcomes };
 }
 
 const OPTIONS = { concurrent: true, timeout: TEST_TIMEOUT_MS };
@@ -133,7 +85,7 @@ describe("a server that is told to end", OPTIONS, () => {
     expect,
   }) => {
     const { server, databaseUrl } = await startServer({ onTestFinished });
-    const senders = openSendersHere(server, { onTestFinished });
+    const senders = ownSenders(server.url, { onTestFinished });
     const stream = streamSignals(senders, { lanesPerSender: 4 });
     await stream.begun(150);
 
@@ -153,16 +105,16 @@ describe("a server that is told to end", OPTIONS, () => {
     onTestFinished,
     expect,
   }) => {
-    const { server, databaseUrl, senders, inserts, sent, outcomes } = await startHeld({
+    const { server, databaseUrl, senders, release, sent, outcomes } = await startHeld({
       onTestFinished,
     });
 
     const ended = end(server);
     await sleep(300);
-    const late = openSendersHere(server, { onTestFinished });
+    const late = ownSenders(server.url, { onTestFinished });
     const refused = await sendOneEach(late).outcomes;
     expect(refused.map(({ kind }) => kind)).toEqual(late.map(() => "unanswered"));
-    await inserts.release();
+    await release();
     expect((await outcomes).map(({ kind }) => kind)).toEqual(senders.map(() => "acknowledged"));
     expect(await ended).toMatchObject({ exitCode: 0 });
     expect(brokenPromises(sent, await readRows(databaseUrl))).toEqual([]);
@@ -238,13 +190,12 @@ async function expectCleanEnd(
   endIt: (server: ServerProcess) => ReturnType<typeof end>,
   { onTestFinished, expect }: Pick<TestContext, "onTestFinished" | "expect">,
 ): Promise<void> {
-  const dataDir = await makeTestDataDir();
-  onTestFinished(() => removeTestDataDir(dataDir));
+  const dataDir = await ownDataDir({ onTestFinished });
   const env = testServerEnv("", { DATABASE_URL: undefined, DATA_DIR: dataDir });
   const server = await spawnServer(env, { hasOwnGroup: true });
   onTestFinished(() => endAnyhow(server));
-  const postmaster = (await findPostmaster(dataDir)) as number;
-  const senders = openSendersHere(server, { onTestFinished });
+  const postmaster = await postmasterOf(dataDir);
+  const senders = ownSenders(server.url, { onTestFinished });
   const stream = streamSignals(senders, { lanesPerSender: 2 });
   await stream.begun(50);
 
@@ -258,7 +209,7 @@ async function expectCleanEnd(
 
   const again = await spawnServer(env);
   onTestFinished(() => endAnyhow(again));
-  const retries = openSendersHere(again, { onTestFinished });
+  const retries = ownSenders(again.url, { onTestFinished });
   // Asked for again, what was acknowledged is known, under the same id.
   for (const [index, { key, signal, acknowledgedId }] of stream.sent.entries()) {
     const outcome = await (retries[index % retries.length] as Sender).send(key, signal);

@@ -3,12 +3,12 @@
  * and of this test alone. Everything is taken away when the test ends.
  */
 import { onTestFinished } from "vitest";
-import { createTestDatabase } from "../../support/postgres.ts";
-import { type FaultyProxy, startProxy } from "../../support/proxy.ts";
+import type { FaultyProxy } from "../../support/proxy.ts";
 import { testServerEnv } from "../../support/server.ts";
 import { Bot, type BotLife } from "./botProcess.ts";
 import { type Fates, readOutbox } from "./fates.ts";
-import { openReader } from "./ledger.ts";
+import { readRows } from "./ledger.ts";
+import { ownDatabase, ownProxy } from "./parts.ts";
 import { type People, startPeople } from "./people.ts";
 import { type MortalServer, startMortalServer } from "./weather.ts";
 
@@ -34,10 +34,8 @@ export interface Drill {
 
 /** Sets the stage. */
 export async function startDrill(): Promise<Drill> {
-  const database = await createTestDatabase();
-  onTestFinished(() => database.drop());
-  const network = await startProxy(NOWHERE);
-  onTestFinished(() => network.close());
+  const database = await ownDatabase();
+  const network = await ownProxy(NOWHERE);
   const env = testServerEnv(database.url, { OPS_PORT: "0" });
   const server = await startMortalServer(env, network.retarget);
   onTestFinished(() => server.kill());
@@ -56,8 +54,7 @@ export async function startDrill(): Promise<Drill> {
       return life;
     },
     async fates(killsMs) {
-      const reader = openReader(database.url);
-      const stored = await reader.read().finally(() => reader.close());
+      const stored = await readRows(database.url);
       const { ledger, logLines } = bot;
       return { ledger, logLines, killsMs, stored, ...readOutbox(bot.outboxPath) };
     },

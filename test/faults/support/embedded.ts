@@ -34,6 +34,13 @@ export async function findPostmaster(dataDir: string): Promise<number | undefine
   return pid > 0 && (await isAlive(pid)) ? pid : undefined;
 }
 
+/** The process id of the postmaster of a DATA_DIR. @throws Error if none runs. */
+export async function postmasterOf(dataDir: string): Promise<number> {
+  const pid = await findPostmaster(dataDir);
+  if (pid === undefined) throw new Error("There is no postmaster.");
+  return pid;
+}
+
 /** A process and all that descend from it, itself first. */
 export async function processTree(root: number): Promise<number[]> {
   const childrenByParent = new Map<number, number[]>();

@@ -49,6 +49,12 @@ export function openReader(databaseUrl: string): Reader {
   };
 }
 
+/** Reads all rows once. */
+export async function readRows(databaseUrl: string): Promise<StoredSignal[]> {
+  const reader = openReader(databaseUrl);
+  return reader.read().finally(() => reader.close());
+}
+
 /**
  * Every way in which an acknowledgement is broken: the signal is not there, is there under
  * another id, or is not what was sent. Empty if all are kept.

@@ -3,7 +3,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { nextSent, type Sent } from "./ledger.ts";
-import type { Sender } from "./senders.ts";
+import type { Outcome, Sender } from "./senders.ts";
 
 /** Sends on and on, until it is stopped or the server is gone. */
 export interface Stream {
@@ -40,8 +40,7 @@ export function streamSignals(senders: readonly Sender[], options: StreamOptions
     for (const waiter of waiters) {
       if (sent.length >= waiter.count) waiter.resolve();
     }
-    const outcome = await sender.send(item.key, item.signal);
-    if (outcome.kind === "acknowledged") item.acknowledgedId = outcome.signalId;
+    const outcome = await attempt(item, sender);
     if (outcome.kind === "refused") refusals.push(outcome.reason);
     return outcome.kind !== "unanswered";
   }
@@ -79,6 +78,22 @@ export function streamSignals(senders: readonly Sender[], options: StreamOptions
   };
 }
 
+/** Makes one attempt, and keeps what is promised. */
+export async function attempt(item: Sent, sender: Sender): Promise<Outcome> {
+  const outcome = await sender.send(item.key, item.signal);
+  if (outcome.kind === "acknowledged") item.acknowledgedId = outcome.signalId;
+  return outcome;
+}
+
+/** Sends a new signal by each sender, all at once. */
+export function sendOneEach(senders: readonly Sender[]) {
+  const pairs = senders.map((sender) => [nextSent(), sender] as const);
+  return {
+    sent: pairs.map(([item]) => item),
+    outcomes: Promise.all(pairs.map(([item, sender]) => attempt(item, sender))),
+  };
+}
+
 const REDELIVERY_TIMEOUT_MS = 20_000;
 const REDELIVERY_INTERVAL_MS = 100;
 
@@ -101,11 +116,8 @@ async function deliverOne(
 ): Promise<void> {
   if (sender === undefined) throw new Error("There is nobody to send.");
   for (;;) {
-    const outcome = await sender.send(item.key, item.signal);
-    if (outcome.kind === "acknowledged") {
-      item.acknowledgedId = outcome.signalId;
-      return;
-    }
+    const outcome = await attempt(item, sender);
+    if (outcome.kind === "acknowledged") return;
     const isRetryable = outcome.kind === "unanswered" || outcome.reason === "STORE_UNAVAILABLE";
     if (!isRetryable || performance.now() > deadlineMs) {
       throw new Error(`${item.key} was not delivered: ${JSON.stringify(outcome)}`);
