@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
 import { buffer, text } from "node:stream/consumers";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
@@ -329,6 +330,21 @@ describe("many signals", () => {
 });
 
 describe("a signal that is not known to be stored", () => {
+  it("is told with the command that sends it again, and no more, when a person stops the run", async () => {
+    const silent = createServer().listen(0, "127.0.0.1");
+    await once(silent, "listening");
+    const { port } = silent.address() as AddressInfo;
+    const child = start(["send", "--stdin"], { env: producerEnv(`http://127.0.0.1:${port}`) });
+    const stderr = text(child.stderr as NodeJS.ReadableStream);
+    child.stdin?.end(signalJson({ idempotency_key: "stopped-1" }));
+    await once(silent, "request");
+    child.kill("SIGINT");
+    expect((await once(child, "exit"))[0]).toBe(3);
+    expect(await stderr).toContain("CANCELLED");
+    expect(await stderr).not.toContain("Look the signal up");
+    silent.close();
+  });
+
   it("ends with 3, and can be sent again as it was", async () => {
     const input = `${signalJson({ timestamp: undefined, reason: "again" })}\n`;
     const failed = await send(["-", "--json", "--retries", "0", "--url", "http://127.0.0.1:1"], {

@@ -75,7 +75,7 @@ export async function send(options: SendOptions): Promise<void> {
   reading.abort();
   interruption.end();
   printer.sumUp(stop !== undefined || interruption.signal.aborted);
-  if (stop !== undefined) advise(stop);
+  if (stop !== undefined && stop.reason !== "CANCELLED") advise(stop);
   tellRepeat(sent, doubtful);
   process.exitCode = exitCode(printer.counts, interruption.signal.aborted);
 }
