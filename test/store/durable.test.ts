@@ -45,12 +45,20 @@ afterAll(async () => {
   await cluster[Symbol.asyncDispose]();
 });
 
+const WAL_PAGE_BYTES = 8_192;
+/** The greatest header of a page of the WAL; no record is so short that it would hide in it. */
+const WAL_PAGE_HEADER_BYTES = 40;
+
 /** How many bytes of what was committed are not on disk yet. */
 async function unflushedBytes(): Promise<number> {
-  const [row] = await observer<{ bytes: number }[]>`
-    SELECT (pg_current_wal_insert_lsn() - pg_current_wal_flush_lsn())::integer AS bytes
+  const [row] = await observer<{ bytes: number; in_page: number }[]>`
+    SELECT (pg_current_wal_insert_lsn() - pg_current_wal_flush_lsn())::integer AS bytes,
+      ((pg_current_wal_flush_lsn() - '0/0') % ${WAL_PAGE_BYTES})::integer AS in_page
   `;
-  return row?.bytes ?? Number.NaN;
+  if (row === undefined) return Number.NaN;
+  // Where a page is full to its end, the next record is inserted behind the next page's header.
+  const isHeader = row.in_page === 0 && row.bytes <= WAL_PAGE_HEADER_BYTES;
+  return isHeader ? 0 : row.bytes;
 }
 
 const aProducer = (producerId: string = randomUUID()) => ({
