@@ -4,9 +4,9 @@
  */
 
 import type { Origin } from "../../ingest/index.ts";
-import { type Refusal, refuse } from "../../signal/index.ts";
-import { readBody } from "../http/body.ts";
+import { refuse } from "../../signal/index.ts";
 import type { BodyBudget } from "../http/bodyBudget.ts";
+import { type Framing, type MessageReading, readMessage } from "../http/message.ts";
 import type { NodeRequest } from "../http/nodeHttp.ts";
 import type { RequestRecord } from "../http/requestRecord.ts";
 import type { Authenticate } from "./authenticate.ts";
@@ -21,32 +21,9 @@ export interface SignedEndpointLimits {
   readonly budget: BodyBudget;
 }
 
-/** What a protocol puts around a message in a body. It is not signed. */
-export interface Framing {
-  /** How many bytes it takes. */
-  readonly bytes: number;
-  unwrap(body: Uint8Array): Unwrapping;
-}
-
-/** A body without its framing. */
-export type Unwrapping =
-  | { readonly kind: "message"; readonly bytes: Uint8Array }
-  | { readonly kind: "compressed" }
-  | { readonly kind: "malformed"; readonly refusal: Refusal };
-
-/** The body is the message. */
-export const UNFRAMED: Framing = {
-  bytes: 0,
-  unwrap: (bytes) => ({ kind: "message", bytes }),
-};
-
 /** The outcome of {@link receiveSigned}. */
 export type Received =
-  /** The caller is gone; nobody waits for an answer. */
-  | { readonly kind: "aborted" }
-  /** The message is compressed, which a signed endpoint does not take. */
-  | { readonly kind: "compressed" }
-  | { readonly kind: "refused"; readonly refusal: Refusal }
+  | Exclude<MessageReading, { kind: "read" }>
   | { readonly kind: "received"; readonly message: Uint8Array; readonly origin: Origin };
 
 /**
@@ -66,19 +43,14 @@ export async function receiveSigned(
     const message = "A signed endpoint takes no query string.";
     return { kind: "refused", refusal: refuse("MALFORMED_BODY", message) };
   }
-  const maxBytes = endpoint.maxMessageBytes + framing.bytes;
-  const contentLength = request.headers["content-length"];
   using reservation = endpoint.budget.reserve(record.caller.address);
-  const reading = await readBody(request, { contentLength, maxBytes, timeoutMs, reservation });
+  const { path, maxMessageBytes } = endpoint;
+  const reading = await readMessage(request, framing, maxMessageBytes, { timeoutMs, reservation });
   if (reading.kind !== "read") return reading;
 
-  const unwrapped = framing.unwrap(reading.bytes);
-  if (unwrapped.kind === "compressed") return unwrapped;
-  if (unwrapped.kind === "malformed") return { kind: "refused", refusal: unwrapped.refusal };
-
-  const message = unwrapped.bytes;
+  const { message } = reading;
   const { headers } = request;
-  const result = await authenticate({ headers, endpoint: endpoint.path, body: message });
+  const result = await authenticate({ headers, endpoint: path, body: message });
   if (!result.ok) {
     // Such a producer has proven itself, but maybe long ago: a request that was captured and
     // is sent again is refused so, too.

@@ -7,8 +7,7 @@ import http from "node:http";
 import type net from "node:net";
 import type { Duplex } from "node:stream";
 import type { Connection, Connections } from "./connections.ts";
-import type { RequestListener } from "./nodeHttp.ts";
-import { HEADERS_MAX_BYTES, HEADERS_MAX_COUNT } from "./nodeHttp.ts";
+import { HEADERS_MAX_BYTES, HEADERS_MAX_COUNT, type RequestListener } from "./nodeHttp.ts";
 
 const HEADERS_TIMEOUT_MS = 10_000;
 /** How long a request may take to arrive whole. A little over the handlers' own deadline. */

@@ -11,8 +11,7 @@
 import http2 from "node:http2";
 import type { Socket } from "node:net";
 import type { Connection, Connections } from "./connections.ts";
-import type { RequestListener } from "./nodeHttp.ts";
-import { HEADERS_MAX_BYTES, HEADERS_MAX_COUNT } from "./nodeHttp.ts";
+import { HEADERS_MAX_BYTES, HEADERS_MAX_COUNT, type RequestListener } from "./nodeHttp.ts";
 import { SlicedSocket } from "./slicedSocket.ts";
 
 /** Streams at once on one connection; Node's own default sets no limit. */

@@ -17,9 +17,10 @@ import {
 } from "../../signal/index.ts";
 import { formatTimestamp } from "../../signing/index.ts";
 import type { Authenticate } from "../auth/authenticate.ts";
-import { receiveSigned, UNFRAMED } from "../auth/receive.ts";
+import { receiveSigned } from "../auth/receive.ts";
 import { REQUEST_TIMEOUT_MS } from "../http/deadline.ts";
 import type { RequestHandler } from "../http/endpoint.ts";
+import { UNFRAMED } from "../http/message.ts";
 import type { NodeRequest } from "../http/nodeHttp.ts";
 import { outOfMemory, type RequestMemory, SIGNAL_BYTES } from "../http/pendingMemory.ts";
 import { sendJson, sendProblem, sendRefusal } from "../http/problem.ts";

@@ -3,8 +3,8 @@
  * decoded as strictly as signed ones, since the protocol library calls a malformed
  * message a fault of the server.
  */
-import { readBody } from "../http/body.ts";
 import type { BodyBudget } from "../http/bodyBudget.ts";
+import { readMessage } from "../http/message.ts";
 import { decodeMessage } from "./decode.ts";
 import { type Admission, compressed, type RpcCall, refused, serveRpc } from "./rpc.ts";
 import { framingOf, type WireForm } from "./wireForm.ts";
@@ -24,17 +24,16 @@ async function admit(
   budget: BodyBudget,
 ): Promise<Admission | undefined> {
   using reservation = budget.reserve(record.caller.address);
-  const framing = framingOf(form);
-  const contentLength = request.headers["content-length"];
-  const maxBytes = UNSIGNED_MAX_BYTES + framing.bytes;
-  const reading = await readBody(request, { contentLength, maxBytes, timeoutMs, reservation });
-  if (reading.kind === "aborted") return undefined;
-  if (reading.kind === "refused") return refused(reading.refusal, record);
-
-  const unwrapped = framing.unwrap(reading.bytes);
-  if (unwrapped.kind === "compressed") return compressed(record);
-  if (unwrapped.kind === "malformed") return refused(unwrapped.refusal, record);
-
-  const decoding = decodeMessage(handler.method.input, form.codec, unwrapped.bytes);
-  return decoding.ok ? { body: reading.bytes } : refused(decoding.refusal, record);
+  const limits = { timeoutMs, reservation };
+  const reading = await readMessage(request, framingOf(form), UNSIGNED_MAX_BYTES, limits);
+  switch (reading.kind) {
+    case "aborted":
+      return undefined;
+    case "compressed":
+      return compressed(record);
+    case "refused":
+      return refused(reading.refusal, record);
+  }
+  const decoding = decodeMessage(handler.method.input, form.codec, reading.message);
+  return decoding.ok ? { body: reading.body } : refused(decoding.refusal, record);
 }

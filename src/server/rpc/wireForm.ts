@@ -3,7 +3,7 @@
  */
 import type { DescMethod } from "@bufbuild/protobuf";
 import { refuse } from "../../signal/index.ts";
-import { type Framing, UNFRAMED, type Unwrapping } from "../auth/receive.ts";
+import { type Framing, UNFRAMED, type Unwrapping } from "../http/message.ts";
 import type { NodeRequest } from "../http/nodeHttp.ts";
 import type { Codec } from "./decode.ts";
 
@@ -113,5 +113,5 @@ function unwrapEnvelope(body: Uint8Array): Unwrapping {
 }
 
 function malformed(message: string): Unwrapping {
-  return { kind: "malformed", refusal: refuse("MALFORMED_BODY", message) };
+  return { kind: "refused", refusal: refuse("MALFORMED_BODY", message) };
 }
