@@ -38,6 +38,7 @@ export {
   REASON_DOMAIN,
   REASONS,
   type Reason,
+  type RefusalCode,
   type Retry,
   recordOf,
 } from "./reason.ts";

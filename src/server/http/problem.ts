@@ -3,7 +3,6 @@
  */
 import { type ServerResponse, STATUS_CODES } from "node:http";
 import {
-  REASONS,
   type Reason,
   type Refusal,
   recordOf,
@@ -14,7 +13,7 @@ import {
 import type { NodeResponse } from "./nodeHttp.ts";
 import type { RequestRecord } from "./requestRecord.ts";
 
-/** Where {@link sendErrorsPage} is served. */
+/** The path at which reasons are explained, where the `type` of a problem leads. */
 export const ERRORS_PATH = "/errors";
 
 /** What a caller is told of a fault of the server: nothing but where to look. */
@@ -46,43 +45,17 @@ interface Problem {
 }
 
 /** The problem details of a refusal. Fields are named as in REST's flat JSON. */
-function problemOf(refusal: Refusal, title: string, requestId: string): Problem {
+function problemOf(refusal: Refusal, status: number, requestId: string): Problem {
   return {
     ...refusal.metadata,
     type: `${ERRORS_PATH}#${refusal.reason.toLowerCase()}`,
-    title,
-    status: restStatusOf(refusal.reason),
+    title: titleOf(status),
+    status,
     detail: refusal.message,
     reason: refusal.reason,
     violations: refusal.violations,
     request_id: requestId,
   };
-}
-
-/** A page that explains every reason, for people. Whoever reads a problem's `type` finds it. */
-export function sendErrorsPage(response: NodeResponse): void {
-  // Its text is all ours, so there is nothing to escape, but it never runs anything either.
-  send(response, 200, "text/html; charset=utf-8", ERRORS_PAGE, {
-    "content-security-policy": "default-src 'none'",
-    "x-content-type-options": "nosniff",
-  });
-}
-
-const ERRORS_PAGE = `<!doctype html>
-<html lang="en">
-<title>Countersign: errors</title>
-<h1>Errors</h1>
-${REASONS.map((reason) => {
-  const { meaning, mayBeStored, advice } = recordOf(reason);
-  const fate = mayBeStored ? " The signal may be stored." : "";
-  return `<h2 id="${reason.toLowerCase()}">${reason}</h2>\n<p>${html(meaning + fate)}</p>\n<p>${html(advice)}</p>`;
-}).join("\n")}
-</html>
-`;
-
-/** In a text of ours, what is code stands in backquotes. */
-function html(text: string): string {
-  return text.replaceAll(/`([^`]+)`/g, "<code>$1</code>");
 }
 
 /** Sends JSON and ends the response. */
@@ -92,18 +65,18 @@ export function sendJson(
   body: unknown,
   headers: Readonly<Record<string, string>> = {},
 ): void {
-  send(response, status, "application/json", JSON.stringify(body), headers);
+  sendText(response, status, "application/json", JSON.stringify(body), headers);
 }
 
 /** Sends a refusal as problem details (RFC 9457). */
 export function sendRefusal(response: NodeResponse, refusal: Refusal, record: RequestRecord): void {
   record.reason = refusal.reason;
   const status = restStatusOf(refusal.reason);
-  const problem = problemOf(refusal, STATUS_CODES[status] ?? "Error", record.requestId);
+  const problem = problemOf(refusal, status, record.requestId);
   // RFC 9110, section 11.6.1: an answer of 401 names the scheme that would be accepted.
   const challenge: Record<string, string> =
     status === 401 ? { "www-authenticate": 'HMAC-SHA256 realm="signals.v1"' } : {};
-  send(response, status, "application/problem+json", JSON.stringify(problem), {
+  sendText(response, status, "application/problem+json", JSON.stringify(problem), {
     ...challenge,
     ...retryAfterHeader(refusal),
   });
@@ -117,13 +90,14 @@ export function sendProblem(
   record: RequestRecord,
   headers: Readonly<Record<string, string>> = {},
 ): void {
-  const title = STATUS_CODES[status] ?? "Error";
+  const title = titleOf(status);
   const request_id = record.requestId;
   const problem: Problem = { type: "about:blank", title, status, detail, request_id };
-  send(response, status, "application/problem+json", JSON.stringify(problem), headers);
+  sendText(response, status, "application/problem+json", JSON.stringify(problem), headers);
 }
 
-function send(
+/** Sends a text and ends the response. */
+export function sendText(
   response: NodeResponse,
   status: number,
   contentType: string,
@@ -137,6 +111,10 @@ function send(
     ...headers,
   });
   response.end(text);
+}
+
+function titleOf(status: number): string {
+  return STATUS_CODES[status] ?? "Error";
 }
 
 function restStatusOf(reason: Reason): number {

@@ -2,7 +2,8 @@
  * The routes that tell how the server is and what its errors mean, on either port.
  */
 import type { Endpoint } from "../http/endpoint.ts";
-import { ERRORS_PATH, sendErrorsPage, sendJson } from "../http/problem.ts";
+import { ERRORS_PATH, sendJson } from "../http/problem.ts";
+import { sendErrorsPage } from "./errorsPage.ts";
 
 /** What stands at a path: never a stream. */
 export type RestRoute = Omit<Endpoint, "isStream">;

@@ -8,10 +8,16 @@ import {
   ErrorInfoSchema,
   RetryInfoSchema,
 } from "../../../gen/google/rpc/error_details_pb.ts";
-import { REASON_DOMAIN, type Refusal, recordOf, retryAfterMsOf } from "../../signal/index.ts";
+import {
+  REASON_DOMAIN,
+  type Refusal,
+  type RefusalCode,
+  recordOf,
+  retryAfterMsOf,
+} from "../../signal/index.ts";
 import { retryAfterHeader } from "../http/problem.ts";
 
-const CODES: Readonly<Record<ReturnType<typeof recordOf>["code"], Code>> = {
+const CODES: Readonly<Record<RefusalCode, Code>> = {
   invalid_argument: Code.InvalidArgument,
   unauthenticated: Code.Unauthenticated,
   permission_denied: Code.PermissionDenied,
