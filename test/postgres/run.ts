@@ -12,6 +12,8 @@ import manifest from "./package.json" with { type: "json" };
 
 const HERE = import.meta.dirname;
 const TESTS = ["test/store/", "test/server/roles"];
+/** A run takes half a minute, and an install on a slow line a few. */
+const TIMEOUT_MS = 15 * 60_000;
 const EXCLUDED = "test/store/embedded*.test.ts";
 
 const platform = `${process.platform === "win32" ? "windows" : process.platform}-${process.arch}`;
@@ -23,7 +25,7 @@ if (packages.length === 0) throw new Error(`There is no PostgreSQL for ${platfor
 /** @returns whether it succeeded. */
 function run(command: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}) {
   const env = { ...process.env, ...environment };
-  return spawnSync(command, args, { stdio: "inherit", env }).status === 0;
+  return spawnSync(command, args, { stdio: "inherit", env, timeout: TIMEOUT_MS }).status === 0;
 }
 
 const options = ["--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"];
