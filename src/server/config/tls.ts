@@ -7,6 +7,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createSecureContext } from "node:tls";
 import { isLoopbackAddress, urlHost } from "../http/host.ts";
+import { secureContextOptions, type TlsMaterial } from "../http/tlsOptions.ts";
 import { ConfigError } from "./config.ts";
 
 /** Where the certificate and the key are. */
@@ -15,12 +16,6 @@ export interface TlsFiles {
   readonly certFile: string;
   /** Its private key, in PEM, without a passphrase. */
   readonly keyFile: string;
-}
-
-/** What TLS is served with, in PEM. */
-export interface TlsMaterial {
-  readonly cert: Buffer;
-  readonly key: Buffer;
 }
 
 /**
@@ -39,7 +34,7 @@ export async function readTls({ certFile, keyFile }: TlsFiles): Promise<TlsMater
   const fault = pairFault(cert.content as Chain, key.content as KeyObject, { certFile, keyFile });
   if (fault !== undefined) throw new ConfigError([fault]);
   try {
-    createSecureContext(material);
+    createSecureContext(secureContextOptions(material));
   } catch (error) {
     const why = (error as Error).message;
     throw new ConfigError([`TLS_CERT_FILE and TLS_KEY_FILE are not taken by OpenSSL: ${why}`]);

@@ -9,6 +9,7 @@ import { createConnections, SOCKETS_MAX } from "./connections.ts";
 import { createHttp1Server } from "./http1Server.ts";
 import { createHttp2Server } from "./http2Server.ts";
 import type { RequestListener } from "./nodeHttp.ts";
+import { secureContextOptions, type TlsMaterial } from "./tlsOptions.ts";
 
 /** What a client that speaks HTTP/2 without TLS sends first (RFC 9113, section 3.4). */
 const HTTP2_PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
@@ -36,8 +37,8 @@ export interface ListenerOptions {
    * of the connections. Default false. Not every operating system can.
    */
   readonly isShared?: boolean;
-  /** PEM of the certificate chain and the key; `undefined` serves clear text. */
-  readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
+  /** What TLS is served with; `undefined` serves clear text. */
+  readonly tls: TlsMaterial | undefined;
   readonly onRequest: RequestListener;
   readonly monotonicMs: () => number;
 }
@@ -107,14 +108,12 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
 type ServeSocket = (socket: net.Socket) => void;
 
 function createTlsServer(
-  { cert, key }: NonNullable<ListenerOptions["tls"]>,
+  material: TlsMaterial,
   serveHttp1: ServeSocket,
   serveHttp2: ServeSocket,
 ): tls.Server {
   const server = tls.createServer({
-    cert,
-    key,
-    minVersion: "TLSv1.2",
+    ...secureContextOptions(material),
     ALPNProtocols: ["h2", "http/1.1"],
     handshakeTimeout: FIRST_BYTES_TIMEOUT_MS,
     noDelay: true,
