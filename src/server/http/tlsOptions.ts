@@ -17,14 +17,14 @@ export interface TlsMaterial {
 }
 
 /** For TLS 1.3, by their names of RFC 8446. */
-export const TLS13_SUITES = [
+const TLS13_SUITES = [
   "TLS_AES_128_GCM_SHA256",
   "TLS_AES_256_GCM_SHA384",
   "TLS_CHACHA20_POLY1305_SHA256",
 ] as const;
 
 /** For TLS 1.2, by their names in OpenSSL. */
-export const TLS12_SUITES = [
+const TLS12_SUITES = [
   "ECDHE-ECDSA-AES128-GCM-SHA256",
   "ECDHE-RSA-AES128-GCM-SHA256",
   "ECDHE-ECDSA-AES256-GCM-SHA384",
