@@ -29,7 +29,7 @@ const DRILLS = [
   "test/store/{embedded,embeddedPlace,sweep}.test.ts",
 ];
 const UNIT = [
-  "test/{ingest,signal,signing}/**/*.test.ts",
+  "test/{access,ingest,signal,signing}/**/*.test.ts",
   "test/alerts/!(alerts).test.ts",
   "test/client/{alerts,retry,telemetry}/!(clockSkew|deliveryError).test.ts",
   "test/client/!(foreign|lifecycle|strictness).test.ts",

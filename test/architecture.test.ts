@@ -20,14 +20,15 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 const ROOT = join(import.meta.dirname, "..");
 
 /** Which folders of src each may import from, besides itself and gen. */
-const DOMAINS_AND_LEAVES = ["signing", "signal", "alerts", "ingest", "store"] as const;
+const DOMAINS_AND_LEAVES = ["signing", "signal", "alerts", "ingest", "access", "store"] as const;
 const LAYOUT: Readonly<Record<string, readonly string[]>> = {
   signing: [],
   signal: [],
   alerts: [],
   client: ["signing", "signal", "alerts"],
   ingest: ["signal"],
-  store: ["ingest", "signal"],
+  access: ["signing", "signal"],
+  store: ["ingest", "access", "signal"],
   server: DOMAINS_AND_LEAVES,
   cli: [...DOMAINS_AND_LEAVES, "client", "server"],
 };

@@ -43,12 +43,14 @@ export {
   recordOf,
 } from "./reason.ts";
 export {
+  invalidRequest,
   invalidSignal,
   NOT_STORED,
   ok,
   type Refusal,
   type Result,
   refuse,
+  refuseCall,
   refused,
   retryAfterMsOf,
 } from "./refusal.ts";

@@ -17,6 +17,7 @@ export type RefusalCode =
   | "invalid_argument"
   | "unauthenticated"
   | "permission_denied"
+  | "not_found"
   | "already_exists"
   | "failed_precondition"
   | "resource_exhausted"
@@ -73,6 +74,17 @@ const RECORDS = {
       "The bytes are not a request: broken framing, broken syntax, or a field that is not defined.",
     advice: "Fix what the sender writes; the message says where it stopped being understood.",
   },
+  INVALID_REQUEST: {
+    code: "invalid_argument",
+    httpStatus: 400,
+    retry: "never",
+    mayBeStored: false,
+    outbox: "dead_letter",
+    isFixable: false,
+    meaning:
+      "Fields of a request to read, review or administer break their rules. The violations name all of them.",
+    advice: "Fix what the caller sends.",
+  },
   INVALID_SIGNAL: {
     code: "invalid_argument",
     httpStatus: 400,
@@ -91,9 +103,10 @@ const RECORDS = {
     mayBeStored: false,
     outbox: "hold",
     isFixable: true,
-    meaning: "The request is not signed by a known producer. The answer says no more, on purpose.",
+    meaning:
+      "The request is not signed by a known producer, or has no token that is live. The answer says no more, on purpose.",
     advice:
-      "Check that the producer id (PRODUCER_ID) and the secret (HMAC_PRODUCER_SECRET) are those that the server knows, and that the URL (OUTBOUND_SERVER_URL) is that of this server.",
+      "For a token, check that it is whole, and not expired or revoked. For a signed request, check that the producer id (PRODUCER_ID) and the secret (HMAC_PRODUCER_SECRET) are those that the server knows, and that the URL (OUTBOUND_SERVER_URL) is that of this server.",
   },
   CLOCK_SKEW: {
     code: "unauthenticated",
@@ -135,6 +148,37 @@ const RECORDS = {
     isFixable: true,
     meaning: "The caller is known, but may not make this call.",
     advice: "Ask the operator of the server for the permission.",
+  },
+  NOT_FOUND: {
+    code: "not_found",
+    httpStatus: 404,
+    retry: "never",
+    mayBeStored: false,
+    outbox: "dead_letter",
+    isFixable: false,
+    meaning: "There is nothing of this name, or nothing that the caller may see.",
+    advice: "Check the name, and the producers that the token may see.",
+  },
+  ALREADY_EXISTS: {
+    code: "already_exists",
+    httpStatus: 409,
+    retry: "never",
+    mayBeStored: false,
+    outbox: "dead_letter",
+    isFixable: false,
+    meaning: "The name is taken.",
+    advice: "Choose another name, or change what has it.",
+  },
+  ROTATION_UNDER_WAY: {
+    code: "already_exists",
+    httpStatus: 409,
+    retry: "never",
+    mayBeStored: false,
+    outbox: "dead_letter",
+    isFixable: false,
+    meaning:
+      "The secret before the newest one still signs, so another rotation would end it before its time.",
+    advice: "Wait until it has ended, revoke it, or force the rotation.",
   },
   IDEMPOTENCY_KEY_REUSED: {
     code: "already_exists",

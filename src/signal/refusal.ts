@@ -61,6 +61,25 @@ export function refuse(
   };
 }
 
+/**
+ * Makes the {@link Refusal} of a call that stores no signal, so that nothing is said of one.
+ *
+ * @param message why, in sentences.
+ */
+export function refuseCall(
+  reason: Reason,
+  message: string,
+  details: Parameters<typeof refuse>[2] = {},
+): Refusal {
+  return { ...refuse(reason, message, details), message };
+}
+
+/** The refusal of a call for its violations, which the message lists. */
+export function invalidRequest(violations: readonly Violation[]): Refusal {
+  const listed = violations.map((fault) => `${fault.field} ${fault.description}`).join("; ");
+  return refuseCall("INVALID_REQUEST", `The request is not valid: ${listed}.`, { violations });
+}
+
 /** The refusal of a signal for its violations, which the message lists. */
 export function invalidSignal(
   reason: "INVALID_SIGNAL" | "PAYLOAD_TOO_LARGE",

@@ -3,6 +3,13 @@
  * command line, published as `countersign/signing`. The rules are told in
  * `docs/signing.md`.
  */
+export {
+  type CredentialKind,
+  type CredentialParts,
+  type CredentialReading,
+  generateCredential,
+  readCredential,
+} from "./credential.ts";
 export { HEADER_PRODUCER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP } from "./headers.ts";
 export { generateSecret, SECRET_MIN_BYTES, Secret } from "./secret.ts";
 export { type SignatureHeaders, sign, signatureHeaders } from "./sign.ts";

@@ -49,6 +49,10 @@ const TABLE: Readonly<Record<Reason, Row>> = {
   PRODUCER_DISABLED: { code: "permission_denied", http: 403 },
   INSTRUMENT_NOT_ALLOWED: { code: "permission_denied", http: 403 },
   SCOPE_MISSING: { code: "permission_denied", http: 403 },
+  INVALID_REQUEST: { code: "invalid_argument", http: 400 },
+  NOT_FOUND: { code: "not_found", http: 404 },
+  ALREADY_EXISTS: { code: "already_exists", http: 409 },
+  ROTATION_UNDER_WAY: { code: "already_exists", http: 409 },
   IDEMPOTENCY_KEY_REUSED: { code: "already_exists", http: 409 },
   SIGNAL_EXPIRED: { code: "failed_precondition", http: 400, rest: 422 },
   SIGNAL_NOT_PENDING: { code: "failed_precondition", http: 400, rest: 409 },
@@ -65,6 +69,10 @@ const TABLE: Readonly<Record<Reason, Row>> = {
 /** Nothing that is served yet can give these. */
 const NOT_YET_REACHABLE: readonly Reason[] = [
   "SCOPE_MISSING",
+  "INVALID_REQUEST",
+  "NOT_FOUND",
+  "ALREADY_EXISTS",
+  "ROTATION_UNDER_WAY",
   "SIGNAL_NOT_PENDING",
   "CONTENT_MISMATCH",
 ];

@@ -1,0 +1,34 @@
+export type { Actor, AuditAction, AuditEntry, AuditedState, RefusedAttempt } from "./audit.ts";
+export {
+  GRACE_SECONDS_DEFAULT,
+  GRACE_SECONDS_MAX,
+  graceViolations,
+  isPlainText,
+  type ProducerInfo,
+  type ProducerSetting,
+  type ProducerSettings,
+  producerIdViolations,
+  type SecretInfo,
+  settingsViolations,
+} from "./producer.ts";
+export type {
+  AccessSnapshot,
+  AccessStore,
+  LoadedProducer,
+  LoadedToken,
+  NewSecret,
+  Outcome,
+  Page,
+  PageRequest,
+  SealedSecret,
+} from "./store.ts";
+export {
+  isWithin,
+  LIVE_TOKENS_MAX,
+  SCOPES,
+  type Scope,
+  seesProducer,
+  type TokenInfo,
+  type TokenRights,
+  tokenViolations,
+} from "./token.ts";
