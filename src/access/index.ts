@@ -21,6 +21,7 @@ export type {
   Page,
   PageRequest,
   SealedSecret,
+  SealedSecrets,
 } from "./store.ts";
 export {
   isWithin,

@@ -21,6 +21,17 @@ export interface NewSecret extends SealedSecret {
   readonly keyId: Uint8Array;
 }
 
+/** All sealed secrets at one moment. */
+export interface SealedSecrets {
+  /** Under which key secrets are to be sealed; `undefined` if there was none yet. */
+  readonly sealingKeyId: Uint8Array | undefined;
+  /** In no order, those that have ended too. */
+  readonly secrets: readonly (SealedSecret & {
+    readonly producerId: string;
+    readonly isLive: boolean;
+  })[];
+}
+
 /** What servers keep in memory of a producer. */
 export interface LoadedProducer extends Omit<ProducerSettings, "displayName"> {
   readonly producerId: string;
@@ -175,10 +186,11 @@ export interface AccessStore {
     timeoutMs: number,
   ): Promise<void>;
 
-  /** Every sealed secret there is, also of those that have ended. */
-  loadSealedSecrets(
-    timeoutMs: number,
-  ): Promise<readonly (SealedSecret & { readonly producerId: string; readonly isLive: boolean })[]>;
+  /**
+   * Every sealed secret there is. Works on a database of an earlier version, too, and on an
+   * empty one.
+   */
+  loadSealedSecrets(timeoutMs: number): Promise<SealedSecrets>;
   /** Seals all secrets anew in one step. `changed`: there are others by now; read again. */
   resealSecrets(
     secrets: readonly SealedSecret[],

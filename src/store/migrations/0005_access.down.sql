@@ -16,6 +16,11 @@ DROP TABLE audit_log;
 DROP SEQUENCE audit_entry_id;
 DROP FUNCTION refuse_audit_change;
 DROP TABLE access_tokens;
+-- Secrets that were generated have no UUID: an earlier version cannot use them, nor open
+-- what is sealed in the newer form, which has the id of its key after a byte for the form.
+DELETE FROM producer_secrets
+WHERE secret_id !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+  OR substring(sealed FROM 2 FOR 8) IN (SELECT key_id FROM sealing_key);
 DROP TABLE sealing_key;
 DROP TRIGGER producer_secrets_access_version ON producer_secrets;
 DROP TRIGGER producers_access_version ON producers;
@@ -24,10 +29,6 @@ DROP TABLE access_version;
 DROP TRIGGER producers_updated_at ON producers;
 CREATE TRIGGER producers_updated_at BEFORE UPDATE ON producers
   FOR EACH ROW EXECUTE FUNCTION set_updated_at();
--- Secrets that were generated have no UUID: an earlier version cannot use them, nor open
--- what is sealed in the newer form.
-DELETE FROM producer_secrets
-WHERE secret_id !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$';
 ALTER TABLE producer_secrets
   DROP COLUMN last_used_at,
   ALTER COLUMN secret_id TYPE uuid USING secret_id::uuid;

@@ -17,6 +17,18 @@ ALTER TABLE producer_secrets
   ALTER COLUMN secret_id TYPE text COLLATE "C",
   ADD COLUMN last_used_at timestamptz;
 
+-- Only the two newest secrets of a producer ever counted.
+UPDATE producer_secrets SET expires_at = now()
+WHERE secret_id IN (
+  SELECT secret_id FROM (
+    SELECT secret_id, row_number() OVER (
+      PARTITION BY producer_id ORDER BY created_at DESC, secret_id DESC
+    ) AS place
+    FROM producer_secrets WHERE expires_at IS NULL OR expires_at > now()
+  ) AS live
+  WHERE place > 2
+);
+
 -- Tokens are random enough that their SHA-256 tells nothing about them.
 CREATE TABLE access_tokens (
   token_id text COLLATE "C" PRIMARY KEY CHECK (token_id ~ '^[0-9A-Za-z]+$'),
