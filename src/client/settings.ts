@@ -5,7 +5,13 @@
 import { z } from "zod";
 import { parseServerUrl } from "../alerts/index.ts";
 import { didYouMean, LOWEST_PAYLOAD_MAX_BYTES, SIGNAL_REQUEST_MAX_BYTES } from "../signal/index.ts";
-import { isProducerId, PRODUCER_ID_RULE, SECRET_MIN_BYTES, Secret } from "../signing/index.ts";
+import {
+  credentialFault,
+  isProducerId,
+  PRODUCER_ID_RULE,
+  SECRET_MIN_BYTES,
+  Secret,
+} from "../signing/index.ts";
 
 export const TIMEOUT_MS_DEFAULT = 30_000;
 /** A trading signal that waited longer is of no use, and proxies give up long before. */
@@ -47,9 +53,11 @@ export const secret = z.unknown().transform((value, context) => {
   try {
     if (typeof value === "string") return Secret.fromString(value);
   } catch {
-    // The rule that is named below is all that the secret's own error would tell.
+    // What is told below is all that the secret's own error would tell.
   }
-  const rule = `must be text of at least ${SECRET_MIN_BYTES} bytes in well-formed UTF-8`;
+  const rule =
+    (typeof value === "string" ? credentialFault(value, "sec") : undefined) ??
+    `must be text of at least ${SECRET_MIN_BYTES} bytes in well-formed UTF-8`;
   const message = value === undefined ? REQUIRED : rule;
   context.issues.push({ code: "custom", message, input: undefined });
   return z.NEVER;

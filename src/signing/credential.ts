@@ -60,6 +60,33 @@ export function readCredential(text: string): CredentialReading {
   return { form: "whole", kind: kind as CredentialKind, id };
 }
 
+/** What each kind is, and how it begins. */
+const NAMES: Readonly<Record<CredentialKind, string>> = {
+  sec: "a producer's secret (cs_sec_…)",
+  tok: "a token (cs_tok_…)",
+};
+
+/**
+ * What shows already in a text that should be a credential of this kind: that it is one of the
+ * other kind, or that it has a typo. Of a text of any other form nothing shows, since producers
+ * may have secrets that were made by hand.
+ *
+ * @returns a phrase without the text, for after its name; `undefined` if nothing is wrong.
+ */
+export function credentialFault(text: string, kind: CredentialKind): string | undefined {
+  // What stands around it came with it when it was copied.
+  const bare = text.replaceAll(/^[\s"'`]+|[\s"'`]+$/g, "");
+  const other = kind === "sec" ? "tok" : "sec";
+  if (bare.startsWith(`cs_${other}_`)) return `is ${NAMES[other]}, and must be ${NAMES[kind]}`;
+  const reading = readCredential(bare);
+  if (reading.form === "foreign") return undefined;
+  const name = kind === "sec" ? "secret" : "token";
+  if (reading.form === "damaged") {
+    return `is a Countersign ${name} with a typo: its checksum is wrong`;
+  }
+  return bare === text ? undefined : `has blanks or quotes around a Countersign ${name}`;
+}
+
 /** CRC-32 (as in ISO 3309) of all that stands before it. It guards against typos only. */
 function checksumOf(body: string): string {
   const bytes = Buffer.alloc(4);

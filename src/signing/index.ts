@@ -7,6 +7,7 @@ export {
   type CredentialKind,
   type CredentialParts,
   type CredentialReading,
+  credentialFault,
   generateCredential,
   readCredential,
 } from "./credential.ts";

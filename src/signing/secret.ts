@@ -4,6 +4,7 @@
  */
 import { createHmac, createSecretKey, type KeyObject, randomBytes } from "node:crypto";
 import { inspect } from "node:util";
+import { credentialFault } from "./credential.ts";
 
 /** The fewest bytes that a secret may have in UTF-8: 128 bits, if they are random. */
 export const SECRET_MIN_BYTES = 16;
@@ -34,7 +35,8 @@ export class Secret {
    * nothing is trimmed, decoded, or normalised.
    *
    * @throws TypeError, without the value, if the text is shorter than
-   *   {@link SECRET_MIN_BYTES} in UTF-8, or holds a lone surrogate.
+   *   {@link SECRET_MIN_BYTES} in UTF-8, holds a lone surrogate, or is a secret of
+   *   Countersign's making with a typo, which nobody could have.
    */
   static fromString(text: string): Secret {
     // UTF-8 cannot carry a lone surrogate. Encoding would replace it by U+FFFD in
@@ -42,6 +44,8 @@ export class Secret {
     if (!text.isWellFormed()) {
       throw new TypeError("The secret is not well-formed Unicode: it has a lone surrogate.");
     }
+    const fault = credentialFault(text, "sec");
+    if (fault !== undefined) throw new TypeError(`The secret ${fault}.`);
     if (Buffer.byteLength(text, "utf8") < SECRET_MIN_BYTES) {
       throw new TypeError(`The secret must have at least ${SECRET_MIN_BYTES} bytes in UTF-8.`);
     }

@@ -4,6 +4,7 @@ import { parseEnv } from "node:util";
 import { describe, expect, it } from "vitest";
 import { withLocalProducer } from "../../src/cli/credentials.ts";
 import { namesCutAtHash } from "../../src/cli/environment.ts";
+import { generateCredential } from "../../src/signing/index.ts";
 import { run, start, workspaceOfFile } from "./support/run.ts";
 
 const BODY = "{}";
@@ -104,6 +105,29 @@ describe("the secret", () => {
       expect(stderr).toContain(`${elsewhere.DATA_DIR}/producer.env. Set HMAC_PRODUCER_SECRET, or`);
     }
     expect(stderr).not.toContain("short-secret");
+  });
+
+  it.each([
+    ["sign", "--body", "-"],
+    ["verify", "--body", "-", "--timestamp", TIMESTAMP, "--signature", "x"],
+    ["send", "--instrument", "GOLD", "--side", "buy", "--entry-price", "1"],
+  ])("is told to have a typo, or to be a token, before anything is sent: %j", async (...args) => {
+    const typo = generateCredential("sec").text.slice(0, -1);
+    const token = generateCredential("tok").text;
+    for (const [text, words] of [
+      [typo, "is a Countersign secret with a typo: its checksum is wrong."],
+      [token, "is a token (cs_tok_…), and must be a producer's secret (cs_sec_…)."],
+    ] as const) {
+      const secretFile = await workspace.write("secret", text);
+      // Nothing listens there, which is not what is told.
+      const env = { PRODUCER_ID: "bot-1", OUTBOUND_SERVER_URL: "http://127.0.0.1:1" };
+      const options = { env, input: BODY, cwd: workspace.path };
+      const { code, stdout, stderr } = await run([...args, "--secret-file", secretFile], options);
+      expect([code, stdout]).toEqual([2, ""]);
+      expect(stderr).toMatch(/^countersign: [^\n]+\n$/);
+      expect(stderr).toContain(words);
+      expect(stderr).not.toContain(text);
+    }
   });
 
   it("is no option, and in no list of processes", async () => {

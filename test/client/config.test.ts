@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { clientOptionsFromEnv, createSignalClient } from "../../src/client/index.ts";
-import { isProducerId, Secret } from "../../src/signing/index.ts";
+import { generateCredential, isProducerId, Secret } from "../../src/signing/index.ts";
 import { startTestServer } from "./support/ingestServer.ts";
 import { problemsOf } from "./support/problems.ts";
 
@@ -98,6 +98,20 @@ describe("each variable", () => {
       );
     }
   });
+});
+
+it.each([
+  ["a typo", generateCredential("sec").text.slice(0, -1), "is a Countersign secret with a typo"],
+  [
+    "a token",
+    generateCredential("tok").text,
+    "is a token (cs_tok_…), and must be a producer's secret",
+  ],
+])("tells %s in the secret before anything is sent", (_, text, words) => {
+  const wrong = { ...complete, HMAC_PRODUCER_SECRET: text };
+  expect(wrongOf(wrong)).toEqual(["HMAC_PRODUCER_SECRET"]);
+  expect(() => clientOptionsFromEnv(wrong)).toThrow(`is wrong: HMAC_PRODUCER_SECRET ${words}`);
+  expect(() => clientOptionsFromEnv(wrong)).not.toThrow(text);
 });
 
 it("names every wrong variable at once, and never a value", () => {

@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib";
 import { describe, expect, test } from "vitest";
-import { generateCredential, readCredential } from "../../src/signing/index.ts";
+import { credentialFault, generateCredential, readCredential } from "../../src/signing/index.ts";
 
 describe.each(["sec", "tok"] as const)("a credential of kind %s", (kind) => {
   test("has the form that scanners look for, and is read back", () => {
@@ -56,4 +56,47 @@ test.each(["", "a-hand-made-secret-of-many-bytes", "cs_key_abc", "CS_SEC_abc", "
 test("the other kind is told apart", () => {
   const { text } = generateCredential("tok");
   expect(readCredential(text.replace("cs_tok_", "cs_sec_"))).toEqual({ form: "damaged" });
+});
+
+describe("what shows in a text before anybody is asked", () => {
+  const secret = generateCredential("sec").text;
+  const token = generateCredential("tok").text;
+
+  test.each([
+    ["sec", secret],
+    ["tok", token],
+    ["sec", "a-hand-made-secret-of-many-bytes"],
+    ["sec", ` ${"x".repeat(20)} `],
+  ] as const)("is nothing for a right %s", (kind, text) => {
+    expect(credentialFault(text, kind)).toBeUndefined();
+  });
+
+  test.each([
+    ["sec", secret, "is a Countersign secret with a typo: its checksum is wrong"],
+    ["tok", token, "is a Countersign token with a typo: its checksum is wrong"],
+  ] as const)("is a typo in a %s", (kind, text, fault) => {
+    for (const typo of [text.slice(0, -1), `${text}0`, text.slice(0, 9), ` ${text}1\n`]) {
+      expect(credentialFault(typo, kind)).toBe(fault);
+    }
+  });
+
+  test("is that it is of the other kind, also with a typo", () => {
+    for (const text of [token, token.slice(1).padStart(token.length, "c").slice(0, 20)]) {
+      expect(credentialFault(text, "sec")).toBe(
+        "is a token (cs_tok_…), and must be a producer's secret (cs_sec_…)",
+      );
+    }
+    expect(credentialFault(secret, "tok")).toBe(
+      "is a producer's secret (cs_sec_…), and must be a token (cs_tok_…)",
+    );
+  });
+
+  test.each([" $", "$\n", '"$"', "'$'", "`$`"])(
+    "is what was copied along with it: %j",
+    (around) => {
+      expect(credentialFault(around.replace("$", secret), "sec")).toBe(
+        "has blanks or quotes around a Countersign secret",
+      );
+    },
+  );
 });

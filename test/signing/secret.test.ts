@@ -1,7 +1,12 @@
 import { createHmac } from "node:crypto";
 import { format, inspect } from "node:util";
 import { describe, expect, test } from "vitest";
-import { generateSecret, SECRET_MIN_BYTES, Secret } from "../../src/signing/index.ts";
+import {
+  generateCredential,
+  generateSecret,
+  SECRET_MIN_BYTES,
+  Secret,
+} from "../../src/signing/index.ts";
 
 const TEXT = "do-not-print-this-secret";
 const secret = Secret.fromString(TEXT);
@@ -61,6 +66,7 @@ describe("Secret.fromString", () => {
     ["16 ASCII characters", "0123456789abcdef"],
     ["fewer characters, but 16 bytes", "\u{1f511}".repeat(4)],
     ["a long text", "x".repeat(1000)],
+    ["a generated secret", generateCredential("sec").text],
   ])("takes %s", (_, text) => {
     expect(Secret.fromString(text)).toBeInstanceOf(Secret);
   });
@@ -71,6 +77,8 @@ describe("Secret.fromString", () => {
     ["15 bytes", "\u9ec4".repeat(5)],
     ["a high surrogate alone", "0123456789abcdef\ud83d"],
     ["a low surrogate alone", "\udd110123456789abcdef"],
+    ["a secret with a typo", generateCredential("sec").text.slice(0, -1)],
+    ["a token", generateCredential("tok").text],
   ])("refuses %s, and does not say what it was", (_, text) => {
     const error = thrownBy(() => Secret.fromString(text));
     expect(error).toBeInstanceOf(TypeError);

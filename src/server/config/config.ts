@@ -11,7 +11,12 @@ import {
   LOWEST_PAYLOAD_MAX_BYTES,
   SIGNAL_REQUEST_MAX_BYTES,
 } from "../../signal/index.ts";
-import { isProducerId, PRODUCER_ID_RULE, SECRET_MIN_BYTES } from "../../signing/index.ts";
+import {
+  credentialFault,
+  isProducerId,
+  PRODUCER_ID_RULE,
+  SECRET_MIN_BYTES,
+} from "../../signing/index.ts";
 // Not by the index, which would load the driver to read a configuration.
 import { DatabaseUrlError, parseDatabaseUrl } from "../../store/connection/databaseUrl.ts";
 import { SecretText } from "../auth/secretBox.ts";
@@ -130,9 +135,10 @@ const secret = z.string().transform((text, context) => {
   try {
     return new SecretText(text);
   } catch {
-    // The rule is all that the secret's own error would tell.
-    const rule = `must be at least ${SECRET_MIN_BYTES} bytes of well-formed UTF-8`;
-    const message = `${rule}; make one with: openssl rand -base64 32`;
+    // What is told here is all that the secret's own error would tell.
+    const message =
+      credentialFault(text, "sec") ??
+      `must be at least ${SECRET_MIN_BYTES} bytes of well-formed UTF-8; make one with: openssl rand -base64 32`;
     context.addIssue({ code: "custom", message });
     return z.NEVER;
   }

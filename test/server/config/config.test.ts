@@ -3,6 +3,7 @@ import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import { SERVER_VARIABLES } from "../../../src/server/config/config.ts";
 import { ConfigError, type ServerConfig, serverConfigFromEnv } from "../../../src/server/index.ts";
+import { generateCredential } from "../../../src/signing/index.ts";
 import { TEST_MASTER_KEY, TEST_SECRET } from "../../support/server.ts";
 
 /** A database with a password, so that it can be searched for. */
@@ -208,6 +209,14 @@ const WRONG_VALUES: Readonly<Record<string, readonly (readonly [NodeJS.ProcessEn
           "HMAC_PRODUCER_SECRET must be at least 16 bytes of well-formed UTF-8; make one with: openssl rand -base64 32",
         ] as const,
     ),
+    [
+      { PRODUCER_ID: "bot", HMAC_PRODUCER_SECRET: generateCredential("sec").text.slice(0, -1) },
+      "HMAC_PRODUCER_SECRET is a Countersign secret with a typo: its checksum is wrong",
+    ],
+    [
+      { PRODUCER_ID: "bot", HMAC_PRODUCER_SECRET: generateCredential("tok").text },
+      "HMAC_PRODUCER_SECRET is a token (cs_tok_…), and must be a producer's secret",
+    ],
     [{ PRODUCER_ID: "bot" }, "HMAC_PRODUCER_SECRET must be set with PRODUCER_ID"],
   ],
   REQUIRE_APPROVAL: ["yes", "1", "TRUE"].map((REQUIRE_APPROVAL) => [
