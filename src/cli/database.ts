@@ -2,11 +2,19 @@
  * What the commands on a database have in common: its configuration, and what its
  * failures mean to a person.
  */
+import { existsSync } from "node:fs";
+import { pino } from "pino";
 import { sentence } from "../alerts/index.ts";
 import { StoreUnavailableError } from "../ingest/index.ts";
 // Not by the index, which would load the whole server for a migration.
 import { ConfigError, type ServerConfig, serverConfigFromEnv } from "../server/config/config.ts";
-import { DatabaseError, DatabaseUrlError } from "../store/index.ts";
+import {
+  type Database,
+  DatabaseError,
+  DatabaseUrlError,
+  openDatabase,
+  startEmbeddedPostgres,
+} from "../store/index.ts";
 import { configurationError, failedError, unavailableError, usageError } from "./cliError.ts";
 import type { Environment } from "./environment.ts";
 
@@ -23,6 +31,48 @@ export function readServerConfig(environment: Environment): ServerConfig {
 export function configFailure(error: unknown): unknown {
   if (!(error instanceof ConfigError)) return error;
   return configurationError(error.faults);
+}
+
+/** What a command does is printed; a log would say the same again. */
+export const silentLog = pino({ level: "silent" });
+
+/** How a command uses a database. */
+export interface DatabaseUse {
+  /** Whether the embedded one is made if it is not there. */
+  readonly mayCreate: boolean;
+  /** What `pg_stat_activity` shows. */
+  readonly applicationName: string;
+}
+
+/**
+ * Opens the database of a configuration, or the embedded one, also while servers run on it, and
+ * closes it after the work.
+ *
+ * @throws CliError if it cannot be used, or if there is no embedded one and none may be made.
+ */
+export async function withDatabase<T>(
+  { databaseUrl, dataDir }: Pick<ServerConfig, "databaseUrl" | "dataDir">,
+  { mayCreate, applicationName }: DatabaseUse,
+  work: (database: Database) => Promise<T>,
+): Promise<T> {
+  await using parts = new AsyncDisposableStack();
+  let url = databaseUrl;
+  if (url === undefined) {
+    // To look at a database that is not there must not make one.
+    if (!mayCreate && !existsSync(dataDir)) {
+      throw usageError(`There is no database under ${dataDir}. Set DATABASE_URL or DATA_DIR.`);
+    }
+    const postgres = await startEmbeddedPostgres({ dataDir, log: silentLog });
+    parts.defer(() => postgres.close());
+    url = postgres.url;
+  }
+  try {
+    const database = openDatabase({ url, poolSize: 1, log: silentLog, applicationName });
+    parts.defer(() => database.close());
+    return await work(database);
+  } catch (error) {
+    throw storeFailure(error);
+  }
 }
 
 /** SQLSTATE classes that pass by themselves: connection, resources, operator intervention. */

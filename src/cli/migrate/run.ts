@@ -1,6 +1,4 @@
 /** Runs the migrations and prints what they did. */
-import { existsSync } from "node:fs";
-import { pino } from "pino";
 import {
   type Database,
   type MigrateDownOptions,
@@ -8,11 +6,9 @@ import {
   migrateDown as migrateDatabaseDown,
   migrateUp as migrateDatabaseUp,
   migrationStatus,
-  openDatabase,
-  startEmbeddedPostgres,
 } from "../../store/index.ts";
 import { usageError } from "../cliError.ts";
-import { readServerConfig, storeFailure } from "../database.ts";
+import { readServerConfig, silentLog, withDatabase } from "../database.ts";
 import { type Environment, readEnvironment } from "../environment.ts";
 import { writeJson, writeOut } from "../output.ts";
 import { writeTable } from "../table.ts";
@@ -30,13 +26,10 @@ export interface MigrateDownArguments extends MigrateOptions {
   readonly yes?: boolean;
 }
 
-/** What is done is printed; a log would say the same again. */
-const log = pino({ level: "silent" });
-
 /** `countersign migrate up`. */
 export async function migrateUp(options: MigrateOptions): Promise<void> {
-  const applied = await withDatabase(options, { mayCreate: true }, (database) =>
-    migrateDatabaseUp(database, log),
+  const applied = await onDatabase(options, { mayCreate: true }, (database) =>
+    migrateDatabaseUp(database, silentLog),
   );
   await printChanges(options, applied, "applied", "Nothing to do: all migrations are applied.");
 }
@@ -45,14 +38,14 @@ export async function migrateUp(options: MigrateOptions): Promise<void> {
 export async function migrateDown(options: MigrateDownArguments): Promise<void> {
   const { steps = 1, to } = options;
   const extent = to === undefined ? { steps } : { to };
-  const reverted = await withDatabase(options, { mayCreate: false }, async (database) => {
+  const reverted = await onDatabase(options, { mayCreate: false }, async (database) => {
     const names = migrationsToRevert(await migrationStatus(database), extent);
     if (names.length > 0 && options.yes !== true) {
       throw usageError(
         `This would revert ${names.join(", ")} and delete the data in it. Add --yes to do it.`,
       );
     }
-    return names.length === 0 ? [] : migrateDatabaseDown(database, log, extent);
+    return names.length === 0 ? [] : migrateDatabaseDown(database, silentLog, extent);
   });
   await printChanges(options, reverted, "reverted", "Nothing to do: no migration is applied.");
 }
@@ -78,7 +71,7 @@ function migrationsToRevert(
 
 /** `countersign migrate status`. */
 export async function showMigrationStatus(options: MigrateOptions): Promise<void> {
-  const states = await withDatabase(options, { mayCreate: false }, migrationStatus);
+  const states = await onDatabase(options, { mayCreate: false }, migrationStatus);
   if (options.json === true) {
     for (const { name, appliedAt } of states) {
       await writeJson({ name, applied_at: appliedAt?.toISOString() ?? null });
@@ -106,33 +99,14 @@ async function printChanges(
   await writeOut(`${lines.join("\n")}\n`);
 }
 
-/** Opens the database that the environment names, and closes it after the work. */
-async function withDatabase<T>(
+/** Does work on the database that the environment names. */
+function onDatabase<T>(
   { envFile }: MigrateOptions,
-  embedded: { readonly mayCreate: boolean },
+  { mayCreate }: { readonly mayCreate: boolean },
   work: (database: Database) => Promise<T>,
 ): Promise<T> {
   const config = readServerConfig(databaseVariables(readEnvironment(envFile)));
-  await using parts = new AsyncDisposableStack();
-  let url = config.databaseUrl;
-  if (url === undefined) {
-    const { dataDir } = config;
-    // To look at a database that is not there must not make one.
-    if (!embedded.mayCreate && !existsSync(dataDir)) {
-      throw usageError(`There is no database under ${dataDir}. Set DATABASE_URL or DATA_DIR.`);
-    }
-    const postgres = await startEmbeddedPostgres({ dataDir, log });
-    parts.defer(() => postgres.close());
-    url = postgres.url;
-  }
-  const applicationName = "countersign migrate";
-  try {
-    const database = openDatabase({ url, poolSize: 1, log, applicationName });
-    parts.defer(() => database.close());
-    return await work(database);
-  } catch (error) {
-    throw storeFailure(error);
-  }
+  return withDatabase(config, { mayCreate, applicationName: "countersign migrate" }, work);
 }
 
 /** Only what concerns the database, so that nothing else has to be right for a migration. */
