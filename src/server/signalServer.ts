@@ -7,14 +7,19 @@
 import { randomUUIDv7 } from "node:crypto";
 import type { AddressInfo } from "node:net";
 import { createBatcher, createIngest } from "../ingest/index.ts";
-import { createProducerStore, createSignalStore, type Database } from "../store/index.ts";
+import {
+  createProducerStore,
+  createRateLimitStore,
+  createSignalStore,
+  type Database,
+} from "../store/index.ts";
 import {
   type Authenticate,
   authenticateBySignature,
   authenticateNobody,
 } from "./auth/authenticate.ts";
 import { openProducerDirectory, type ProducerDirectory } from "./auth/producerDirectory.ts";
-import { createRateLimit } from "./auth/rateLimit.ts";
+import { createRateLimit, type RateLimit } from "./auth/rateLimit.ts";
 import { createSecretBox } from "./auth/secretBox.ts";
 import { systemClock, systemTimers } from "./clock.ts";
 import type { SignalServerConfig } from "./config/config.ts";
@@ -89,8 +94,15 @@ export async function serveSignals({
   });
   metrics.watchQueue(() => batcher.queuedSignals);
   parts.defer(() => batcher.close());
+  const rateLimit = createRateLimit({
+    store: createRateLimitStore(database),
+    monotonicMs,
+    random: Math.random,
+    onFailure: (error) =>
+      log.error({ err: error }, "the limit of a producer could not be asked for"),
+  });
   const onRequest = servePublicPort({
-    authenticate: authentication(config, directory, metrics),
+    authenticate: authentication(config, { directory, rateLimit }, metrics),
     ingest: createIngest({
       batcher,
       newSignalId: randomUUIDv7,
@@ -126,12 +138,11 @@ export async function serveSignals({
 
 function authentication(
   config: SignalServerConfig,
-  directory: ProducerDirectory,
+  parts: { readonly directory: ProducerDirectory; readonly rateLimit: RateLimit },
   { authenticationFailed }: ServerMetrics,
 ): Authenticate {
   const options = {
-    directory,
-    rateLimit: createRateLimit(),
+    ...parts,
     now: systemClock.now,
     onFailure: authenticationFailed,
   };

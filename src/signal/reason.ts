@@ -250,7 +250,7 @@ const RECORDS = {
     mayBeStored: false,
     outbox: "wait",
     isFixable: true,
-    meaning: "The producer sent more than it may.",
+    meaning: "The producer sent more signals than it may in so short a time.",
     advice: "Send again after the delay that the answer names, or more slowly.",
   },
   OVERLOADED: {

@@ -24,6 +24,7 @@ function servingGrants({ addsProducer }: ServingPlan): readonly Grant[] {
     signals: ["SELECT", "INSERT"],
     request_signatures: ["SELECT", "INSERT", "UPDATE", "DELETE"],
     maintenance_tasks: ["SELECT", "UPDATE"],
+    rate_limit_buckets: ["SELECT", "INSERT", "UPDATE"],
   };
   return [
     ...Object.entries(tables).flatMap(([name, privileges]) =>
@@ -31,9 +32,13 @@ function servingGrants({ addsProducer }: ServingPlan): readonly Grant[] {
     ),
     { kind: "SEQUENCE", name: "signal_sequence", privilege: "USAGE" },
     // Everybody has these, unless the defaults of the database were changed.
-    ...["ingest_signals", "answer_known_signals", "lock_signal_sequence", "epoch_micros"].map(
-      (name) => ({ kind: "FUNCTION", name, privilege: "EXECUTE" }),
-    ),
+    ...[
+      "ingest_signals",
+      "answer_known_signals",
+      "lock_signal_sequence",
+      "epoch_micros",
+      "lease_rate_tokens",
+    ].map((name) => ({ kind: "FUNCTION", name, privilege: "EXECUTE" })),
   ];
 }
 

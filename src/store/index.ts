@@ -31,6 +31,12 @@ export {
   type StoredProducer,
 } from "./producerStore.ts";
 export {
+  createRateLimitStore,
+  type RateLimitStore,
+  type TokenGrant,
+  type TokenRequest,
+} from "./rateLimitStore.ts";
+export {
   assertSafe,
   connectionLimit,
   type DatabaseFaultKind,

@@ -32,7 +32,7 @@ export async function readCreatedObjects(names: readonly string[]): Promise<Sche
 
 /** Each `CREATE` begins a line in the migrations. One that replaces makes nothing. */
 function createdObjects(script: string): SchemaObject[] {
-  const created = /^CREATE (?:UNIQUE )?(TABLE|SEQUENCE|VIEW|INDEX|FUNCTION) ([a-z_]+)/gm;
+  const created = /^CREATE (?:UNIQUE |UNLOGGED )?(TABLE|SEQUENCE|VIEW|INDEX|FUNCTION) ([a-z_]+)/gm;
   return [...script.matchAll(created)].map(([, kind = "", name = ""]) => ({
     kind: kind.toLowerCase() as SchemaObject["kind"],
     name,

@@ -17,7 +17,7 @@ export interface SealedSecret {
 /** A producer as it is on disk. */
 export interface StoredProducer extends Producer {
   readonly enabled: boolean;
-  /** Requests per second, above 0; `undefined` means no limit. */
+  /** Signals a second, above 0; `undefined` means no limit. */
   readonly rateLimitPerSecond: number | undefined;
   /** The secrets that have not expired by the database's clock, the newest first. */
   readonly secrets: readonly SealedSecret[];

@@ -6,6 +6,7 @@ import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, test } from "vitest";
 import { authenticateBySignature } from "../../src/server/auth/authenticate.ts";
 import { Secret } from "../../src/signing/index.ts";
+import { NO_LIMIT } from "../server/support/noLimit.ts";
 import { addProducers } from "../server/support/producers.ts";
 import {
   bodies,
@@ -259,7 +260,7 @@ describe("over HTTP/2, gRPC", () => {
 test("a failure does not tell whether the producer exists, not even to the log", async () => {
   const authenticate = authenticateBySignature({
     directory: { find: (producerId) => (producerId === "known" ? knownProducer() : undefined) },
-    rateLimit: async () => undefined,
+    rateLimit: NO_LIMIT,
     now: () => 0n,
   });
   const body = Buffer.from("{}");
@@ -289,7 +290,7 @@ describe("freshness", () => {
   const NOW = 1_761_402_645_000_000_000n;
   const authenticate = authenticateBySignature({
     directory: { find: () => knownProducer() },
-    rateLimit: async () => undefined,
+    rateLimit: NO_LIMIT,
     now: () => NOW,
   });
   const body = Buffer.from("{}");

@@ -11,7 +11,13 @@ import {
   silentLog,
   type TestDatabase,
 } from "../support/postgres.ts";
-import { spawnServer, startTestServer, testHeaders, testServerEnv } from "../support/server.ts";
+import {
+  spawnServer,
+  startTestServer,
+  TEST_PRODUCER_ID,
+  testHeaders,
+  testServerEnv,
+} from "../support/server.ts";
 import { restBody } from "../support/signals.ts";
 
 const ENDPOINT = "/api/v1/signals";
@@ -82,6 +88,12 @@ async function post(url: string, body: string): Promise<Record<string, unknown>>
 
 test("serves with the grants of the page, over restarts", async () => {
   const url = await prepare();
+  // With a limit, which the server has to ask for.
+  await runOnServer(
+    database.url,
+    `INSERT INTO countersign.producers (producer_id, rate_limit_per_second)
+    VALUES ('${TEST_PRODUCER_ID}', 1000)`,
+  );
   for (const expected of ["first", "again"]) {
     const running = await startTestServer(url, { OPS_PORT: "0" });
     try {
@@ -102,9 +114,11 @@ test("serves with the grants of the page, over restarts", async () => {
   }
   const sql = postgres(database.url, { max: 1, fetch_types: false });
   const [{ stored } = {}] = await sql`SELECT count(*)::int AS stored FROM countersign.signals`;
+  const buckets = await sql`SELECT producer_id FROM countersign.rate_limit_buckets`;
   const publicTables = await sql`SELECT FROM pg_tables WHERE schemaname = 'public'`;
   await sql.end();
   expect([stored, publicTables.length]).toEqual([3, 0]);
+  expect(buckets).toEqual([{ producer_id: TEST_PRODUCER_ID }]);
 });
 
 test.each([1, 2])(
@@ -154,7 +168,9 @@ test.each([
   ["INSERT ON producers", "GRANT INSERT ON TABLE producers"],
   ["DELETE ON request_signatures", "GRANT DELETE ON TABLE request_signatures"],
   ["UPDATE ON maintenance_tasks", "GRANT UPDATE ON TABLE maintenance_tasks"],
+  ["INSERT ON rate_limit_buckets", "GRANT INSERT ON TABLE rate_limit_buckets"],
   ["EXECUTE ON FUNCTION ingest_signals", "GRANT EXECUTE ON FUNCTION ingest_signals"],
+  ["EXECUTE ON FUNCTION lease_rate_tokens", "GRANT EXECUTE ON FUNCTION lease_rate_tokens"],
   ["USAGE ON SEQUENCE signal_sequence", "GRANT USAGE ON SEQUENCE signal_sequence"],
 ])("does not start without %s, and names it", async (revoked, command) => {
   const url = await prepare();

@@ -8,6 +8,7 @@ import { isDeepStrictEqual } from "node:util";
 import postgres from "postgres";
 import {
   createProducerStore,
+  createRateLimitStore,
   createSignalStore,
   type Database,
   migrateUp,
@@ -172,6 +173,11 @@ async function findBrokenProducers(database: Database): Promise<string | undefin
   if (!isDeepStrictEqual(rest, { ...PRODUCER, enabled: true })) return "producer";
   const isKept = secrets.every(({ sealed }) => isDeepStrictEqual(sealed, SEALED));
   if (!isKept || secrets[0]?.secretId !== secret.secretId) return "secret";
+
+  const perSecond = PRODUCER.rateLimitPerSecond;
+  const request = { producerId: randomUUID(), perSecond, least: 1, most: 3 };
+  const grant = await createRateLimitStore(database).leaseTokens(request, TIMEOUT_MS);
+  if (!isDeepStrictEqual(grant, { granted: 3, remaining: perSecond - 3 })) return "rate limit";
 
   if ((await migrateUp(database, silentLog)).length > 0) return "migrations";
   const states = await migrationStatus(database);

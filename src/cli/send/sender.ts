@@ -178,7 +178,7 @@ async function explain(
     const waiting = items.filter((_, index) => !byItem.has(index));
     return { ...settled(wrong), waiting };
   }
-  if (error.reason === "BODY_TOO_LARGE" && items.length > 1) {
+  if (isTooBigTogether(error) && items.length > 1) {
     return await halve(items, options, mayBeStored);
   }
   const outcome = outcomeAfter(error, mayBeStored);
@@ -216,6 +216,11 @@ function isOfConnecting(error: unknown): boolean {
 function concernsOneSignal(reason: SignalErrorReason): boolean {
   const { outbox } = failureRecordOf(reason);
   return (outbox === "dead_letter" || outbox === "expired") && reason !== "MALFORMED_BODY";
+}
+
+/** Whether the batch has too many bytes, or more signals than a limit allows at once. */
+function isTooBigTogether({ reason, violations }: SignalError): boolean {
+  return reason === "BODY_TOO_LARGE" || violations.some(({ field }) => field === "requests");
 }
 
 /** A batch that is too large as a whole may fit in parts. */

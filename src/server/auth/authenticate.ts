@@ -35,9 +35,21 @@ export interface RequestToAuthenticate {
   readonly body: Uint8Array;
 }
 
+/** A request that may go on. */
+export interface Admitted {
+  readonly origin: Origin;
+  /**
+   * A request is let through as one signal, whatever it holds. Whoever finds more in it asks here
+   * whether they may go on, all together.
+   *
+   * @returns why not.
+   */
+  readonly admitBatch: (signals: number) => Promise<Refusal | undefined>;
+}
+
 /** The outcome of {@link Authenticate}. */
 export type Authentication =
-  | { readonly ok: true; readonly value: Origin }
+  | { readonly ok: true; readonly value: Admitted }
   | {
       readonly ok: false;
       readonly refusal: Refusal;
@@ -81,9 +93,7 @@ export function authenticateBySignature(options: AuthenticateOptions): Authentic
       options.onFailure?.("clock_skew");
       return refused(clockSkew(receiveTime, skew), producer.producerId);
     }
-    const refusal = await admit(producer, options);
-    if (refusal !== undefined) return refused(refusal, producer.producerId);
-    return ok({ producer, requestSignature: signature, receiveTime });
+    return admit({ producer, requestSignature: signature, receiveTime }, options);
   };
 }
 
@@ -108,10 +118,8 @@ export function authenticateNobody(
       allowedInstruments: undefined,
       secrets: [],
     };
-    const refusal = await admit(producer, options);
-    if (refusal !== undefined) return refused(refusal, producerId);
     const receiveTime = options.now();
-    return ok({ producer, requestSignature: undefined, receiveTime });
+    return admit({ producer, requestSignature: undefined, receiveTime }, options);
   };
 }
 
@@ -159,22 +167,20 @@ function single(value: string | string[] | undefined): string {
 
 /** Whether a producer that is proven may send now. */
 async function admit(
-  producer: KnownProducer,
+  origin: Origin & { readonly producer: KnownProducer },
   { rateLimit, onFailure }: AuthenticateOptions,
-): Promise<Refusal | undefined> {
+): Promise<Authentication> {
+  const { producer } = origin;
   if (!producer.isEnabled) {
     onFailure?.("producer_disabled");
-    return refuse(
-      "PRODUCER_DISABLED",
-      "This producer is disabled. Ask the operator of the server.",
-    );
+    const message = "This producer is disabled. Ask the operator of the server.";
+    return refused(refuse("PRODUCER_DISABLED", message), producer.producerId);
   }
-  const retryAfterMs = await rateLimit(producer.producerId, producer.rateLimitPerSecond);
-  if (retryAfterMs === undefined) return undefined;
-  const limit = producer.rateLimitPerSecond;
-  const requests = limit === 1 ? "request" : "requests";
-  const message = `This producer may send at most ${limit} ${requests} a second.`;
-  return refuse("RATE_LIMITED", message, { retryAfterMs });
+  // Most have no limit, and are not kept waiting for a turn of the event loop.
+  const refusal =
+    producer.rateLimitPerSecond === undefined ? undefined : await rateLimit.admit(producer);
+  if (refusal !== undefined) return refused(refusal, producer.producerId);
+  return ok({ origin, admitBatch: (signals) => rateLimit.admitBatch(producer, signals) });
 }
 
 function refused(refusal: Refusal, producerId: string | undefined): Authentication {

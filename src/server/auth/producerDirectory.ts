@@ -13,7 +13,7 @@ import type { SecretBox } from "./secretBox.ts";
 /** A producer as authentication sees it. */
 export interface KnownProducer extends Producer {
   readonly isEnabled: boolean;
-  /** Requests a second; `undefined` sets no limit. */
+  /** Signals a second; `undefined` sets no limit. */
   readonly rateLimitPerSecond: number | undefined;
   /** Its live secrets, at most two. */
   readonly secrets: readonly Secret[];

@@ -1,36 +1,114 @@
-import { RateLimiterMemory, RateLimiterRes } from "rate-limiter-flexible";
-
 /**
- * Counts one request of a producer against its limit.
- *
- * @param perSecond requests a second; `undefined` sets no limit.
- * @returns `undefined` if the request may go on, else how long to wait, in milliseconds.
+ * Keeps producers to their limits: each has a bucket of tokens, one for a signal, which holds as
+ * many as it may send a second and is refilled all the time.
  */
-export type RateLimit = (
-  producerId: string,
-  perSecond: number | undefined,
-) => Promise<number | undefined>;
+import { NOT_STORED, type Refusal, refuse } from "../../signal/index.ts";
+import { LeasedBucket, type LeasedBucketOptions } from "./leasedBucket.ts";
+import type { KnownProducer } from "./producerDirectory.ts";
 
-/**
- * Limits within this process, in fixed windows of a second. Several processes on one
- * database each allow the limit.
- */
-export function createRateLimit(): RateLimit {
-  const limiters = new Map<number, RateLimiterMemory>();
-  return async function rateLimit(producerId, perSecond) {
-    if (perSecond === undefined) return undefined;
-    let limiter = limiters.get(perSecond);
-    if (limiter === undefined) {
-      limiter = new RateLimiterMemory({ points: perSecond, duration: 1 });
-      limiters.set(perSecond, limiter);
+/** Who is limited, and how. */
+export type LimitedProducer = Pick<KnownProducer, "producerId" | "rateLimitPerSecond">;
+
+/** Lets producers pass, or refuses them. No method throws. */
+export interface RateLimit {
+  /**
+   * Lets a request pass, before anything is known of it but who sends it: as one signal.
+   *
+   * @returns why it may not pass now.
+   */
+  admit(producer: LimitedProducer): Promise<Refusal | undefined>;
+
+  /**
+   * Lets the signals of a request pass that {@link admit} let pass as one: all of them, or, with
+   * the first one given back, none.
+   *
+   * @param signals at least 1.
+   * @returns why they may not pass now, or not together ever.
+   */
+  admitBatch(producer: LimitedProducer, signals: number): Promise<Refusal | undefined>;
+}
+
+/** A bucket that rests so long is as good as a new one: it is full, and its lease has lapsed. */
+const IDLE_MS = 10_000;
+
+/** The limits of one process. */
+export interface ProcessRateLimit extends RateLimit {
+  /** Of how many producers it has a bucket: those that sent something lately. */
+  readonly bucketCount: number;
+}
+
+/** Makes the limits of this process, which are those of all that share the database. */
+export function createRateLimit(options: LeasedBucketOptions): ProcessRateLimit {
+  const buckets = new Map<string, LeasedBucket>();
+  let nextSweepMs = Number.NEGATIVE_INFINITY;
+
+  function bucketOf(producerId: string, perSecond: number): LeasedBucket {
+    const known = buckets.get(producerId);
+    if (known?.perSecond === perSecond) return known;
+    sweep(options.monotonicMs());
+    const bucket =
+      known?.withLimit(perSecond) ?? new LeasedBucket(producerId, perSecond, perSecond, options);
+    buckets.set(producerId, bucket);
+    return bucket;
+  }
+
+  function sweep(nowMs: number): void {
+    if (nowMs < nextSweepMs) return;
+    nextSweepMs = nowMs + IDLE_MS;
+    for (const { producerId, usedMs } of buckets.values()) {
+      if (usedMs < nowMs - IDLE_MS) buckets.delete(producerId);
     }
-    try {
-      await limiter.consume(producerId);
-      return undefined;
-    } catch (rejection) {
-      // The library rejects with a result object when the limit is reached.
-      if (rejection instanceof RateLimiterRes) return Math.max(1, rejection.msBeforeNext);
-      throw rejection;
-    }
+  }
+
+  return {
+    get bucketCount() {
+      return buckets.size;
+    },
+
+    async admit({ producerId, rateLimitPerSecond }) {
+      if (rateLimitPerSecond === undefined) return undefined;
+      return take(bucketOf(producerId, rateLimitPerSecond), 1);
+    },
+
+    async admitBatch({ producerId, rateLimitPerSecond }, signals) {
+      if (rateLimitPerSecond === undefined || signals === 1) return undefined;
+      const bucket = bucketOf(producerId, rateLimitPerSecond);
+      bucket.giveBack(1);
+      if (signals > rateLimitPerSecond) return tooMany(signals, rateLimitPerSecond);
+      return take(bucket, signals);
+    },
   };
+}
+
+async function take(bucket: LeasedBucket, signals: number): Promise<Refusal | undefined> {
+  try {
+    const retryAfterMs = await bucket.take(signals);
+    return retryAfterMs === 0 ? undefined : rateLimited(bucket.perSecond, retryAfterMs);
+  } catch {
+    return unavailable();
+  }
+}
+
+function rateLimited(limit: number, retryAfterMs: number): Refusal {
+  const message = `This producer may send at most ${counted(limit)} a second.`;
+  return refuse("RATE_LIMITED", message, { retryAfterMs });
+}
+
+/** No wait helps a batch that is bigger than the bucket. */
+function tooMany(signals: number, limit: number): Refusal {
+  const most = limit === 1 ? "1 request" : `${limit} requests`;
+  const description = `must hold at most ${most}, since this producer may send ${counted(limit)} a second`;
+  return refuse("INVALID_SIGNAL", `The batch ${description}, not ${signals}.`, {
+    violations: [{ field: "requests", description }],
+  });
+}
+
+function counted(signals: number): string {
+  return signals === 1 ? "1 signal" : `${signals} signals`;
+}
+
+function unavailable(): Refusal {
+  const why =
+    "The database does not answer, so it is not known whether this producer may send now. Send it again under the same idempotency key.";
+  return refuse("STORE_UNAVAILABLE", `${why} ${NOT_STORED}`);
 }

@@ -3,13 +3,12 @@
  * within its limits, and who sent it is proven. Nothing here looks into the body.
  */
 
-import type { Origin } from "../../ingest/index.ts";
 import { refuse } from "../../signal/index.ts";
 import type { BodyBudget } from "../http/bodyBudget.ts";
 import { type Framing, type MessageReading, readMessage } from "../http/message.ts";
 import type { NodeRequest } from "../http/nodeHttp.ts";
 import type { RequestRecord } from "../http/requestRecord.ts";
-import type { Authenticate } from "./authenticate.ts";
+import type { Admitted, Authenticate } from "./authenticate.ts";
 
 /** What of a signed endpoint matters before its body is parsed. */
 export interface SignedEndpointLimits {
@@ -24,7 +23,7 @@ export interface SignedEndpointLimits {
 /** The outcome of {@link receiveSigned}. */
 export type Received =
   | Exclude<MessageReading, { kind: "read" }>
-  | { readonly kind: "received"; readonly message: Uint8Array; readonly origin: Origin };
+  | ({ readonly kind: "received"; readonly message: Uint8Array } & Admitted);
 
 /**
  * Reads and authenticates one signed request.
@@ -58,6 +57,6 @@ export async function receiveSigned(
     return { kind: "refused", refusal: result.refusal };
   }
   record.caller.prove();
-  record.producerId = result.value.producer.producerId;
-  return { kind: "received", message, origin: result.value };
+  record.producerId = result.value.origin.producer.producerId;
+  return { kind: "received", message, ...result.value };
 }

@@ -4,9 +4,8 @@
  */
 
 import type { DescMessage, DescMethodUnary, DescService, MessageShape } from "@bufbuild/protobuf";
-import type { Origin } from "../../ingest/index.ts";
 import type { Result } from "../../signal/index.ts";
-import type { Authenticate } from "../auth/authenticate.ts";
+import type { Admitted, Authenticate } from "../auth/authenticate.ts";
 import { receiveSigned, type SignedEndpointLimits } from "../auth/receive.ts";
 import type { RequestRecord } from "../http/requestRecord.ts";
 import type { Codec } from "./decode.ts";
@@ -21,8 +20,7 @@ import {
 import { framingOf, type WireForm } from "./wireForm.ts";
 
 /** What a handler is told besides the message. */
-export interface SignedCall {
-  readonly origin: Origin;
+export interface SignedCall extends Admitted {
   /** By the monotonic clock, in milliseconds, when the caller stops waiting. */
   readonly deadlineMs: number;
   readonly record: RequestRecord;
@@ -94,7 +92,8 @@ async function admit(
       return refused(received.refusal, record);
   }
   if (signed === undefined) return unimplemented("This method is not implemented.", record);
-  const { message: bytes, origin } = received;
-  const answer = await signed.handle({ codec: form.codec, bytes }, { origin, deadlineMs, record });
+  const { message: bytes, origin, admitBatch } = received;
+  const signedCall = { origin, admitBatch, deadlineMs, record };
+  const answer = await signed.handle({ codec: form.codec, bytes }, signedCall);
   return answer.ok ? { answer: answer.value } : refused(answer.refusal, record);
 }

@@ -86,7 +86,9 @@ function ingestBatchMethod({
       if (count < 1 || count > BATCH_MAX_SIGNALS) return refused(wrongCount(count));
       using memory = batches.pending.take(bytes.length + count * SIGNAL_BYTES);
       if (memory === undefined) return refused(outOfMemory());
-      const { deadlineMs } = call;
+      const { deadlineMs, admitBatch } = call;
+      const refusal = await admitBatch(count);
+      if (refusal !== undefined) return refused(refusal);
       const submissions = readItems(items, { codec, turns, monotonicMs, deadlineMs });
       return await answerBatch(ingest, submissions, call);
     },

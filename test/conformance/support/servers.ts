@@ -159,7 +159,7 @@ const isReady = async () => true;
 const authenticate: Authenticate = async ({ headers }) =>
   headers["x-producer-id"] === STRANGER
     ? { ok: false, refusal: refuse("UNAUTHENTICATED", "No."), producerId: undefined }
-    : ok(origin);
+    : ok({ origin, admitBatch: async () => undefined });
 
 /** The server as it is, on its one port. */
 export async function startRouterServer(): Promise<Compared> {
@@ -255,7 +255,7 @@ function plainHandler<Input, Output>(
     const authentication = await authenticate({ headers, endpoint: "", body: Buffer.alloc(0) });
     if (!authentication.ok) throw connectErrorOf(authentication.refusal);
     const answer = await handle(message, {
-      origin: authentication.value,
+      ...authentication.value,
       deadlineMs: systemClock.monotonicMs() + (context.timeoutMs() ?? REQUEST_TIMEOUT_MS),
       record: { requestId: "", protocol: "http", caller: CALLER },
     });

@@ -267,13 +267,13 @@ test.each(PROTOCOLS)(
 
 test.each(PROTOCOLS)("RATE_LIMITED has its code, status and details over %s", async (protocol) => {
   const signing = { producerId: limitedBot(protocol) };
-  // Two requests may fall on either side of a second, ten can hardly all do so.
+  // It may take more than a second until two are here, but hardly until all ten are.
   for (let sent = 0; sent < 10; sent++) {
     const answer = await sendKept(server.url, protocol, bodies(), { signing });
     if (answer.error === undefined) continue;
     expectRow(answer, protocol, "RATE_LIMITED");
     expect(answer.error.retryAfterMs).toBeLessThanOrEqual(1_000);
-    expect(answer.error.message).toContain("may send at most 1 request a second.");
+    expect(answer.error.message).toContain("may send at most 1 signal a second.");
     return;
   }
   expect.unreachable("ten requests passed a limit of one a second");

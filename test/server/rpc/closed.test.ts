@@ -30,7 +30,6 @@ import {
   type Authenticate,
   authenticateBySignature,
 } from "../../../src/server/auth/authenticate.ts";
-import { createRateLimit } from "../../../src/server/auth/rateLimit.ts";
 import { systemClock } from "../../../src/server/clock.ts";
 import { createBodyBudget } from "../../../src/server/http/bodyBudget.ts";
 import { listen } from "../../../src/server/http/listener.ts";
@@ -49,6 +48,7 @@ import { silentLog } from "../../support/postgres.ts";
 import { serveFile } from "../../support/serveFile.ts";
 import { TEST_PRODUCER_ID, TEST_SECRET, testHeaders } from "../../support/server.ts";
 import { CALL_FORMS, call, emptyMessage, pathOf } from "../support/closedCalls.ts";
+import { NO_LIMIT } from "../support/noLimit.ts";
 
 /** The services that the walk knows. */
 const SERVICES: readonly DescService[] = [IngestService, Health];
@@ -245,7 +245,7 @@ describe("a method that was added to a service's contract", () => {
                   secrets: [Secret.fromString(TEST_SECRET)],
                 },
         },
-        rateLimit: createRateLimit(),
+        rateLimit: NO_LIMIT,
         now: systemClock.now,
       });
       const options = { ...routing, authenticate, budget };

@@ -4,7 +4,6 @@
  */
 import type { Ingest } from "../../../src/ingest/index.ts";
 import { authenticateNobody } from "../../../src/server/auth/authenticate.ts";
-import { createRateLimit } from "../../../src/server/auth/rateLimit.ts";
 import { systemClock } from "../../../src/server/clock.ts";
 import { listen } from "../../../src/server/http/listener.ts";
 import { createRequestLog } from "../../../src/server/http/requestLog.ts";
@@ -12,6 +11,7 @@ import { createLog } from "../../../src/server/ops/log.ts";
 import { servePublicPort } from "../../../src/server/publicPort.ts";
 import { recordLog } from "../../support/recordLog.ts";
 import type { TestServer } from "../../support/server.ts";
+import { NO_LIMIT } from "./noLimit.ts";
 
 /** What a test may care about. */
 export interface RouterOptions {
@@ -38,7 +38,7 @@ export async function startRouter(
   const onRequest = servePublicPort({
     authenticate: authenticateNobody({
       directory: { find: () => undefined },
-      rateLimit: createRateLimit(),
+      rateLimit: NO_LIMIT,
       now: systemClock.now,
       requireApproval: false,
     }),
