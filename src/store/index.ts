@@ -1,3 +1,4 @@
+export { createAccessStore } from "./accessStore.ts";
 export { DatabaseUrlError } from "./connection/databaseUrl.ts";
 export {
   type Database,

@@ -29,6 +29,12 @@ WHERE secret_id IN (
   WHERE place > 2
 );
 
+-- "Never" has one form, so that the time until an expiry is always a number.
+UPDATE producer_secrets SET expires_at = nullif(greatest(expires_at, created_at), 'infinity')
+WHERE NOT isfinite(expires_at);
+ALTER TABLE producer_secrets
+  ADD CONSTRAINT producer_secrets_expires_at_finite CHECK (isfinite(expires_at));
+
 -- Tokens are random enough that their SHA-256 tells nothing about them.
 CREATE TABLE access_tokens (
   token_id text COLLATE "C" PRIMARY KEY CHECK (token_id ~ '^[0-9A-Za-z]+$'),
@@ -40,7 +46,7 @@ CREATE TABLE access_tokens (
   producer_ids text[] COLLATE "C" CHECK (cardinality(producer_ids) BETWEEN 1 AND 100),
   created_at timestamptz NOT NULL DEFAULT now(),
   -- NULL means that it does not expire.
-  expires_at timestamptz,
+  expires_at timestamptz CHECK (isfinite(expires_at)),
   revoked_at timestamptz,
   last_used_at timestamptz
 );
@@ -87,6 +93,8 @@ $$;
 
 CREATE TRIGGER audit_log_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change();
+-- Whatever session_replication_role is.
+ALTER TABLE audit_log ENABLE ALWAYS TRIGGER audit_log_append_only;
 
 -- Grows with every change of what servers keep in memory. They ask for it a few times a
 -- second; a notification only makes them ask at once.
@@ -97,30 +105,82 @@ CREATE TABLE access_version (
 
 INSERT INTO access_version (version) VALUES (1);
 
+-- Called at the commit, so that no transaction waits for another with that row locked. The
+-- schema is named, since who changes a producer by hand may have another search_path.
 CREATE FUNCTION bump_access_version() RETURNS trigger
 LANGUAGE plpgsql AS $$
+DECLARE
+  v_transaction text := pg_current_xact_id()::text;
 BEGIN
-  UPDATE access_version SET version = version + 1;
-  PERFORM pg_notify('countersign_access', '');
+  -- Once is enough: what a transaction changes becomes visible together.
+  IF current_setting('countersign.bumped_in', true) IS DISTINCT FROM v_transaction THEN
+    PERFORM set_config('countersign.bumped_in', v_transaction, true);
+    EXECUTE format('UPDATE %I.access_version SET version = version + 1', TG_TABLE_SCHEMA);
+    PERFORM pg_notify('countersign_access', '');
+  END IF;
   RETURN NULL;
 END
 $$;
 
+CREATE CONSTRAINT TRIGGER access_version_rows AFTER INSERT OR DELETE ON producers
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION bump_access_version();
+CREATE CONSTRAINT TRIGGER access_version_rows AFTER INSERT OR DELETE ON producer_secrets
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION bump_access_version();
+CREATE CONSTRAINT TRIGGER access_version_rows AFTER INSERT OR DELETE ON access_tokens
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION bump_access_version();
+CREATE CONSTRAINT TRIGGER access_version_rows AFTER INSERT OR DELETE ON sealing_key
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION bump_access_version();
+
 -- Not for last_seen_at and last_used_at, which change all the time and decide nothing.
-CREATE TRIGGER producers_access_version
-  AFTER INSERT OR DELETE OR TRUNCATE
-    OR UPDATE OF enabled, require_approval, allowed_instruments, rate_limit_per_second
-  ON producers FOR EACH STATEMENT EXECUTE FUNCTION bump_access_version();
-CREATE TRIGGER producer_secrets_access_version
-  AFTER INSERT OR DELETE OR TRUNCATE OR UPDATE OF producer_id, sealed, expires_at
-  ON producer_secrets FOR EACH STATEMENT EXECUTE FUNCTION bump_access_version();
-CREATE TRIGGER access_tokens_access_version
-  AFTER INSERT OR DELETE OR TRUNCATE
-    OR UPDATE OF token_sha256, name, scopes, producer_ids, expires_at, revoked_at
-  ON access_tokens FOR EACH STATEMENT EXECUTE FUNCTION bump_access_version();
-CREATE TRIGGER sealing_key_access_version
-  AFTER INSERT OR DELETE OR TRUNCATE OR UPDATE
-  ON sealing_key FOR EACH STATEMENT EXECUTE FUNCTION bump_access_version();
+CREATE CONSTRAINT TRIGGER access_version_values AFTER UPDATE ON producers
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+  WHEN (
+    (OLD.enabled, OLD.require_approval, OLD.allowed_instruments, OLD.rate_limit_per_second)
+    IS DISTINCT FROM
+    (NEW.enabled, NEW.require_approval, NEW.allowed_instruments, NEW.rate_limit_per_second)
+  ) EXECUTE FUNCTION bump_access_version();
+CREATE CONSTRAINT TRIGGER access_version_values AFTER UPDATE ON producer_secrets
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+  WHEN (
+    (OLD.producer_id, OLD.sealed, OLD.created_at, OLD.expires_at)
+    IS DISTINCT FROM (NEW.producer_id, NEW.sealed, NEW.created_at, NEW.expires_at)
+  ) EXECUTE FUNCTION bump_access_version();
+CREATE CONSTRAINT TRIGGER access_version_values AFTER UPDATE ON access_tokens
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+  WHEN (
+    (OLD.token_sha256, OLD.name, OLD.scopes, OLD.producer_ids, OLD.expires_at, OLD.revoked_at)
+    IS DISTINCT FROM
+    (NEW.token_sha256, NEW.name, NEW.scopes, NEW.producer_ids, NEW.expires_at, NEW.revoked_at)
+  ) EXECUTE FUNCTION bump_access_version();
+CREATE CONSTRAINT TRIGGER access_version_values AFTER UPDATE ON sealing_key
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+  WHEN (OLD.key_id IS DISTINCT FROM NEW.key_id) EXECUTE FUNCTION bump_access_version();
+
+CREATE TRIGGER access_version_truncate AFTER TRUNCATE ON producers
+  FOR EACH STATEMENT EXECUTE FUNCTION bump_access_version();
+CREATE TRIGGER access_version_truncate AFTER TRUNCATE ON producer_secrets
+  FOR EACH STATEMENT EXECUTE FUNCTION bump_access_version();
+CREATE TRIGGER access_version_truncate AFTER TRUNCATE ON access_tokens
+  FOR EACH STATEMENT EXECUTE FUNCTION bump_access_version();
+CREATE TRIGGER access_version_truncate AFTER TRUNCATE ON sealing_key
+  FOR EACH STATEMENT EXECUTE FUNCTION bump_access_version();
+
+ALTER TABLE producers
+  ENABLE ALWAYS TRIGGER access_version_rows,
+  ENABLE ALWAYS TRIGGER access_version_values,
+  ENABLE ALWAYS TRIGGER access_version_truncate;
+ALTER TABLE producer_secrets
+  ENABLE ALWAYS TRIGGER access_version_rows,
+  ENABLE ALWAYS TRIGGER access_version_values,
+  ENABLE ALWAYS TRIGGER access_version_truncate;
+ALTER TABLE access_tokens
+  ENABLE ALWAYS TRIGGER access_version_rows,
+  ENABLE ALWAYS TRIGGER access_version_values,
+  ENABLE ALWAYS TRIGGER access_version_truncate;
+ALTER TABLE sealing_key
+  ENABLE ALWAYS TRIGGER access_version_rows,
+  ENABLE ALWAYS TRIGGER access_version_values,
+  ENABLE ALWAYS TRIGGER access_version_truncate;
 
 -- updated_at tells when a person changed something, not when a bot was last seen.
 DROP TRIGGER producers_updated_at ON producers;
@@ -148,16 +208,15 @@ LANGUAGE sql STABLE AS $$
   SELECT to_jsonb(to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
 $$;
 
--- The secrets of a producer that have not ended, the newest first.
-CREATE FUNCTION audited_secrets(p_producer_id text) RETURNS jsonb
+-- The secrets of a producer that have not ended by then, the newest first.
+CREATE FUNCTION audited_secrets(p_producer_id text, p_now timestamptz) RETURNS jsonb
 LANGUAGE sql VOLATILE AS $$
   SELECT jsonb_build_object('secrets', coalesce(jsonb_agg(
     jsonb_build_object('secret_id', s.secret_id, 'expire_time', audited_time(s.expires_at))
     ORDER BY s.created_at DESC, s.secret_id DESC
   ), '[]'))
   FROM producer_secrets s
-  WHERE s.producer_id = p_producer_id
-    AND (s.expires_at IS NULL OR s.expires_at > clock_timestamp());
+  WHERE s.producer_id = p_producer_id AND (s.expires_at IS NULL OR s.expires_at > p_now);
 $$;
 
 CREATE FUNCTION audited_token(t access_tokens) RETURNS jsonb
@@ -172,8 +231,9 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- The changes. Each is one call and so one transaction, with its audit entry; each locks
--- what it judges first, so that its further statements see what others committed before:
--- the producer, then sealing_key, and access_version last.
+-- what it judges first, so that its further statements see what others committed before.
+-- All lock in one order, so that no two wait for each other: sealing_key, the producer, its
+-- secrets, and at the commit access_version.
 -- They return what came of it: 'done', or why nothing was changed.
 
 -- Makes sure that the caller seals under the key that is in force. The first one decides.
@@ -189,6 +249,28 @@ BEGIN
   SELECT key_id INTO v_key_id FROM sealing_key FOR SHARE;
   RETURN v_key_id = p_key_id;
 END
+$$;
+
+-- The secrets of a producer that have not ended by then, the newest first.
+CREATE FUNCTION live_secret_ids(p_producer_id text, p_now timestamptz) RETURNS text[]
+LANGUAGE sql VOLATILE AS $$
+  SELECT coalesce(array_agg(s.secret_id ORDER BY s.created_at DESC, s.secret_id DESC), '{}')
+  FROM producer_secrets s
+  WHERE s.producer_id = p_producer_id AND (s.expires_at IS NULL OR s.expires_at > p_now);
+$$;
+
+-- Adds a secret as the newest one, also where the clock was set back meanwhile.
+CREATE FUNCTION add_secret(
+  p_producer_id text,
+  p_secret_id text,
+  p_sealed bytea,
+  p_now timestamptz
+) RETURNS void
+LANGUAGE sql VOLATILE AS $$
+  INSERT INTO producer_secrets (secret_id, producer_id, sealed, created_at)
+  SELECT p_secret_id, p_producer_id, p_sealed,
+    greatest(p_now, max(created_at) + interval '1 microsecond')
+  FROM producer_secrets WHERE producer_id = p_producer_id;
 $$;
 
 CREATE FUNCTION create_producer(
@@ -207,6 +289,9 @@ LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
   v_producer producers;
 BEGIN
+  IF EXISTS (SELECT FROM producers WHERE producer_id = p_producer_id) THEN
+    RETURN 'already_exists';
+  END IF;
   IF NOT is_sealing_key(p_key_id) THEN
     RETURN 'stale_key';
   END IF;
@@ -221,12 +306,11 @@ BEGIN
   IF NOT FOUND THEN
     RETURN 'already_exists';
   END IF;
-  INSERT INTO producer_secrets (secret_id, producer_id, sealed)
-  VALUES (p_secret_id, p_producer_id, p_sealed);
+  PERFORM add_secret(p_producer_id, p_secret_id, p_sealed, now());
   INSERT INTO audit_log (actor_token_id, actor_name, action, producer_id, after)
   VALUES (
     p_actor_token_id, p_actor_name, 'producer.create', p_producer_id,
-    audited_producer(v_producer) || audited_secrets(p_producer_id)
+    audited_producer(v_producer) || audited_secrets(p_producer_id, now())
   );
   RETURN 'done';
 END
@@ -282,7 +366,7 @@ CREATE FUNCTION rotate_producer_secret(
   p_actor_token_id text,
   p_actor_name text,
   p_producer_id text,
-  p_grace interval,
+  p_grace_seconds integer,
   p_force boolean,
   p_key_id bytea,
   p_secret_id text,
@@ -292,37 +376,32 @@ LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
   v_now timestamptz;
   v_before jsonb;
-  v_kept text;
+  v_live text[];
 BEGIN
-  PERFORM FROM producers WHERE producer_id = p_producer_id FOR UPDATE;
-  IF NOT FOUND THEN
+  -- Producers are never deleted, so that this needs no lock.
+  IF NOT EXISTS (SELECT FROM producers WHERE producer_id = p_producer_id) THEN
     RETURN 'not_found';
   END IF;
   IF NOT is_sealing_key(p_key_id) THEN
     RETURN 'stale_key';
   END IF;
+  PERFORM FROM producers WHERE producer_id = p_producer_id FOR UPDATE;
   -- Not the transaction's time, which is that before the wait for the lock.
   v_now := clock_timestamp();
-  IF NOT p_force AND (
-    SELECT count(*) FROM producer_secrets
-    WHERE producer_id = p_producer_id AND (expires_at IS NULL OR expires_at > v_now)
-  ) > 1 THEN
+  v_live := live_secret_ids(p_producer_id, v_now);
+  IF cardinality(v_live) > 1 AND NOT p_force THEN
     RETURN 'under_way';
   END IF;
-  v_before := audited_secrets(p_producer_id);
-  SELECT secret_id INTO v_kept FROM producer_secrets
-  WHERE producer_id = p_producer_id AND (expires_at IS NULL OR expires_at > v_now)
-  ORDER BY created_at DESC, secret_id DESC LIMIT 1;
+  v_before := audited_secrets(p_producer_id, v_now);
   UPDATE producer_secrets
-  SET expires_at = CASE WHEN secret_id = v_kept
-    THEN least(expires_at, v_now + p_grace) ELSE v_now END
-  WHERE producer_id = p_producer_id AND (expires_at IS NULL OR expires_at > v_now);
-  INSERT INTO producer_secrets (secret_id, producer_id, sealed, created_at)
-  VALUES (p_secret_id, p_producer_id, p_sealed, v_now);
+  SET expires_at = CASE WHEN secret_id = v_live[1]
+    THEN least(expires_at, v_now + make_interval(secs => p_grace_seconds)) ELSE v_now END
+  WHERE secret_id = ANY (v_live);
+  PERFORM add_secret(p_producer_id, p_secret_id, p_sealed, v_now);
   INSERT INTO audit_log (actor_token_id, actor_name, action, producer_id, before, after)
   VALUES (
     p_actor_token_id, p_actor_name, 'producer_secret.rotate', p_producer_id,
-    v_before, audited_secrets(p_producer_id)
+    v_before, audited_secrets(p_producer_id, v_now)
   );
   RETURN 'done';
 END
@@ -337,6 +416,7 @@ CREATE FUNCTION revoke_producer_secret(
 ) RETURNS text
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
+  v_now timestamptz;
   v_before jsonb;
 BEGIN
   PERFORM FROM producers WHERE producer_id = p_producer_id FOR UPDATE;
@@ -344,17 +424,17 @@ BEGIN
   IF NOT FOUND THEN
     RETURN 'not_found';
   END IF;
-  v_before := audited_secrets(p_producer_id);
-  UPDATE producer_secrets SET expires_at = clock_timestamp()
-  WHERE producer_id = p_producer_id AND secret_id = p_secret_id
-    AND (expires_at IS NULL OR expires_at > clock_timestamp());
+  v_now := clock_timestamp();
+  v_before := audited_secrets(p_producer_id, v_now);
+  UPDATE producer_secrets SET expires_at = v_now
+  WHERE secret_id = p_secret_id AND (expires_at IS NULL OR expires_at > v_now);
   IF NOT FOUND THEN
     RETURN 'done';
   END IF;
   INSERT INTO audit_log (actor_token_id, actor_name, action, producer_id, before, after)
   VALUES (
     p_actor_token_id, p_actor_name, 'producer_secret.revoke', p_producer_id,
-    v_before, audited_secrets(p_producer_id)
+    v_before, audited_secrets(p_producer_id, v_now)
   );
   RETURN 'done';
 END
@@ -372,38 +452,36 @@ CREATE FUNCTION ensure_producer(
 ) RETURNS text
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
+  v_now timestamptz;
   v_before jsonb;
   v_is_new boolean;
 BEGIN
-  PERFORM FROM producers WHERE producer_id = p_producer_id FOR UPDATE;
+  -- So it is at nearly every start, and then nothing is waited for.
+  IF EXISTS (SELECT FROM producer_secrets WHERE secret_id = p_secret_id) THEN
+    RETURN 'done';
+  END IF;
   IF NOT is_sealing_key(p_key_id) THEN
     RETURN 'stale_key';
   END IF;
   INSERT INTO producers (producer_id) VALUES (p_producer_id) ON CONFLICT DO NOTHING;
   v_is_new := FOUND;
   PERFORM FROM producers WHERE producer_id = p_producer_id FOR UPDATE;
-  v_before := audited_secrets(p_producer_id);
-  INSERT INTO producer_secrets (secret_id, producer_id, sealed, created_at)
-  VALUES (p_secret_id, p_producer_id, p_sealed, clock_timestamp())
-  ON CONFLICT DO NOTHING;
-  IF NOT FOUND THEN
+  IF EXISTS (SELECT FROM producer_secrets WHERE secret_id = p_secret_id) THEN
     RETURN 'done';
   END IF;
-  UPDATE producer_secrets SET expires_at = clock_timestamp()
-  WHERE secret_id IN (
-    SELECT secret_id FROM producer_secrets
-    WHERE producer_id = p_producer_id
-      AND (expires_at IS NULL OR expires_at > clock_timestamp())
-    ORDER BY created_at DESC, secret_id DESC
-    OFFSET 2
-  );
+  v_now := clock_timestamp();
+  v_before := audited_secrets(p_producer_id, v_now);
+  PERFORM add_secret(p_producer_id, p_secret_id, p_sealed, v_now);
+  UPDATE producer_secrets SET expires_at = v_now
+  WHERE secret_id = ANY ((live_secret_ids(p_producer_id, v_now))[3:]);
   INSERT INTO audit_log (actor_name, action, producer_id, before, after)
   SELECT
     p_actor_name,
     CASE WHEN v_is_new THEN 'producer.create' ELSE 'producer_secret.add' END,
     p_producer_id,
     CASE WHEN NOT v_is_new THEN v_before END,
-    CASE WHEN v_is_new THEN audited_producer(p) ELSE '{}' END || audited_secrets(p_producer_id)
+    CASE WHEN v_is_new THEN audited_producer(p) ELSE '{}' END
+      || audited_secrets(p_producer_id, v_now)
   FROM producers p WHERE p.producer_id = p_producer_id;
   RETURN 'done';
 END
@@ -491,21 +569,23 @@ CREATE FUNCTION reseal_producer_secrets(
   p_sealed bytea[]
 ) RETURNS text
 LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+  v_key_id bytea;
 BEGIN
-  PERFORM FROM producers ORDER BY producer_id FOR UPDATE;
-  IF NOT is_sealing_key(p_from_key_id) THEN
+  INSERT INTO sealing_key (key_id) VALUES (p_from_key_id) ON CONFLICT DO NOTHING;
+  -- Whoever seals waits from here on, and then finds the new key.
+  SELECT key_id INTO v_key_id FROM sealing_key FOR UPDATE;
+  IF v_key_id <> p_from_key_id THEN
     RETURN 'stale_key';
   END IF;
-  -- Whoever seals waits from here on.
-  UPDATE sealing_key SET key_id = p_to_key_id;
   IF EXISTS (
     SELECT FROM producer_secrets s
     FULL JOIN unnest(p_secret_ids) AS given (secret_id) ON given.secret_id = s.secret_id
     WHERE s.secret_id IS NULL OR given.secret_id IS NULL
   ) THEN
-    UPDATE sealing_key SET key_id = p_from_key_id;
     RETURN 'changed';
   END IF;
+  UPDATE sealing_key SET key_id = p_to_key_id;
   UPDATE producer_secrets s SET sealed = given.sealed
   FROM unnest(p_secret_ids, p_sealed) AS given (secret_id, sealed)
   WHERE s.secret_id = given.secret_id;
