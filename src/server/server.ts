@@ -28,10 +28,18 @@ import { createSecretBox, type SecretBox } from "./auth/secretBox.ts";
 import { systemClock, systemTimers } from "./clock.ts";
 import type { ServerConfig, SignalServerConfig } from "./config/config.ts";
 import { masterKeyOf } from "./config/masterKey.ts";
-import { hostInCertificate, readTls } from "./config/tls.ts";
+import {
+  hostInCertificate,
+  readTls,
+  readTlsFiles,
+  type TlsFiles,
+  type TlsPair,
+} from "./config/tls.ts";
+import { watchTls } from "./config/tlsWatch.ts";
 import { isLoopbackAddress, isWildcardAddress, urlHost } from "./http/host.ts";
 import { listen } from "./http/listener.ts";
 import { createRequestLog } from "./http/requestLog.ts";
+import type { TlsMaterial } from "./http/tlsOptions.ts";
 import { createLog, openProcessLog, type ProcessLog } from "./ops/log.ts";
 import {
   createMaintenanceMetrics,
@@ -135,7 +143,7 @@ async function start(
       "HMAC_PRODUCER_ENABLED is false: unsigned signals are taken from anyone on this machine",
     );
   }
-  // Read again where it is served; here, so that wrong files cost nothing.
+  // First of all, so that wrong files cost nothing.
   const tls = config.tls && (await readTls(config.tls));
   const { database, databaseUrl } = await openSafeDatabase(config, log, parts);
   const addsProducer = config.producer !== undefined || needsOwnProducer(config);
@@ -157,10 +165,15 @@ async function start(
   const opsUrl = await serveOps(config, () => serving, watch, processLog, parts);
   const started = await serve(
     config,
-    { databaseUrl, masterKey },
+    { databaseUrl, masterKey, tls: tls && { cert: tls.cert, key: tls.key } },
     { database, watch, processLog, parts },
   );
   const maintenance = createMaintenanceMetrics();
+  if (config.tls !== undefined && tls !== undefined) {
+    const tlsWatch = renewTls(config.tls, tls, started, log);
+    parts.defer(() => tlsWatch.close());
+    maintenance.watchCertificate(() => tlsWatch.expiryMs);
+  }
   serving = {
     ...started,
     snapshots: async () => [...(await started.snapshots()), await maintenance.snapshot()],
@@ -204,6 +217,20 @@ function urlForClients({ address, port }: AddressInfo, cert: Buffer | undefined)
   return isLoopbackAddress(address) ? `http://${urlHost(address)}:${port}` : undefined;
 }
 
+/** Lets a certificate that is renewed be served, in this process or in workers. */
+function renewTls(files: TlsFiles, pair: TlsPair, { useCertificate }: Serving, log: Logger) {
+  return watchTls({
+    files,
+    pair,
+    read: () => readTlsFiles(files),
+    apply: useCertificate,
+    now: systemClock.now,
+    monotonicMs: systemClock.monotonicMs,
+    timers: systemTimers,
+    log,
+  });
+}
+
 /** The part that takes signals, wherever it is. */
 interface Serving {
   readonly address: AddressInfo;
@@ -211,7 +238,12 @@ interface Serving {
   readonly isServing: () => boolean;
   /** The metrics of each process. */
   readonly snapshots: () => Promise<readonly MetricsSnapshot[]>;
+  /** Serves this certificate to all that connect from now on. */
+  readonly useCertificate: (material: TlsMaterial) => void;
 }
+
+/** What the start found out. */
+type Found = Pick<SignalServerConfig, "databaseUrl" | "masterKey" | "tls">;
 
 /** What the first process has when it begins to take signals. */
 interface Started {
@@ -224,7 +256,7 @@ interface Started {
 /** Takes signals from now on, in this process or in workers. */
 async function serve(
   config: ServerConfig,
-  found: Pick<SignalServerConfig, "databaseUrl" | "masterKey">,
+  found: Found,
   { database, watch, processLog, parts }: Started,
 ): Promise<Serving> {
   const { monotonicMs } = systemClock;
@@ -235,7 +267,7 @@ async function serve(
     metrics.watchLog(processLog.dropped);
     const own = signalServerConfig(config, found, false);
     const { isReady } = watch;
-    const address = await serveSignals({
+    const { address, useCertificate } = await serveSignals({
       config: own,
       database,
       isReady,
@@ -243,7 +275,8 @@ async function serve(
       processLog,
       parts,
     });
-    return { address, isServing: () => true, snapshots: async () => [await metrics.snapshot()] };
+    const snapshots = async () => [await metrics.snapshot()];
+    return { address, isServing: () => true, snapshots, useCertificate };
   }
   const workers = await startWorkers({
     count: config.workers,
@@ -253,14 +286,14 @@ async function serve(
     monotonicMs,
   });
   parts.defer(() => workers.close());
-  const { address, snapshots } = workers;
-  return { address, isServing: () => workers.servingCount > 0, snapshots };
+  const { address, snapshots, useCertificate } = workers;
+  return { address, isServing: () => workers.servingCount > 0, snapshots, useCertificate };
 }
 
 /** Of the configuration no more than it needs: it goes to workers by a message. */
 function signalServerConfig(
   config: ServerConfig,
-  { databaseUrl, masterKey }: Pick<SignalServerConfig, "databaseUrl" | "masterKey">,
+  found: Found,
   isPortShared: boolean,
 ): SignalServerConfig {
   return {
@@ -270,11 +303,9 @@ function signalServerConfig(
     isSigningRequired: config.isSigningRequired,
     requireApproval: config.requireApproval,
     payloadMaxBytes: config.payloadMaxBytes,
-    tls: config.tls,
     logLevel: config.logLevel,
     hostname: config.hostname,
-    databaseUrl,
-    masterKey,
+    ...found,
     isPortShared,
   };
 }

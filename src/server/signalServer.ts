@@ -5,7 +5,6 @@
  * Every process that takes signals has one: the only process, or each of the workers.
  */
 import { randomUUIDv7 } from "node:crypto";
-import type { AddressInfo } from "node:net";
 import { createBatcher, createIngest } from "../ingest/index.ts";
 import {
   createProducerStore,
@@ -23,8 +22,7 @@ import { createRateLimit, type RateLimit } from "./auth/rateLimit.ts";
 import { createSecretBox } from "./auth/secretBox.ts";
 import { systemClock, systemTimers } from "./clock.ts";
 import type { SignalServerConfig } from "./config/config.ts";
-import { readTls } from "./config/tls.ts";
-import { listen } from "./http/listener.ts";
+import { type Listener, listen } from "./http/listener.ts";
 import { createRequestLog } from "./http/requestLog.ts";
 import type { ProcessLog } from "./ops/log.ts";
 import type { ServerMetrics } from "./ops/metrics.ts";
@@ -56,7 +54,7 @@ export interface SignalServerParts {
   readonly parts: AsyncDisposableStack;
 }
 
-/** Takes signals from now on, in this process. @returns where. */
+/** Takes signals from now on, in this process. @returns where, and what changes the certificate. */
 export async function serveSignals({
   config,
   database,
@@ -64,7 +62,7 @@ export async function serveSignals({
   metrics,
   processLog,
   parts,
-}: SignalServerParts): Promise<AddressInfo> {
+}: SignalServerParts): Promise<Pick<Listener, "address" | "useCertificate">> {
   const { log, onLeftOut } = processLog;
   const producers = createProducerStore(database);
   const directory = await openProducerDirectory({
@@ -125,7 +123,7 @@ export async function serveSignals({
     host: config.host,
     port: config.port,
     isShared: config.isPortShared,
-    tls: config.tls && (await readTls(config.tls)),
+    tls: config.tls,
     onRequest,
     monotonicMs,
   });
@@ -133,7 +131,7 @@ export async function serveSignals({
     shutdown.abort();
     await listener.close(CLOSE_GRACE_MS);
   });
-  return listener.address;
+  return listener;
 }
 
 function authentication(

@@ -5,6 +5,7 @@
 import { openDatabase } from "../store/index.ts";
 import { systemClock } from "./clock.ts";
 import type { SignalServerConfig } from "./config/config.ts";
+import type { TlsMaterial } from "./http/tlsOptions.ts";
 import { openProcessLog, type ProcessLog } from "./ops/log.ts";
 import { createServerMetrics } from "./ops/metrics.ts";
 import { watchDatabase } from "./ops/readiness.ts";
@@ -15,6 +16,7 @@ const metrics = createServerMetrics(systemClock.monotonicMs);
 const parts = new AsyncDisposableStack();
 let starting: Promise<void> | undefined;
 let processLog: ProcessLog | undefined;
+let useCertificate: ((material: TlsMaterial) => void) | undefined;
 
 // A shell sends Ctrl-C to the whole process group, a terminal that is closed its SIGHUP,
 // and systemd its SIGTERM to the whole service. There must be one that decides: the first
@@ -31,6 +33,12 @@ process.on("message", (message: ToWorker) => {
       break;
     case "report":
       report(message.number).catch((error) => processLog?.log.error({ err: error }, "no metrics"));
+      break;
+    case "certificate":
+      // One that comes before this process listens waits for that.
+      starting
+        ?.then(() => useCertificate?.(message.material))
+        .catch((error) => processLog?.log.error({ err: error }, "the certificate was not taken"));
       break;
     case "close":
       void close();
@@ -51,8 +59,9 @@ async function start(config: SignalServerConfig): Promise<void> {
   parts.defer(() => watch.close());
   metrics.watchDatabaseProblems(() => watch.problems);
   const { isReady } = watch;
-  const address = await serveSignals({ config, database, isReady, metrics, processLog, parts });
-  tell({ kind: "ready", address });
+  const served = await serveSignals({ config, database, isReady, metrics, processLog, parts });
+  useCertificate = served.useCertificate;
+  tell({ kind: "ready", address: served.address });
 }
 
 function fail(error: StartFailure): void {

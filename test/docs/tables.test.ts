@@ -220,7 +220,9 @@ describe("the metrics", () => {
     server.watchDatabaseProblems(() => new Set());
     server.watchLog({ destination: 0, unproven: 0 });
     const workers = createWorkersMetrics(() => 1, { destination: 0, unproven: 0 });
-    const snapshots = [server, workers, createMaintenanceMetrics()].map((each) => each.snapshot());
+    const maintenance = createMaintenanceMetrics();
+    maintenance.watchCertificate(() => 0);
+    const snapshots = [server, workers, maintenance].map((each) => each.snapshot());
     const metrics = (await Promise.all(snapshots)).flat();
 
     const told = table(operations, "metric")

@@ -21,8 +21,8 @@ const NOTES = `Environment:
   REQUIRE_APPROVAL           true holds every signal until a person approves it
                              (false)
   SIGNALS_PAYLOAD_MAX_BYTES  greatest payload of a signal (32768)
-  TLS_CERT_FILE, TLS_KEY_FILE  certificate and key in PEM; unset, clear text is
-                               served
+  TLS_CERT_FILE, TLS_KEY_FILE  certificate and key in PEM, taken again when they
+                               change; unset, clear text is served
   ALLOW_CLEARTEXT            true lets HOST and OPS_HOST be reachable without
                              TLS (false)
   LOG_LEVEL                  fatal, error, warn, info, debug, trace or silent

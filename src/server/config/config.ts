@@ -21,6 +21,7 @@ import {
 import { DatabaseUrlError, parseDatabaseUrl } from "../../store/connection/databaseUrl.ts";
 import { SecretText } from "../auth/secretBox.ts";
 import { isLoopbackAddress } from "../http/host.ts";
+import type { TlsMaterial } from "../http/tlsOptions.ts";
 
 /** Everything that the server must be told. */
 export interface ServerConfig {
@@ -70,12 +71,13 @@ export interface SignalServerConfig
     | "isSigningRequired"
     | "requireApproval"
     | "payloadMaxBytes"
-    | "tls"
     | "logLevel"
     | "hostname"
   > {
   readonly databaseUrl: string;
   readonly masterKey: Buffer;
+  /** The certificate and key that are in force; `undefined` serves clear text. */
+  readonly tls: TlsMaterial | undefined;
   /** Whether other processes listen on the same port. */
   readonly isPortShared: boolean;
 }

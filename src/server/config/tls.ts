@@ -1,10 +1,11 @@
 /**
- * The certificate and key of the server: read and judged together before anything listens, so
- * that a wrong file stops the start with a sentence that names the variable, the file and the
- * fix. OpenSSL's own errors name none of them.
+ * The certificate and key of the server: read and judged together, before anything listens and
+ * when they have changed, so that a wrong file is told by a sentence that names the variable,
+ * the file and the fix. OpenSSL's own errors name none of them.
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
 import { createSecureContext } from "node:tls";
 import { isLoopbackAddress, urlHost } from "../http/host.ts";
 import { secureContextOptions, type TlsMaterial } from "../http/tlsOptions.ts";
@@ -18,53 +19,62 @@ export interface TlsFiles {
   readonly keyFile: string;
 }
 
+/** A certificate and the key that belongs to it. */
+export interface TlsPair extends TlsMaterial {
+  /** The server's own certificate. */
+  readonly own: X509Certificate;
+}
+
+/** What is in a file, or why that is not known, as a phrase. */
+export type FileContent =
+  | { readonly bytes: Buffer; readonly fault?: undefined }
+  | { readonly bytes?: undefined; readonly fault: string };
+
+/** What is in both files. */
+export interface TlsContents {
+  readonly cert: FileContent;
+  readonly key: FileContent;
+}
+
+/** What a file, or both, should hold, or what is wrong. */
+type Judgement<Content, Fault = string> =
+  | { readonly content: Content; readonly fault?: undefined }
+  | { readonly content?: undefined; readonly fault: Fault };
+
+/** A chain of certificates has some 10 KB. */
+const FILE_MAX_BYTES = 1_048_576;
+
 /**
- * Reads both files.
+ * Reads both files, and judges them.
  *
  * @throws ConfigError naming each variable that is wrong, but nothing of what a file holds.
  */
-export async function readTls({ certFile, keyFile }: TlsFiles): Promise<TlsMaterial> {
-  const [cert, key] = await Promise.all([
-    readAs("TLS_CERT_FILE", certFile, chainIn),
-    readAs("TLS_KEY_FILE", keyFile, keyIn),
-  ]);
-  const faults = [cert, key].flatMap(({ fault }) => fault ?? []);
-  if (faults.length > 0) throw new ConfigError(faults);
-  const material = { cert: cert.bytes, key: key.bytes };
-  const fault = pairFault(cert.content as Chain, key.content as KeyObject, { certFile, keyFile });
-  if (fault !== undefined) throw new ConfigError([fault]);
-  try {
-    createSecureContext(secureContextOptions(material));
-  } catch (error) {
-    const why = (error as Error).message;
-    throw new ConfigError([`TLS_CERT_FILE and TLS_KEY_FILE are not taken by OpenSSL: ${why}`]);
-  }
-  return material;
+export async function readTls(files: TlsFiles): Promise<TlsPair> {
+  const { content, fault } = judgeTls(await readTlsFiles(files), files);
+  if (content === undefined) throw new ConfigError(fault);
+  return content;
 }
 
-/** Certificates in the order of their file, at least one. */
-type Chain = readonly [X509Certificate, ...X509Certificate[]];
+/** Reads both files. Never rejects. */
+export async function readTlsFiles({ certFile, keyFile }: TlsFiles): Promise<TlsContents> {
+  const [cert, key] = await Promise.all([readPem(certFile), readPem(keyFile)]);
+  return { cert, key };
+}
 
-/** A file that holds what it should, or what is wrong with it, as a phrase. */
-type Judgement<Content> =
-  | { readonly content: Content; readonly fault?: undefined }
-  | { readonly content?: undefined; readonly fault: string };
-
-async function readAs<Content>(
-  variable: string,
-  file: string,
-  judge: (bytes: Buffer, file: string) => Judgement<Content>,
-): Promise<Judgement<Content> & { readonly bytes: Buffer }> {
-  let bytes = Buffer.alloc(0);
-  let judgement: Judgement<Content>;
+async function readPem(file: string): Promise<FileContent> {
   try {
-    bytes = await readFile(file);
-    judgement = bytes.length === 0 ? { fault: "is empty" } : judge(bytes, file);
+    // Whoever opens a pipe would otherwise wait for somebody who writes to it.
+    await using handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
+    const stat = await handle.stat();
+    if (!stat.isFile() && !stat.isDirectory()) return { fault: "is not a regular file" };
+    const chunks: Buffer[] = [];
+    const stream = handle.createReadStream({ end: FILE_MAX_BYTES, autoClose: false });
+    for await (const chunk of stream) chunks.push(chunk);
+    const bytes = Buffer.concat(chunks);
+    return bytes.length > FILE_MAX_BYTES ? { fault: "is larger than 1 MiB" } : { bytes };
   } catch (error) {
-    judgement = { fault: `cannot be read: ${fileFault(error)}` };
+    return { fault: `cannot be read: ${fileFault(error)}` };
   }
-  if (judgement.fault === undefined) return { ...judgement, bytes };
-  return { fault: `${variable} ${file} ${judgement.fault}`, bytes };
 }
 
 /** The system's own texts name a call. */
@@ -79,7 +89,45 @@ function fileFault(error: unknown): string {
   return WORDS_BY_ERRNO[code ?? ""] ?? message;
 }
 
-const PEM_CERTIFICATE = /-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----/;
+/** Whether they can be served with. A fault is a sentence for each variable that is wrong. */
+export function judgeTls(
+  contents: TlsContents,
+  files: TlsFiles,
+): Judgement<TlsPair, readonly string[]> {
+  const cert = judgeFile("TLS_CERT_FILE", files.certFile, contents.cert, chainIn);
+  const key = judgeFile("TLS_KEY_FILE", files.keyFile, contents.key, keyIn);
+  if (cert.fault !== undefined || key.fault !== undefined) {
+    return { fault: [cert, key].flatMap(({ fault }) => fault ?? []) };
+  }
+  const fault = pairFault(cert.content, key.content, files);
+  if (fault !== undefined) return { fault: [fault] };
+  // Without a fault there are bytes.
+  const material = { cert: contents.cert.bytes as Buffer, key: contents.key.bytes as Buffer };
+  try {
+    createSecureContext(secureContextOptions(material));
+  } catch (error) {
+    const why = (error as Error).message;
+    return { fault: [`TLS_CERT_FILE and TLS_KEY_FILE are not taken by OpenSSL: ${why}`] };
+  }
+  return { content: { ...material, own: cert.content[0] } };
+}
+
+function judgeFile<Content>(
+  variable: string,
+  file: string,
+  { bytes, fault }: FileContent,
+  judge: (bytes: Buffer, file: string) => Judgement<Content>,
+): Judgement<Content> {
+  if (bytes === undefined) return { fault: `${variable} ${file} ${fault}` };
+  const judged: Judgement<Content> =
+    bytes.length === 0 ? { fault: "is empty" } : judge(bytes, file);
+  return judged.fault === undefined ? judged : { fault: `${variable} ${file} ${judged.fault}` };
+}
+
+/** Certificates in the order of their file, at least one. */
+type Chain = readonly [X509Certificate, ...X509Certificate[]];
+
+const PEM_CERTIFICATE = /-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----/g;
 const PEM_CERTIFICATES =
   /-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----[^-]*-----END (?:TRUSTED |X509 )?CERTIFICATE-----/g;
 const PEM_REQUEST = /-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----/;
@@ -92,12 +140,14 @@ const DER_SEQUENCE = 0x30;
 
 function chainIn(bytes: Buffer, file: string): Judgement<Chain> {
   const text = bytes.toString("latin1");
-  if (PEM_CERTIFICATE.test(text)) {
-    const [first, ...others] = (text.match(PEM_CERTIFICATES) ?? []).map(certificateOf);
-    if (first !== undefined && ![first, ...others].includes(undefined)) {
-      return { content: [first, ...others] as unknown as Chain };
+  const begun = text.match(PEM_CERTIFICATE)?.length ?? 0;
+  if (begun > 0) {
+    const certificates = (text.match(PEM_CERTIFICATES) ?? []).map(certificateOf);
+    // One that has no end was cut off, such as by a program that is still writing.
+    if (certificates.length < begun || certificates.includes(undefined)) {
+      return { fault: "holds a certificate that is damaged" };
     }
-    return { fault: "holds a certificate that is damaged" };
+    return { content: certificates as unknown as Chain };
   }
   if (PEM_PRIVATE_KEY.test(text) || ENCRYPTED.test(text)) {
     return { fault: "holds a private key. Swap TLS_CERT_FILE and TLS_KEY_FILE" };
@@ -133,7 +183,7 @@ function keyIn(bytes: Buffer, file: string): Judgement<KeyObject> {
     const key = keyOf({ key: bytes });
     return key === undefined ? { fault: "holds a private key that is damaged" } : { content: key };
   }
-  if (PEM_CERTIFICATE.test(text)) {
+  if (text.search(PEM_CERTIFICATE) !== -1) {
     return { fault: "holds a certificate and no private key. It belongs into TLS_CERT_FILE" };
   }
   if (PEM_PUBLIC_KEY.test(text)) {

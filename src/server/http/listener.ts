@@ -21,6 +21,14 @@ const FIRST_BYTES_TIMEOUT_MS = 10_000;
 export interface Listener {
   readonly address: AddressInfo;
   /**
+   * Serves this certificate to all that connect from now on; connections that are there go on.
+   * A session that began under the earlier one is not resumed, but begun anew. Without TLS
+   * there is nothing to do.
+   *
+   * @throws Error from OpenSSL, and the earlier certificate stays in force.
+   */
+  useCertificate(material: TlsMaterial): void;
+  /**
    * Stops taking connections, cuts the idle ones at once, lets requests under way finish,
    * and cuts what is still open after the grace period.
    */
@@ -60,12 +68,12 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   const serveHttp1 = unlessClosing((socket) => http1.server.emit("connection", socket));
   const serveHttp2 = unlessClosing(h2.serve);
 
+  const tlsServer = options.tls && createTlsServer(options.tls, serveHttp1, serveHttp2);
   const server =
-    options.tls === undefined
-      ? net.createServer({ noDelay: true }, (socket) =>
-          dispatchByPreface(socket, undecided, serveHttp1, serveHttp2),
-        )
-      : createTlsServer(options.tls, serveHttp1, serveHttp2);
+    tlsServer ??
+    net.createServer({ noDelay: true }, (socket) =>
+      dispatchByPreface(socket, undecided, serveHttp1, serveHttp2),
+    );
   server.maxConnections = SOCKETS_MAX;
   // First of all listeners, since those that hand the connection on ask for it.
   server.prependListener("connection", (socket: net.Socket) => {
@@ -90,6 +98,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
 
   return {
     address: server.address() as AddressInfo,
+    useCertificate: (material) => tlsServer?.setSecureContext(secureContextOptions(material)),
     async close(graceMs) {
       isClosing = true;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));

@@ -288,9 +288,11 @@ export function createWorkersMetrics(
   };
 }
 
-/** Metrics of what one process does for all servers of a database. */
+/** Metrics of what the first process does for all its workers, or for all servers of a database. */
 export interface MaintenanceMetrics {
   signaturesPurged(count: number): void;
+  /** @param expiryMs when the certificate in force ends, in milliseconds since 1970. */
+  watchCertificate(expiryMs: () => number): void;
   snapshot(): Promise<MetricsSnapshot>;
 }
 
@@ -304,6 +306,16 @@ export function createMaintenanceMetrics(): MaintenanceMetrics {
   });
   return {
     signaturesPurged: (count) => purged.inc(count),
+    watchCertificate(expiryMs) {
+      new Gauge({
+        name: "countersign_tls_certificate_expiry_timestamp_seconds",
+        help: "When the TLS certificate in force expires, in seconds since 1970.",
+        registers: [registry],
+        collect() {
+          this.set(expiryMs() / 1_000);
+        },
+      });
+    },
     snapshot: () => registry.getMetricsAsJSON(),
   };
 }

@@ -6,6 +6,7 @@ import { fork } from "node:child_process";
 import type { AddressInfo } from "node:net";
 import type { Readable } from "node:stream";
 import { type SignalServerConfig, unconfiguredEnv } from "../config/config.ts";
+import type { TlsMaterial } from "../http/tlsOptions.ts";
 import type { MetricsSnapshot } from "../ops/metrics.ts";
 
 /** What a worker is told. */
@@ -13,6 +14,8 @@ export type ToWorker =
   | { readonly kind: "start"; readonly config: SignalServerConfig }
   /** Tell the metrics, under this number. */
   | { readonly kind: "report"; readonly number: number }
+  /** Serve this certificate to all that connect from now on. */
+  | { readonly kind: "certificate"; readonly material: TlsMaterial }
   /** Finish what is under way, and end. */
   | { readonly kind: "close" };
 
@@ -49,6 +52,8 @@ export interface WorkerProcess {
   readonly lastReport: MetricsSnapshot;
   /** Asks for its metrics. A worker that is too busy to answer tells what it last told. */
   report(): Promise<MetricsSnapshot>;
+  /** Lets it serve this certificate to all that connect from now on. */
+  useCertificate(material: TlsMaterial): void;
   /**
    * Lets it finish what is under way, and resolves when it has ended.
    *
@@ -158,6 +163,8 @@ export function startWorkerProcess(
       reports.delete(number);
       return snapshot;
     },
+
+    useCertificate: (material) => tell({ kind: "certificate", material }),
 
     async close() {
       tell({ kind: "close" });

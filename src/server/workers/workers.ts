@@ -17,6 +17,7 @@
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { SignalServerConfig } from "../config/config.ts";
+import type { TlsMaterial } from "../http/tlsOptions.ts";
 import type { ProcessLog } from "../ops/log.ts";
 import { createWorkersMetrics, type MetricsSnapshot } from "../ops/metrics.ts";
 import { addEnded } from "../ops/metricsSum.ts";
@@ -37,6 +38,8 @@ export interface Workers {
   readonly servingCount: number;
   /** The metrics of all workers, also of those that have ended, and of how they are kept. */
   snapshots(): Promise<MetricsSnapshot[]>;
+  /** Lets all, and those that take their places, serve this certificate from now on. */
+  useCertificate(material: TlsMaterial): void;
   /**
    * Lets all finish what is under way, and resolves when all have ended.
    *
@@ -62,7 +65,8 @@ export interface WorkersOptions {
  * @throws Error if one cannot; the others are then ended.
  */
 export async function startWorkers(options: WorkersOptions): Promise<Workers> {
-  const { count, workerFile, config, monotonicMs } = options;
+  const { count, workerFile, monotonicMs } = options;
+  let { config } = options;
   const { log, dropped, onLine } = options.processLog;
   const closing = new AbortController();
   const living = new Set<WorkerProcess>();
@@ -160,6 +164,10 @@ export async function startWorkers(options: WorkersOptions): Promise<Workers> {
       },
       snapshots: () =>
         Promise.all([ended, metrics.snapshot(), ...[...living].map((worker) => worker.report())]),
+      useCertificate(material) {
+        config = { ...config, tls: material };
+        for (const worker of living) worker.useCertificate(material);
+      },
       close,
     };
   } catch (error) {

@@ -97,6 +97,16 @@ const HOLDINGS: Readonly<Record<"TLS_CERT_FILE" | "TLS_KEY_FILE", readonly Holdi
       () => TEST_CERTIFICATE.replace("MIIB", "MIIC"),
       "holds a certificate that is damaged",
     ],
+    [
+      "a chain cut short",
+      () => TEST_CERTIFICATE + TEST_CERTIFICATE.slice(0, 300),
+      "holds a certificate that is damaged",
+    ],
+    [
+      "more than a chain can be",
+      () => TEST_CERTIFICATE + "\n".repeat(1_048_576),
+      "is larger than 1 MiB",
+    ],
     ["something else", () => "hello", "holds no certificate in PEM"],
   ],
   TLS_KEY_FILE: [
@@ -133,6 +143,11 @@ const HOLDINGS: Readonly<Record<"TLS_CERT_FILE" | "TLS_KEY_FILE", readonly Holdi
       () => TEST_CERTIFICATE_KEY.replace("MIGH", "MIGI"),
       "holds a private key that is damaged",
     ],
+    [
+      "more than a key can be",
+      () => TEST_CERTIFICATE_KEY + "\n".repeat(1_048_576),
+      "is larger than 1 MiB",
+    ],
     ["something else", () => "hello", "holds no private key in PEM"],
   ],
 };
@@ -155,6 +170,15 @@ describe("files that cannot be read are named, both at once", () => {
     expect(await faultsOf({ certFile: missing, keyFile: folder })).toEqual([
       `TLS_CERT_FILE ${missing} cannot be read: there is no such file`,
       `TLS_KEY_FILE ${folder} cannot be read: it is a directory`,
+    ]);
+  });
+
+  test("since they are pipes or devices, which might never end", async () => {
+    const pipe = join(directory, "pipe");
+    execFileSync("mkfifo", [pipe]);
+    expect(await faultsOf({ certFile: pipe, keyFile: "/dev/zero" })).toEqual([
+      `TLS_CERT_FILE ${pipe} is not a regular file`,
+      "TLS_KEY_FILE /dev/zero is not a regular file",
     ]);
   });
 

@@ -1,5 +1,6 @@
 /** Certificates for localhost that sign themselves, made with openssl as a test needs them. */
 import { execFileSync } from "node:child_process";
+import { X509Certificate } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -64,6 +65,11 @@ export function makePair({
   } finally {
     rmSync(cwd, { recursive: true });
   }
+}
+
+/** As the other end of a connection and the log tell it. */
+export function serialNumber({ cert }: TestPair): string {
+  return new X509Certificate(cert).serialNumber;
 }
 
 /** Such as `20261128093000Z`. */

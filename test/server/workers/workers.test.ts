@@ -5,9 +5,10 @@
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import https from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
+import tls from "node:tls";
 import { fileURLToPath } from "node:url";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { isAlive } from "../../../src/store/embedded/process.ts";
@@ -31,6 +32,7 @@ import {
   testServerEnv,
 } from "../../support/server.ts";
 import { validSignal } from "../../support/signals.ts";
+import { makePair, serialNumber } from "../support/certificates.ts";
 import { scrape, scrapeAfter } from "../support/scrape.ts";
 import { tlsFiles } from "../support/tlsFiles.ts";
 
@@ -80,6 +82,22 @@ function sendSignal(server: ServerProcess, key: string = randomUUID(), instrumen
 async function sendSignals(server: ServerProcess, count: number, key?: string) {
   const answers = await Promise.all(Array.from({ length: count }, () => sendSignal(server, key)));
   return answers.map(({ status }) => status);
+}
+
+async function connectTls({ port }: ServerProcess): Promise<tls.TLSSocket> {
+  const socket = tls.connect({ port, rejectUnauthorized: false });
+  onTestFinished(() => void socket.destroy());
+  socket.on("error", () => undefined);
+  await once(socket, "secureConnect");
+  return socket;
+}
+
+/** The serial numbers of the certificates that new connections get, from all workers. */
+async function servedSerialNumbers(server: ServerProcess): Promise<string[]> {
+  const sockets = await Promise.all(Array.from({ length: CONNECTIONS }, () => connectTls(server)));
+  const numbers = sockets.map((socket) => socket.getPeerCertificate().serialNumber);
+  for (const socket of sockets) socket.destroy();
+  return [...new Set(numbers)];
 }
 
 async function untilGone(pids: readonly number[]): Promise<void> {
@@ -132,6 +150,38 @@ describe("workers", () => {
       response.resume();
       agent.destroy();
     }
+  });
+
+  test("serve a renewed certificate, each of them, and so does one that comes later", async () => {
+    const files = await tlsFiles(makePair());
+    const server = await startServer(files);
+    const sockets = await Promise.all(
+      Array.from({ length: CONNECTIONS }, () => connectTls(server)),
+    );
+    const next = makePair({ until: new Date("2099-01-01T00:00:00Z") });
+    await writeFile(files.TLS_CERT_FILE, next.cert);
+    await writeFile(files.TLS_KEY_FILE, next.key);
+    await eventually("all new connections get the new certificate", async () => {
+      return (await servedSerialNumbers(server)).join() === serialNumber(next);
+    });
+    expect(sockets.filter(({ destroyed }) => destroyed)).toEqual([]);
+    // It is one certificate, however many serve it.
+    const expiry = "countersign_tls_certificate_expiry_timestamp_seconds";
+    const { sum } = await scrape(server.opsUrl);
+    expect(sum(expiry)).toBe(Date.parse("2099-01-01T00:00:00Z") / 1_000);
+
+    await writeFile(files.TLS_CERT_FILE, "broken");
+    const refusals = () => server.logLines().filter(({ faults }) => faults !== undefined);
+    await eventually("the fault is told", () => refusals().length > 0);
+    for (const pid of workerPids(server)) process.kill(pid, "SIGKILL");
+    await untilReplaced(server, 2 * WORKERS);
+    expect(await servedSerialNumbers(server)).toEqual([serialNumber(next)]);
+    expect(refusals()).toEqual([
+      expect.objectContaining({
+        level: 50,
+        faults: [expect.stringContaining(`TLS_CERT_FILE ${files.TLS_CERT_FILE} holds no`)],
+      }),
+    ]);
   });
 
   test("that die are replaced and logged, and nobody is left without an answer", async () => {
