@@ -24,6 +24,7 @@ export type {
   SealedSecrets,
 } from "./store.ts";
 export {
+  isTokenId,
   isWithin,
   LIVE_TOKENS_MAX,
   SCOPES,

@@ -37,6 +37,13 @@ export const LIVE_TOKENS_MAX = 10_000;
 const NAME_MAX_LENGTH = 100;
 const PRODUCERS_MAX = 100;
 
+const TOKEN_ID = /^[0-9A-Za-z]{1,64}$/;
+
+/** Whether a text may be the id of a token. */
+export function isTokenId(text: string): boolean {
+  return TOKEN_ID.test(text);
+}
+
 /** Everything that is wrong with a token to make. @param now by the server's clock. */
 export function tokenViolations(
   token: {

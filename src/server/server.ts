@@ -339,6 +339,7 @@ async function serveOps(
       requestLog,
       isLoopbackOnly: isLoopbackAddress(config.opsHost),
       version: VERSION,
+      services: new Map(),
     }),
   }).catch((cause: unknown) => {
     throw new OpsPortError("The operations port cannot be had", { cause });

@@ -24,8 +24,10 @@ export {
 export { didYouMean, nearestName } from "./nearestName.ts";
 export { PAYLOAD_VALUES_MAX, PAYLOAD_VALUES_RULE } from "./payload.ts";
 export {
+  instantFromProto,
   instantToProto,
   type MessageFields,
+  optionalTime,
   signalFromProto,
   signalToProto,
   statusToProto,

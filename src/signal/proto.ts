@@ -107,11 +107,16 @@ export function instantToProto(instant: Instant): Timestamp {
   });
 }
 
+/** The protobuf form of a point in time that there may not be. */
+export function optionalTime(instant: Instant | undefined): Timestamp | undefined {
+  return instant === undefined ? undefined : instantToProto(instant);
+}
+
 /**
  * A message's time, or {@link INVALID_TIME} if its nanoseconds are not those of a
  * timestamp: the binary format does not check them.
  */
-function instantFromProto(timestamp: Timestamp): Instant | typeof INVALID_TIME {
+export function instantFromProto(timestamp: Timestamp): Instant | typeof INVALID_TIME {
   if (timestamp.nanos < 0 || timestamp.nanos > 999_999_999) return INVALID_TIME;
   return timestamp.seconds * NANOS_PER_SECOND + BigInt(timestamp.nanos);
 }

@@ -347,6 +347,7 @@ describe("the paths", () => {
     version: "0.0.0",
     isReady: never,
     metricsText: never,
+    services: new Map(),
     authenticate: never,
     ingest: never,
     shutdownSignal: new AbortController().signal,

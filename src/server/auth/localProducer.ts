@@ -2,8 +2,6 @@
  * The first producer of a server on its embedded database: its credentials are in a file, so
  * that a signal can be sent at once.
  */
-import { randomBytes } from "node:crypto";
-import { readFile, rename, writeFile } from "node:fs/promises";
 import http from "node:http";
 import https from "node:https";
 import { join } from "node:path";
@@ -12,6 +10,7 @@ import { parseEnv } from "node:util";
 import type { Clock } from "../../ingest/index.ts";
 import { formatTimestamp, generateSecret, Secret, signatureHeaders } from "../../signing/index.ts";
 import type { ProducerCredentials } from "./ensureProducer.ts";
+import { readIfThere, replaceFile, withVariable } from "./envFile.ts";
 import { SecretText } from "./secretBox.ts";
 
 const LOCAL_PRODUCER_ID = "local-bot";
@@ -77,35 +76,14 @@ export async function writeLocalProducer(
     `HMAC_PRODUCER_SECRET=${secret.reveal()}`,
     "",
   ].join("\n");
-  await replaceFile(path, withServerUrl(isKnown ? known : fresh, serverUrl));
+  const text = withVariable(
+    isKnown ? known : fresh,
+    "OUTBOUND_SERVER_URL",
+    serverUrl,
+    "the https URL under which producers reach this server",
+  );
+  await replaceFile(path, text);
   return undefined;
-}
-
-const URL_LINE = /^(?:# )?OUTBOUND_SERVER_URL=.*\n?/m;
-
-function withServerUrl(text: string, serverUrl: string | undefined): string {
-  const line =
-    serverUrl === undefined
-      ? "# OUTBOUND_SERVER_URL= the https URL under which producers reach this server\n"
-      : `OUTBOUND_SERVER_URL=${serverUrl}\n`;
-  // By a function, since in a text "$" would have a meaning.
-  if (URL_LINE.test(text)) return text.replace(URL_LINE, () => line);
-  return `${text}${text.endsWith("\n") ? "" : "\n"}${line}`;
-}
-
-async function replaceFile(path: string, text: string): Promise<void> {
-  const temporary = `${path}.${randomBytes(4).toString("hex")}`;
-  await writeFile(temporary, text, { mode: 0o600 });
-  await rename(temporary, path);
-}
-
-async function readIfThere(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
-    throw error;
-  }
 }
 
 /**

@@ -7,7 +7,7 @@ import type { NodeRequest } from "./nodeHttp.ts";
 
 /** Why a request cannot be served, whatever it asks for. */
 export interface FormFault {
-  readonly status: 400 | 421;
+  readonly status: 400 | 403 | 421;
   readonly detail: string;
 }
 

@@ -75,8 +75,8 @@ export function createRequestLog(options: RequestLogOptions): RequestLog {
   };
 }
 
-function isTold({ producerId }: RequestRecord, lines: LineLimit): boolean {
-  return producerId !== undefined || lines.take();
+function isTold({ producerId, token }: RequestRecord, lines: LineLimit): boolean {
+  return producerId !== undefined || token !== undefined || lines.take();
 }
 
 /** Lines that there may be so many of in a second. */
@@ -128,6 +128,8 @@ function requestLine({ request, response, record, path, durationMs }: DoneReques
     http_status: response.headersSent ? response.statusCode : undefined,
     reason: record.reason,
     producer_id: record.producerId,
+    token_id: record.token?.tokenId,
+    token_name: record.token?.name,
     signal_id: record.signalId,
     stored: record.stored,
     duplicates: record.duplicates,

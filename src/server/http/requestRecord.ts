@@ -17,6 +17,8 @@ export interface RequestRecord {
   endpoint?: string;
   /** The producer, once it is proven. */
   producerId?: string;
+  /** The token, once it is proven. */
+  token?: { readonly tokenId: string; readonly name: string };
   /** The id of the signal that was stored or found. */
   signalId?: string;
   /** How the signals of the request came out. */

@@ -4,6 +4,7 @@
  */
 import { randomUUIDv7 } from "node:crypto";
 import { constants } from "node:http2";
+import { crossSiteFault } from "./crossSite.ts";
 import { REQUEST_TIMEOUT_MS, STREAM_MAX_MS } from "./deadline.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { Caller, NodeRequest, NodeResponse, RequestListener } from "./nodeHttp.ts";
@@ -24,6 +25,8 @@ export interface RoutingOptions {
    * to this machine (DNS rebinding). Default false.
    */
   readonly isLoopbackOnly?: boolean;
+  /** Whether requests that web pages of other sites cause are refused. Default false. */
+  readonly isSameSiteOnly?: boolean;
   /** After this long a unary request is cut, in milliseconds. Default 35 s. */
   readonly unaryCutAfterMs?: number;
   /**
@@ -63,11 +66,13 @@ export function routeRequests(
   endpoints: ReadonlyMap<string, Endpoint>,
   options: RoutingOptions,
 ): RequestListener {
-  const { isLoopbackOnly = false, unaryCutAfterMs = UNARY_CUT_AFTER_MS } = options;
+  const { isLoopbackOnly = false, isSameSiteOnly = false } = options;
+  const { unaryCutAfterMs = UNARY_CUT_AFTER_MS } = options;
   const unproven = createPool(UNPROVEN_REQUESTS_MAX);
   const watchAnswer = createUnreadAnswers(options.monotonicMs);
   return function onRequest(request, response, connection) {
-    const fault = settleForm(request, isLoopbackOnly);
+    const fault =
+      settleForm(request, isLoopbackOnly) ?? (isSameSiteOnly ? crossSiteFault(request) : undefined);
     const path = pathOf(request);
     const endpoint = endpoints.get(path);
     cutStuck(response, unaryCutAfterMs, endpoint?.isStream ?? false);

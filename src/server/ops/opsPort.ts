@@ -1,6 +1,7 @@
 /**
- * The operations port: metrics and health, for those who run the server. It is a port of
- * its own so that no rule of a proxy decides who sees how much is traded.
+ * The operations port: metrics, health and the services that administer, for those who run the
+ * server. It is a port of its own so that no rule of a proxy decides who sees how much is
+ * traded, or gets as far as a token.
  */
 import type { ServerResponse } from "node:http";
 import type { Endpoint } from "../http/endpoint.ts";
@@ -15,16 +16,18 @@ export interface OpsPortOptions extends RoutingOptions {
   readonly metricsText: () => Promise<string>;
   readonly isReady: () => Promise<boolean>;
   readonly version: string;
+  /** What stands there besides, by its path. */
+  readonly services: ReadonlyMap<string, Endpoint>;
 }
 
 /** Makes the listener for all requests of the operations port. */
 export function serveOpsPort(options: OpsPortOptions): RequestListener {
-  return routeRequests(opsEndpoints(options), options);
+  return routeRequests(opsEndpoints(options), { ...options, isSameSiteOnly: true });
 }
 
 /** What stands at each path of the operations port. */
 export function opsEndpoints(options: OpsPortOptions): ReadonlyMap<string, Endpoint> {
-  const endpoints = new Map<string, Endpoint>();
+  const endpoints = new Map(options.services);
   const metricsText = sharedWhileAsked(options.metricsText);
   for (const [path, route] of statusRoutes(options)) {
     endpoints.set(path, { ...route, isStream: false });

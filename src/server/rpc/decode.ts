@@ -23,7 +23,7 @@ import {
   refuse,
   refused,
 } from "../../signal/index.ts";
-import { type SignalOverrides, takeUnclearFields } from "./unclearFields.ts";
+import { type SignalOverrides, takeUnclearFields, wrongTimeIn } from "./unclearFields.ts";
 
 /** How a message is serialised. */
 export type Codec = "binary" | "json";
@@ -86,6 +86,10 @@ function decodeJson<Desc extends DescMessage>(
   try {
     const json = parseJsonStrictly(body);
     const overrides = takeUnclearFields(json);
+    const wrongTime = wrongTimeIn(schema, json);
+    if (wrongTime !== undefined) {
+      return malformed(`${wrongTime} is not a time, such as 2026-01-31T12:00:00Z.`);
+    }
     const message = fromJson(schema, json as JsonValue, { ignoreUnknownFields: false });
     return ok({ message, overrides });
   } catch (error) {

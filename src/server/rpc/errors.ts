@@ -30,10 +30,18 @@ const CODES: Readonly<Record<RefusalCode, Code>> = {
   internal: Code.Internal,
 };
 
-/** The error that Connect sends for a refusal, with the details of google.rpc. */
-export function connectErrorOf(refusal: Refusal): ConnectError {
+/**
+ * The error that Connect sends for a refusal, with the details of google.rpc.
+ *
+ * @param headers of the answer; over gRPC they are among the trailers.
+ */
+export function connectErrorOf(
+  refusal: Refusal,
+  headers: Readonly<Record<string, string>> = {},
+): ConnectError {
   const code = CODES[recordOf(refusal.reason).code];
-  return new ConnectError(refusal.message, code, retryAfterHeader(refusal), detailsOf(refusal));
+  const metadata = { ...headers, ...retryAfterHeader(refusal) };
+  return new ConnectError(refusal.message, code, metadata, detailsOf(refusal));
 }
 
 type OutgoingDetails = NonNullable<ConstructorParameters<typeof ConnectError>[3]>;

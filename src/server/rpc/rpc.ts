@@ -65,12 +65,20 @@ export function admissionGate(context: HandlerContext): void {
   if ("error" in admission) throw admission.error;
 }
 
-/** The error of a refusal, noted for the log. */
-export function refused(refusal: Refusal, record: RequestRecord): { readonly error: ConnectError } {
+/**
+ * The error of a refusal, noted for the log.
+ *
+ * @param headers of the answer, besides those that the refusal asks for.
+ */
+export function refused(
+  refusal: Refusal,
+  record: RequestRecord,
+  headers: Readonly<Record<string, string>> = {},
+): { readonly error: ConnectError } {
   record.reason = refusal.reason;
   // A message may quote half a character of the caller's, which gRPC cannot write.
   const message = refusal.message.toWellFormed();
-  return { error: connectErrorOf({ ...refusal, message }) };
+  return { error: connectErrorOf({ ...refusal, message }, headers) };
 }
 
 /** The error for a message that is compressed. */

@@ -21,6 +21,12 @@ import {
   type SignedRpcDependencies,
   serveSignedRpc,
 } from "./signedRpc.ts";
+import {
+  serveTokenRpc,
+  type TokenMethod,
+  type TokenMethods,
+  type TokenRpcDependencies,
+} from "./tokenRpc.ts";
 import { serveUnsignedRpc, UNSIGNED_MAX_BYTES } from "./unsignedRpc.ts";
 
 /** The methods that anyone may call: they change nothing, and tell nothing of signals. */
@@ -29,41 +35,102 @@ const OPEN_METHODS: ReadonlySet<DescMethod> = new Set([Health.method.check, Heal
 /** The greatest request to a method that nobody has implemented, in bytes. */
 const UNIMPLEMENTED_MAX_BYTES = 64 * 1024;
 
-/** A service as it is served. */
-export interface ServedService {
-  /** What answers its signed calls. */
-  readonly signed: ReadonlyMap<DescMethod, SignedMethod>;
+/**
+ * A service as it is served.
+ *
+ * @typeParam Dependencies what its closed methods are served with.
+ */
+export interface ServedService<Dependencies> {
+  /** Serves calls to a method, at this path, that is closed. */
+  readonly serveClosed: (
+    method: DescMethod,
+    path: string,
+    dependencies: Dependencies,
+  ) => (call: RpcCall) => Promise<void>;
   /** Adds all methods of its descriptor to the protocol library's router. */
   readonly addTo: (router: ConnectRouter) => void;
 }
+
+/** What closed methods with a signature are served with. */
+type SignedDependencies = SignedRpcDependencies & Pick<RpcDependencies, "budget">;
 
 /** A service that takes signed requests only. */
 export function signedService<Service extends DescService>(
   service: Service,
   methods: SignedMethods<Service>,
-): ServedService {
-  const signed = new Map<DescMethod, SignedMethod>();
-  for (const method of service.methods) {
-    if (!Object.hasOwn(methods, method.localName)) continue;
-    // Each method is called with the messages of its own descriptor only.
-    signed.set(method, methods[method.localName as keyof typeof methods] as SignedMethod);
-  }
-  const answers = Object.fromEntries(
-    [...signed.keys()].map(({ localName }) => [localName, admittedAnswer]),
-  ) as unknown as Partial<ServiceImpl<Service>>;
-  return { signed, addTo: (router) => router.service(service, answers) };
+): ServedService<SignedDependencies> {
+  const signed = implemented<SignedMethod>(service, methods);
+  return {
+    serveClosed: (method, path, dependencies) =>
+      serveSigned(signed.get(method), path, dependencies),
+    addTo: (router) => addAdmitted(router, service, signed),
+  };
+}
+
+/** A service that takes calls with a token only. */
+export function tokenService<Service extends DescService>(
+  service: Service,
+  methods: TokenMethods<Service>,
+): ServedService<TokenRpcDependencies> {
+  const implementations = implemented<TokenMethod>(service, methods);
+  return {
+    serveClosed: (method, path, dependencies) => (call) =>
+      serveTokenRpc(call, path, implementations.get(method), dependencies),
+    addTo: (router) => addAdmitted(router, service, implementations),
+  };
 }
 
 /** A service that the protocol library serves. Those of its methods that are not open are refused. */
 export function openService<Service extends DescService>(
   service: Service,
   implementation: ServiceImpl<Service>,
-): ServedService {
-  return { signed: new Map(), addTo: (router) => router.service(service, implementation) };
+): ServedService<SignedDependencies> {
+  return {
+    serveClosed: (_, path, dependencies) => serveSigned(undefined, path, dependencies),
+    addTo: (router) => router.service(service, implementation),
+  };
+}
+
+/**
+ * The methods of a service that have an implementation.
+ *
+ * @param methods by their local names. Each is called with the messages of its own descriptor
+ *   only.
+ */
+function implemented<Method>(service: DescService, methods: object): Map<DescMethod, Method> {
+  return new Map(
+    service.methods
+      .filter(({ localName }) => Object.hasOwn(methods, localName))
+      .map((method) => [method, (methods as Record<string, Method>)[method.localName] as Method]),
+  );
+}
+
+/** Adds a service whose answers are there when the protocol library is asked for them. */
+function addAdmitted(
+  router: ConnectRouter,
+  service: DescService,
+  methods: ReadonlyMap<DescMethod, unknown>,
+): void {
+  const answers = [...methods.keys()].map(({ localName }) => [localName, admittedAnswer]);
+  router.service(service, Object.fromEntries(answers) as Partial<ServiceImpl<DescService>>);
+}
+
+/** @param method `undefined` if nobody has implemented it. */
+function serveSigned(
+  method: SignedMethod | undefined,
+  path: string,
+  dependencies: SignedDependencies,
+): (call: RpcCall) => Promise<void> {
+  const limits = method ?? {
+    maxMessageBytes: UNIMPLEMENTED_MAX_BYTES,
+    budget: dependencies.budget,
+  };
+  const { maxMessageBytes, budget } = limits;
+  return (call) => serveSignedRpc(call, { path, maxMessageBytes, budget }, method, dependencies);
 }
 
 /** What {@link rpcEndpoints} is made of. */
-export interface RpcDependencies extends SignedRpcDependencies {
+export interface RpcDependencies {
   readonly requestLog: RequestLog;
   /** The memory for the bodies of calls to methods without one of their own. */
   readonly budget: BodyBudget;
@@ -72,47 +139,38 @@ export interface RpcDependencies extends SignedRpcDependencies {
 }
 
 /** The endpoints of all methods of these services, by their path. */
-export function rpcEndpoints(
-  services: readonly ServedService[],
-  dependencies: RpcDependencies,
+export function rpcEndpoints<Dependencies>(
+  services: readonly ServedService<Dependencies>[],
+  dependencies: RpcDependencies & Dependencies,
 ): ReadonlyMap<string, Endpoint> {
-  const router = createConnectRouter({
-    shutdownSignal: dependencies.shutdownSignal,
-    readMaxBytes: UNSIGNED_MAX_BYTES,
-    acceptCompression: [],
-    jsonOptions: { ignoreUnknownFields: false },
-    requestGate: admissionGate,
-  });
-  const signed = new Map<DescMethod, SignedMethod>();
-  for (const served of services) {
-    served.addTo(router);
-    for (const [method, implementation] of served.signed) signed.set(method, implementation);
-  }
-  return new Map(
-    router.handlers.map((handler) => {
-      const serve = serving(handler, signed.get(handler.method), dependencies);
-      const endpoint: Endpoint = {
+  const endpoints = new Map<string, Endpoint>();
+  for (const service of services) {
+    const router = createConnectRouter({
+      shutdownSignal: dependencies.shutdownSignal,
+      readMaxBytes: UNSIGNED_MAX_BYTES,
+      acceptCompression: [],
+      jsonOptions: { ignoreUnknownFields: false },
+      requestGate: admissionGate,
+    });
+    service.addTo(router);
+    for (const handler of router.handlers) {
+      const serve = serving(handler, service, dependencies);
+      endpoints.set(handler.requestPath, {
         method: "POST",
         isStream: handler.method.methodKind !== "unary",
         handle: (request, response, record) =>
           serve({ request, response, handler, record, requestLog: dependencies.requestLog }),
-      };
-      return [handler.requestPath, endpoint];
-    }),
-  );
+      });
+    }
+  }
+  return endpoints;
 }
 
-function serving(
-  { method, requestPath: path }: UniversalHandler,
-  signed: SignedMethod | undefined,
-  dependencies: RpcDependencies,
+function serving<Dependencies>(
+  { method, requestPath }: UniversalHandler,
+  service: ServedService<Dependencies>,
+  dependencies: RpcDependencies & Dependencies,
 ): (call: RpcCall) => Promise<void> {
-  const { budget } = dependencies;
-  if (OPEN_METHODS.has(method)) return (call) => serveUnsignedRpc(call, budget);
-  const { maxMessageBytes, budget: ownBudget } = signed ?? {
-    maxMessageBytes: UNIMPLEMENTED_MAX_BYTES,
-    budget,
-  };
-  const limits = { path, maxMessageBytes, budget: ownBudget };
-  return (call) => serveSignedRpc(call, limits, signed, dependencies);
+  if (!OPEN_METHODS.has(method)) return service.serveClosed(method, requestPath, dependencies);
+  return (call) => serveUnsignedRpc(call, dependencies.budget);
 }

@@ -5,6 +5,8 @@
  * times, numbers and the payload are taken out of the JSON and read here; a wrong one is
  * marked as invalid, and validation names it like any other.
  */
+import type { DescMessage } from "@bufbuild/protobuf";
+import { TimestampSchema } from "@bufbuild/protobuf/wkt";
 import {
   type FieldKind,
   INEXACT_NUMBER,
@@ -43,6 +45,21 @@ const UNCLEAR_FIELDS = SIGNAL_FIELD_LIST.flatMap(({ field, name, kind }) => {
 export function takeUnclearFields(request: unknown): SignalOverrides {
   return isObject(request) && isObject(request.signal) ? takeFromSignal(request.signal) : {};
 }
+
+/**
+ * The first field of a message, by its name in the contract, that should be a time and is none:
+ * the library reads a date that does not exist as one of the next month.
+ */
+export function wrongTimeIn(schema: DescMessage, message: unknown): string | undefined {
+  if (!isObject(message)) return undefined;
+  return schema.fields.find((field) => {
+    if (field.fieldKind !== "message" || field.message.typeName !== TIME) return false;
+    const value = message[field.jsonName] ?? message[field.name];
+    return typeof value === "string" && timeOf(value) === INVALID_TIME;
+  })?.name;
+}
+
+const TIME = TimestampSchema.typeName;
 
 function takeFromSignal(signal: Record<string, unknown>): SignalOverrides {
   const overrides: Partial<Record<SignalField, unknown>> = {};

@@ -254,6 +254,7 @@ describe("the operations port", () => {
       monotonicMs,
       requestLog: createRequestLog({ log: silentLog, monotonicMs }),
       version: "0.0.0",
+      services: new Map(),
     });
     const listener = await listen({
       host: "127.0.0.1",

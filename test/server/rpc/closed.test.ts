@@ -144,7 +144,7 @@ describe.each(NO_PROOFS)("with %s", (_, headers) => {
 });
 
 test("the operations port has nothing else", () => {
-  const ops = opsEndpoints({ ...routing, metricsText: async () => "" });
+  const ops = opsEndpoints({ ...routing, metricsText: async () => "", services: new Map() });
   expect([...ops.keys()].sort()).toEqual(OPEN_ON_OPS);
 });
 

@@ -7,6 +7,8 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { IngestRequestSchema } from "../../../gen/signals/v1/ingest_service_pb.ts";
+import { UpdateProducerRequestSchema } from "../../../gen/signals/v1/producer_service_pb.ts";
+import { CreateTokenRequestSchema } from "../../../gen/signals/v1/token_service_pb.ts";
 import { decodeMessage } from "../../../src/server/rpc/decode.ts";
 
 const REQUEST = toBinary(
@@ -149,6 +151,39 @@ function nestedLists(depth: number): Uint8Array {
   for (let level = 0; level < depth; level++) value = delimited(6, delimited(1, value));
   return delimited(1, delimited(2, value));
 }
+
+describe("JSON of another message than a signal's", () => {
+  const decodeToken = (text: string) =>
+    decodeMessage(CreateTokenRequestSchema, "json", Buffer.from(text));
+
+  test("is read by the names of ProtoJSON", () => {
+    const text = `{"name":"ops","scopes":["SCOPE_ADMIN"],"expire_time":"2030-01-31T12:00:00Z"}`;
+    expect(decodeToken(text)).toMatchObject({
+      ok: true,
+      value: { message: { name: "ops", scopes: [3] }, overrides: {} },
+    });
+    const update = Buffer.from(`{"updateMask":"displayName,requireApproval"}`);
+    expect(decodeMessage(UpdateProducerRequestSchema, "json", update)).toMatchObject({
+      value: { message: { updateMask: { paths: ["display_name", "require_approval"] } } },
+    });
+  });
+
+  test.each(["expireTime", "expire_time"])("may have no day as %s that does not exist", (name) => {
+    expect(decodeToken(`{"${name}":"2030-02-30T12:00:00Z"}`)).toMatchObject({
+      ok: false,
+      refusal: { reason: "MALFORMED_BODY", message: expect.stringContaining("expire_time") },
+    });
+  });
+
+  test.each([
+    `{"signal":{"side":1}}`,
+    `{"scopes":["SCOPE_ADMINN"]}`,
+    `{"nam":"ops"}`,
+    `{"name":1}`,
+  ])("may not be %s", (text) =>
+    expect(decodeToken(text)).toMatchObject({ refusal: { reason: "MALFORMED_BODY" } }),
+  );
+});
 
 test("whatever the bytes are, they are decoded or refused", () => {
   const change = fc.record({
