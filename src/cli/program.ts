@@ -7,6 +7,7 @@ import { VERSION } from "../server/version.ts";
 import { alertCommand } from "./alert/command.ts";
 import { CliError, EXIT_FAILED, EXIT_OK, EXIT_USAGE } from "./cliError.ts";
 import { createCommand } from "./command.ts";
+import { masterKeyCommand } from "./masterKey/command.ts";
 import { migrateCommand } from "./migrate/command.ts";
 import { outboxCommand } from "./outbox/command.ts";
 import { note, writeOut } from "./output.ts";
@@ -30,6 +31,7 @@ function createProgram(): Command {
     .version(VERSION, "-v, --version", "print the version")
     .addCommand(serveCommand())
     .addCommand(migrateCommand())
+    .addCommand(masterKeyCommand())
     .addCommand(sendCommand())
     .addCommand(signCommand())
     .addCommand(verifyCommand())

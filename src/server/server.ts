@@ -10,24 +10,24 @@ import type { AddressInfo } from "node:net";
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { DestinationStream, Logger } from "pino";
+import type { AccessStore } from "../access/index.ts";
 import {
   assertMayStart,
   assertSafe,
   connectionLimit,
-  createProducerStore,
+  createAccessStore,
   createSignaturePurge,
   type Database,
   migrateUp,
   openDatabase,
-  type ProducerStore,
   startEmbeddedPostgres,
 } from "../store/index.ts";
 import { ensureProducer, type ProducerCredentials } from "./auth/ensureProducer.ts";
 import { localProducer, localProducerFile, writeLocalProducer } from "./auth/localProducer.ts";
-import { createSecretBox, type SecretBox } from "./auth/secretBox.ts";
+import type { SecretBox } from "./auth/secretBox.ts";
 import { systemClock, systemTimers } from "./clock.ts";
 import type { ServerConfig, SignalServerConfig } from "./config/config.ts";
-import { masterKeyOf } from "./config/masterKey.ts";
+import { masterKeysOf, openSecretBox } from "./config/masterKey.ts";
 import {
   hostInCertificate,
   readTls,
@@ -148,14 +148,15 @@ async function start(
   const { database, databaseUrl } = await openSafeDatabase(config, log, parts);
   const addsProducer = config.producer !== undefined || needsOwnProducer(config);
   await assertMayStart(database, { addsProducer });
-  const producers = createProducerStore(database);
+  const accessStore = createAccessStore(database);
   // Before anything is written, so that a wrong key changes nothing.
-  const sealedSecrets = await producers.loadSealedSecrets(PRODUCERS_TIMEOUT_MS);
-  const masterKey = await masterKeyOf(config, sealedSecrets);
+  const masterKeys = await masterKeysOf(config, () =>
+    accessStore.loadSealedSecrets(PRODUCERS_TIMEOUT_MS),
+  );
   await migrateUp(database, log);
   const ownProducer = needsOwnProducer(config) ? await localProducer(config.dataDir) : undefined;
-  const box = createSecretBox(masterKey);
-  await makeSureOfProducer(config.producer ?? ownProducer, producers, box, log);
+  const box = openSecretBox(masterKeys);
+  await makeSureOfProducer(config.producer ?? ownProducer, accessStore, box, log);
 
   // It opens before signals are taken, so that a port that cannot be had costs none, and
   // closes after them, so that their end can be watched.
@@ -165,7 +166,7 @@ async function start(
   const opsUrl = await serveOps(config, () => serving, watch, processLog, parts);
   const started = await serve(
     config,
-    { databaseUrl, masterKey, tls: tls && { cert: tls.cert, key: tls.key } },
+    { databaseUrl, masterKeys, tls: tls && { cert: tls.cert, key: tls.key } },
     { database, watch, processLog, parts },
   );
   const maintenance = createMaintenanceMetrics();
@@ -243,7 +244,7 @@ interface Serving {
 }
 
 /** What the start found out. */
-type Found = Pick<SignalServerConfig, "databaseUrl" | "masterKey" | "tls">;
+type Found = Pick<SignalServerConfig, "databaseUrl" | "masterKeys" | "tls">;
 
 /** What the first process has when it begins to take signals. */
 interface Started {
@@ -391,16 +392,19 @@ function needsOwnProducer(config: ServerConfig): boolean {
 
 async function makeSureOfProducer(
   credentials: ProducerCredentials | undefined,
-  store: ProducerStore,
+  store: AccessStore,
   box: SecretBox,
   log: Logger,
 ): Promise<void> {
   if (credentials === undefined) return;
-  const isLive = await ensureProducer(credentials, store, box);
-  if (isLive) return;
-  const facts = { producer_id: credentials.producerId };
-  log.warn(facts, "the configured secret of this producer has expired; it does not sign");
+  const state = await ensureProducer(credentials, store, box);
+  if (state !== "live") log.warn({ producer_id: credentials.producerId }, WHY_NOT_LIVE[state]);
 }
+
+const WHY_NOT_LIVE = {
+  ended: "the configured secret of this producer has expired; it does not sign",
+  taken: "the configured secret of this producer has the id of another secret; it does not sign",
+} as const;
 
 function urlOf(scheme: "http" | "https", { address, port }: AddressInfo): string {
   return `${scheme}://${urlHost(address)}:${port}`;

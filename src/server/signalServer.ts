@@ -19,9 +19,9 @@ import {
 } from "./auth/authenticate.ts";
 import { openProducerDirectory, type ProducerDirectory } from "./auth/producerDirectory.ts";
 import { createRateLimit, type RateLimit } from "./auth/rateLimit.ts";
-import { createSecretBox } from "./auth/secretBox.ts";
 import { systemClock, systemTimers } from "./clock.ts";
 import type { SignalServerConfig } from "./config/config.ts";
+import { openSecretBox } from "./config/masterKey.ts";
 import { type Listener, listen } from "./http/listener.ts";
 import { createRequestLog } from "./http/requestLog.ts";
 import type { ProcessLog } from "./ops/log.ts";
@@ -67,7 +67,7 @@ export async function serveSignals({
   const producers = createProducerStore(database);
   const directory = await openProducerDirectory({
     load: () => producers.loadProducers(PRODUCERS_TIMEOUT_MS),
-    box: createSecretBox(config.masterKey),
+    box: openSecretBox(config.masterKeys),
     requireApproval: config.requireApproval,
     onFailure: (message, error) => log.error({ err: error }, message),
   });

@@ -15,6 +15,7 @@ export {
 } from "./embedded.ts";
 export { DatabaseError, MissingGrantError } from "./failure.ts";
 export { ForeignObjectsError } from "./foreignObjects.ts";
+export { takeKeyRotationTurn } from "./keyRotationLock.ts";
 export {
   assertMayStart,
   type MigrateDownOptions,

@@ -8,6 +8,8 @@ const COMMANDS: readonly (readonly string[])[] = [
   ["migrate", "up"],
   ["migrate", "down"],
   ["migrate", "status"],
+  ["master-key"],
+  ["master-key", "rotate"],
   ["send"],
   ["sign"],
   ["verify"],
@@ -37,7 +39,7 @@ describe("help", () => {
   it("lists all commands", async () => {
     const { code, stdout } = await run(["--help"]);
     expect(code).toBe(0);
-    const names = ["serve", "migrate", "send", "sign", "verify", "alert", "outbox"];
+    const names = ["serve", "migrate", "master-key", "send", "sign", "verify", "alert", "outbox"];
     for (const name of [...names, "help", "version"]) {
       expect(stdout).toMatch(new RegExp(`^ {2}${name} `, "m"));
     }

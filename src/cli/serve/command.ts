@@ -14,6 +14,7 @@ const NOTES = `Environment:
   DATA_DIR                   embedded database and generated keys (.countersign)
   COUNTERSIGN_MASTER_KEY     32 bytes in base64 that encrypt producer secrets;
                              required with DATABASE_URL
+  COUNTERSIGN_PREVIOUS_MASTER_KEY  the one before it, while it is rotated
   PRODUCER_ID                a producer to make sure of, with
   HMAC_PRODUCER_SECRET       its secret, at least 16 bytes
   HMAC_PRODUCER_ENABLED      false accepts unsigned requests, on loopback only

@@ -2,8 +2,8 @@
  * Makes sure of a producer at the start: the one that the configuration names, or the first one
  * of an embedded database.
  */
-import type { ProducerStore } from "../../store/index.ts";
-import { LIVE_SECRETS_MAX } from "./producerDirectory.ts";
+import type { AccessStore } from "../../access/index.ts";
+import { StoreUnavailableError } from "../../ingest/index.ts";
 import type { SecretBox, SecretText } from "./secretBox.ts";
 
 /** A producer and the text of its secret. */
@@ -12,32 +12,43 @@ export interface ProducerCredentials {
   readonly secret: SecretText;
 }
 
+/**
+ * What became of the secret: it signs, or was given up since, or another secret has its id, so
+ * that it cannot be added.
+ */
+export type EnsuredSecret = "live" | "ended" | "taken";
+
 const STORE_TIMEOUT_MS = 10_000;
+const ACTOR_NAME = "countersign serve";
+/** Between two readings a rotation of the master key may end, and after it none for long. */
+const ATTEMPTS_MAX = 5;
 
 /**
  * Makes sure that a producer exists and may sign with this secret. What a person changed
- * since stays: a producer that was disabled stays disabled.
+ * since stays: a producer that was disabled stays disabled, and a secret that was given up is
+ * not added again. It is recognised by its text, under whatever key and id it was added.
  *
- * @returns whether the secret is live; false if it was given up since.
  * @throws StoreUnavailableError
  */
 export async function ensureProducer(
   { producerId, secret }: ProducerCredentials,
-  store: ProducerStore,
+  store: Pick<AccessStore, "loadSealedSecrets" | "ensureProducer">,
   box: SecretBox,
-): Promise<boolean> {
-  const fresh = {
-    producerId,
-    requireApproval: false,
-    allowedInstruments: undefined,
-    rateLimitPerSecond: undefined,
-  };
-  await store.ensureProducer(fresh, STORE_TIMEOUT_MS);
-  const secretId = box.idOf(secret, producerId);
-  const sealed = { secretId, sealed: box.seal(secret, producerId) };
-  await store.addProducerSecret(producerId, sealed, undefined, STORE_TIMEOUT_MS);
-  const producers = await store.loadProducers(STORE_TIMEOUT_MS);
-  const stored = producers.find((producer) => producer.producerId === producerId);
-  const live = stored?.secrets.slice(0, LIVE_SECRETS_MAX) ?? [];
-  return live.some((secret) => secret.secretId === secretId);
+): Promise<EnsuredSecret> {
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    const { sealingKeyId, secrets } = await store.loadSealedSecrets(STORE_TIMEOUT_MS);
+    await box.learnKey(sealingKeyId);
+    const same = secrets.filter(
+      (each) => each.producerId === producerId && box.holds(each.sealed, producerId, secret),
+    );
+    if (same.length > 0) return same.some(({ isLive }) => isLive) ? "live" : "ended";
+    const sealed = box.seal(secret, producerId, sealingKeyId);
+    if (sealed === undefined) break;
+    if (secrets.some(({ secretId }) => secretId === sealed.secretId)) return "taken";
+    const outcome = await store.ensureProducer(producerId, sealed, ACTOR_NAME, STORE_TIMEOUT_MS);
+    if (outcome === "done") return "live";
+  }
+  throw new StoreUnavailableError(
+    "The master key was rotated meanwhile, so the configured producer cannot be made sure of",
+  );
 }

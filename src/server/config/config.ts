@@ -43,6 +43,8 @@ export interface ServerConfig {
   readonly databasePoolSize: number;
   /** 32 bytes that encrypt producer secrets at rest; `undefined` makes one in `dataDir`. */
   readonly masterKey: Buffer | undefined;
+  /** The one before it, while the master key is rotated. */
+  readonly previousMasterKey: Buffer | undefined;
   /** Whether requests must be signed. Default true. */
   readonly isSigningRequired: boolean;
   /** A producer to make sure of at the start. */
@@ -56,6 +58,14 @@ export interface ServerConfig {
   readonly logLevel: "fatal" | "error" | "warn" | "info" | "debug" | "trace" | "silent";
   /** The name of this machine, for the log. */
   readonly hostname: string;
+}
+
+/** Under which keys producer secrets are sealed. */
+export interface MasterKeys {
+  /** The current one first. While it is rotated, the one before it follows. */
+  readonly keys: readonly Buffer[];
+  /** The file that they are from, if any: a rotation changes it while the server runs. */
+  readonly file: string | undefined;
 }
 
 /**
@@ -75,7 +85,7 @@ export interface SignalServerConfig
     | "hostname"
   > {
   readonly databaseUrl: string;
-  readonly masterKey: Buffer;
+  readonly masterKeys: MasterKeys;
   /** The certificate and key that are in force; `undefined` serves clear text. */
   readonly tls: TlsMaterial | undefined;
   /** Whether other processes listen on the same port. */
@@ -165,6 +175,7 @@ const variables = z.object({
   DATABASE_URL: databaseUrl.optional(),
   DATABASE_POOL_SIZE: integer(1, 100).default(10),
   COUNTERSIGN_MASTER_KEY: masterKey.optional(),
+  COUNTERSIGN_PREVIOUS_MASTER_KEY: masterKey.optional(),
   HMAC_PRODUCER_ENABLED: flag.default(true),
   PRODUCER_ID: z.string().refine(isProducerId, { error: PRODUCER_ID_RULE }).optional(),
   HMAC_PRODUCER_SECRET: secret.optional(),
@@ -232,12 +243,7 @@ function relationFaults(read: Variables): string[] {
         : ["HMAC_PRODUCER_SECRET", "PRODUCER_ID"];
     faults.push(`${missing} must be set with ${given}`);
   }
-  if (read.DATABASE_URL !== undefined && read.COUNTERSIGN_MASTER_KEY === undefined) {
-    faults.push(
-      "COUNTERSIGN_MASTER_KEY must be set with DATABASE_URL, so that every server of this database " +
-        "can read the producers' secrets; make one with: openssl rand -base64 32",
-    );
-  }
+  faults.push(...masterKeyFaults(read));
   if (!read.ALLOW_CLEARTEXT) faults.push(...cleartextFaults(read));
   if (!read.HMAC_PRODUCER_ENABLED && !isLoopbackAddress(read.HOST)) {
     faults.push(
@@ -252,6 +258,24 @@ function relationFaults(read: Variables): string[] {
     );
   }
   return faults;
+}
+
+function masterKeyFaults(read: Variables): string[] {
+  const { COUNTERSIGN_MASTER_KEY: key, COUNTERSIGN_PREVIOUS_MASTER_KEY: previous } = read;
+  if (read.DATABASE_URL !== undefined && key === undefined) {
+    return [
+      "COUNTERSIGN_MASTER_KEY must be set with DATABASE_URL, so that every server of this database " +
+        "can read the producers' secrets; make one with: openssl rand -base64 32",
+    ];
+  }
+  if (previous === undefined) return [];
+  if (key === undefined) {
+    return ["COUNTERSIGN_MASTER_KEY must be set with COUNTERSIGN_PREVIOUS_MASTER_KEY"];
+  }
+  if (!previous.equals(key)) return [];
+  return [
+    "COUNTERSIGN_PREVIOUS_MASTER_KEY must be the key before COUNTERSIGN_MASTER_KEY, not the same one",
+  ];
 }
 
 /** What would be sent in clear text over a network. */
@@ -285,6 +309,7 @@ function configOf(read: Variables): ServerConfig {
     databaseUrl: read.DATABASE_URL,
     databasePoolSize: read.DATABASE_POOL_SIZE,
     masterKey: read.COUNTERSIGN_MASTER_KEY,
+    previousMasterKey: read.COUNTERSIGN_PREVIOUS_MASTER_KEY,
     isSigningRequired: read.HMAC_PRODUCER_ENABLED,
     producer:
       PRODUCER_ID !== undefined && HMAC_PRODUCER_SECRET !== undefined

@@ -26,7 +26,7 @@ import path from "node:path";
 import type { Logger } from "pino";
 import { type Account, canReach, EmbeddedPostgresError, runProgram } from "./account.ts";
 import type { Binaries } from "./binaries.ts";
-import { giveDirectory, giveFile, readPlainFile } from "./files.ts";
+import { giveDirectory, giveFile, readPlainFile, syncDirectory } from "./files.ts";
 import { isAlive } from "./process.ts";
 
 /** The database's superuser, and the only one. */
@@ -288,19 +288,6 @@ async function publish(
     }
   }
   await syncDirectory(dataDir);
-}
-
-/** Makes the names in a directory survive a power failure. Windows cannot and need not. */
-async function syncDirectory(dir: string): Promise<void> {
-  if (process.platform === "win32") {
-    return;
-  }
-  const handle = await open(dir);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 function ignoreMissing(error: NodeJS.ErrnoException): undefined {

@@ -101,3 +101,16 @@ function notPlain(file: string, cause?: unknown): EmbeddedPostgresError {
     { cause },
   );
 }
+
+/** Makes the names in a directory survive a power failure. Windows cannot and need not. */
+export async function syncDirectory(dir: string): Promise<void> {
+  if (process.platform === "win32") {
+    return;
+  }
+  const handle = await open(dir);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

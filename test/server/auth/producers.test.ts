@@ -2,12 +2,14 @@
  * Who may sign: the producers in the database, those that a server makes sure of, and
  * how late a change of them is seen.
  */
+import { createCipheriv, randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { appendFile, mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import type { AccessStore } from "../../../src/access/index.ts";
 import { ensureProducer } from "../../../src/server/auth/ensureProducer.ts";
 import {
   localProducer,
@@ -17,12 +19,8 @@ import {
 import { openProducerDirectory } from "../../../src/server/auth/producerDirectory.ts";
 import { createSecretBox, SecretText } from "../../../src/server/auth/secretBox.ts";
 import { systemClock } from "../../../src/server/clock.ts";
-import {
-  createProducerStore,
-  type Database,
-  openDatabase,
-  type ProducerStore,
-} from "../../../src/store/index.ts";
+import { generateCredential } from "../../../src/signing/index.ts";
+import { createAccessStore, type Database, openDatabase } from "../../../src/store/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { createTestDatabase, silentLog } from "../../support/postgres.ts";
 import { fileDatabase } from "../../support/serveFile.ts";
@@ -41,13 +39,13 @@ const ANOTHER_MASTER_KEY = Buffer.alloc(32, 9).toString("base64");
 
 const testDatabase = fileDatabase();
 let database: Database;
-let store: ProducerStore;
+let store: AccessStore;
 let sql: postgres.Sql;
-const box = createSecretBox(Buffer.from(TEST_MASTER_KEY, "base64"));
+const box = createSecretBox([Buffer.from(TEST_MASTER_KEY, "base64")]);
 
 beforeAll(async () => {
   database = openDatabase({ url: testDatabase.url, poolSize: 1, log: silentLog });
-  store = createProducerStore(database);
+  store = createAccessStore(database);
   sql = postgres(testDatabase.url, { max: 1 });
 });
 
@@ -61,7 +59,6 @@ describe("a running server", () => {
     const changes = {
       "off-bot": { change: { enabled: false }, seen: "PRODUCER_DISABLED" },
       "silver-bot": { change: { allowed_instruments: ["SILVER"] }, seen: "INSTRUMENT_NOT_ALLOWED" },
-      "no-bot": { change: { allowed_instruments: [] as string[] }, seen: "INSTRUMENT_NOT_ALLOWED" },
       "slow-bot": { change: { rate_limit_per_second: 1 }, seen: "RATE_LIMITED" },
       "asking-bot": { change: { require_approval: true }, seen: "pending_approval" },
     };
@@ -159,8 +156,8 @@ describe("the directory", () => {
       allowedInstruments: undefined,
       rateLimitPerSecond: undefined,
       secrets: secrets.map((text) => {
-        const secret = new SecretText(text);
-        return { secretId: box.idOf(secret, "bot"), sealed: box.seal(secret, "bot") };
+        const sealed = box.seal(new SecretText(text), "bot", undefined);
+        return sealed ?? expect.unreachable("it has a key");
       }),
     };
   }
@@ -218,33 +215,116 @@ describe("the directory", () => {
 
 describe("a producer that a server makes sure of", () => {
   const secret = (number: number) => new SecretText(`configured-secret-number-${number}`);
+  const secretsOf = (producerId: string) => sql`
+    SELECT secret_id, sealed, expires_at <= now() AS is_ended FROM producer_secrets
+    WHERE producer_id = ${producerId} ORDER BY created_at
+  `;
 
-  test("is made with its secret, once", async () => {
+  test("is made with its secret, once, and the audit says by whom", async () => {
     const credentials = { producerId: "sure-bot", secret: secret(1) };
-    expect(await ensureProducer(credentials, store, box)).toBe(true);
-    expect(await ensureProducer(credentials, store, box)).toBe(true);
-    const rows = await sql`SELECT 1 FROM producer_secrets WHERE producer_id = 'sure-bot'`;
-    expect(rows).toHaveLength(1);
+    expect(await ensureProducer(credentials, store, box)).toBe("live");
+    expect(await ensureProducer(credentials, store, box)).toBe("live");
+    expect(await secretsOf("sure-bot")).toHaveLength(1);
+    const entries = await sql`
+      SELECT actor_name, action FROM audit_log WHERE producer_id = 'sure-bot'
+    `;
+    expect([...entries]).toEqual([{ actor_name: "countersign serve", action: "producer.create" }]);
+  });
+
+  test("is made with its secret once by servers that start at once", async () => {
+    const wide = openDatabase({ url: testDatabase.url, poolSize: 8, log: silentLog });
+    onTestFinished(() => wide.close());
+    const credentials = { producerId: "crowd-bot", secret: secret(1) };
+    const states = await Promise.all(
+      Array.from({ length: 8 }, () => ensureProducer(credentials, createAccessStore(wide), box)),
+    );
+    expect(states).toEqual(Array.from({ length: 8 }, () => "live"));
+    expect(await secretsOf("crowd-bot")).toHaveLength(1);
   });
 
   test("stays disabled if a person disabled it", async () => {
     const credentials = { producerId: "stopped-bot", secret: secret(1) };
     await ensureProducer(credentials, store, box);
-    await store.setProducerEnabled("stopped-bot", false, 5_000);
+    await sql`UPDATE producers SET enabled = false WHERE producer_id = 'stopped-bot'`;
     await ensureProducer(credentials, store, box);
     const [row] = await sql`SELECT enabled FROM producers WHERE producer_id = 'stopped-bot'`;
     expect(row?.enabled).toBe(false);
   });
 
-  test("is not live with a secret that has expired, or that two newer ones replaced", async () => {
+  test("is not live with a secret that has ended, or that two newer ones replaced", async () => {
     const old = { producerId: "old-bot", secret: secret(1) };
-    expect(await ensureProducer(old, store, box)).toBe(true);
-    expect(await ensureProducer({ ...old, secret: secret(2) }, store, box)).toBe(true);
-    expect(await ensureProducer(old, store, box)).toBe(true);
-    expect(await ensureProducer({ ...old, secret: secret(3) }, store, box)).toBe(true);
-    expect(await ensureProducer(old, store, box)).toBe(false);
+    expect(await ensureProducer(old, store, box)).toBe("live");
+    expect(await ensureProducer({ ...old, secret: secret(2) }, store, box)).toBe("live");
+    expect(await ensureProducer(old, store, box)).toBe("live");
+    expect(await ensureProducer({ ...old, secret: secret(3) }, store, box)).toBe("live");
+    expect(await ensureProducer(old, store, box)).toBe("ended");
     await sql`UPDATE producer_secrets SET expires_at = now() WHERE producer_id = 'old-bot'`;
-    expect(await ensureProducer({ ...old, secret: secret(3) }, store, box)).toBe(false);
+    expect(await ensureProducer({ ...old, secret: secret(3) }, store, box)).toBe("ended");
+    expect(await secretsOf("old-bot")).toHaveLength(3);
+  });
+
+  describe("is recognised by its secret", () => {
+    const KEY = Buffer.from(TEST_MASTER_KEY, "base64");
+    const PREVIOUS_KEY = Buffer.alloc(32, 8);
+    const text = "configured-by-an-earlier-start-1";
+
+    /** A secret as an earlier version sealed and named it. */
+    function sealedBefore(key: Buffer, producerId: string) {
+      const nonce = randomBytes(12);
+      const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(Buffer.from(producerId));
+      const sealed = Buffer.concat([cipher.update(text), cipher.final()]);
+      return {
+        secret_id: randomUUID(),
+        sealed: Buffer.concat([nonce, cipher.getAuthTag(), sealed]),
+      };
+    }
+    function sealedNow(key: Buffer, producerId: string) {
+      const made = createSecretBox([key]).seal(new SecretText(text), producerId, undefined);
+      return { secret_id: made?.secretId ?? "", sealed: made?.sealed ?? Buffer.of() };
+    }
+
+    test.each([
+      ["in the form of an earlier version", "form-bot", sealedBefore, KEY],
+      ["in that form under the key before", "before-bot", sealedBefore, PREVIOUS_KEY],
+      ["under the key before", "previous-bot", sealedNow, PREVIOUS_KEY],
+      ["under the key of now", "now-bot", sealedNow, KEY],
+    ] as const)(
+      "that is sealed %s, also when it was given up",
+      async (_, producerId, seal, key) => {
+        const row = { ...seal(key, producerId), producer_id: producerId };
+        await sql`INSERT INTO producers ${sql({ producer_id: producerId })}`;
+        await sql`INSERT INTO producer_secrets ${sql(row)}`;
+        const both = createSecretBox([KEY, PREVIOUS_KEY]);
+        const credentials = { producerId, secret: new SecretText(text) };
+        expect(await ensureProducer(credentials, store, both)).toBe("live");
+        await sql`UPDATE producer_secrets SET expires_at = now() WHERE producer_id = ${producerId}`;
+        expect(await ensureProducer(credentials, store, both)).toBe("ended");
+        expect(await secretsOf(producerId)).toEqual([
+          { secret_id: row.secret_id, sealed: Buffer.from(row.sealed), is_ended: true },
+        ]);
+        // What is not the same secret is added.
+        const another = { producerId, secret: new SecretText(`${text}x`) };
+        expect(await ensureProducer(another, store, both)).toBe("live");
+      },
+    );
+  });
+
+  test("keeps the id of a generated secret, unless another producer's has it", async () => {
+    const { id, text } = generateCredential("sec");
+    const credentials = { producerId: "generated-bot", secret: new SecretText(text) };
+    expect(await ensureProducer(credentials, store, box)).toBe("live");
+    expect(await secretsOf("generated-bot")).toMatchObject([{ secret_id: id }]);
+    const copied = { ...credentials, producerId: "copied-bot" };
+    expect(await ensureProducer(copied, store, box)).toBe("taken");
+    expect(await secretsOf("copied-bot")).toEqual([]);
+  });
+
+  test("is refused while the key in force is not to be had", async () => {
+    const foreign = createSecretBox([Buffer.alloc(32, 9)]);
+    await ensureProducer({ producerId: "first-bot", secret: secret(1) }, store, box);
+    const credentials = { producerId: "keyless-bot", secret: secret(1) };
+    await expect(ensureProducer(credentials, store, foreign)).rejects.toThrow("was rotated");
+    expect(await sql`SELECT 1 FROM producers WHERE producer_id = 'keyless-bot'`).toEqual([]);
   });
 
   test("whose secret is not live is warned of, and the server starts", async () => {
@@ -257,6 +337,7 @@ describe("a producer that a server makes sure of", () => {
     onTestFinished(() => server.close());
     const warning = server.logLines.find(({ producer_id }) => producer_id === "warned-bot");
     expect(warning).toMatchObject({ level: 40 });
+    expect(warning?.msg).toContain("has expired; it does not sign");
     expect(JSON.stringify(server.logLines)).not.toContain(secret(1).reveal());
   });
 });

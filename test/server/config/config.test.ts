@@ -6,6 +6,7 @@ import { ConfigError, type ServerConfig, serverConfigFromEnv } from "../../../sr
 import { generateCredential } from "../../../src/signing/index.ts";
 import { TEST_MASTER_KEY, TEST_SECRET } from "../../support/server.ts";
 
+const PREVIOUS_MASTER_KEY = Buffer.alloc(32, 8).toString("base64");
 /** A database with a password, so that it can be searched for. */
 const DATABASE_URL = "postgres://countersign:hunter2-hunter2@db.example.com/signals";
 
@@ -31,6 +32,7 @@ test("an empty environment gives the defaults, and exposes nothing", () => {
     databaseUrl: undefined,
     databasePoolSize: 10,
     masterKey: undefined,
+    previousMasterKey: undefined,
     isSigningRequired: true,
     producer: undefined,
     requireApproval: false,
@@ -82,6 +84,13 @@ const RIGHT_VALUES: readonly (readonly [NodeJS.ProcessEnv, Partial<ServerConfig>
   [
     { COUNTERSIGN_MASTER_KEY: TEST_MASTER_KEY },
     { masterKey: Buffer.from(TEST_MASTER_KEY, "base64") },
+  ],
+  [
+    {
+      COUNTERSIGN_MASTER_KEY: TEST_MASTER_KEY,
+      COUNTERSIGN_PREVIOUS_MASTER_KEY: PREVIOUS_MASTER_KEY,
+    },
+    { previousMasterKey: Buffer.from(PREVIOUS_MASTER_KEY, "base64") },
   ],
   [
     { DATABASE_URL: "postgresql://a/b", COUNTERSIGN_MASTER_KEY: TEST_MASTER_KEY },
@@ -192,6 +201,26 @@ const WRONG_VALUES: Readonly<Record<string, readonly (readonly [NodeJS.ProcessEn
     { COUNTERSIGN_MASTER_KEY },
     "COUNTERSIGN_MASTER_KEY must be 32 bytes in standard base64; make one with: openssl rand -base64 32",
   ]),
+  COUNTERSIGN_PREVIOUS_MASTER_KEY: [
+    [
+      {
+        COUNTERSIGN_MASTER_KEY: TEST_MASTER_KEY,
+        COUNTERSIGN_PREVIOUS_MASTER_KEY: "hunter2-hunter2",
+      },
+      "COUNTERSIGN_PREVIOUS_MASTER_KEY must be 32 bytes in standard base64",
+    ],
+    [
+      { COUNTERSIGN_PREVIOUS_MASTER_KEY: PREVIOUS_MASTER_KEY },
+      "COUNTERSIGN_MASTER_KEY must be set with COUNTERSIGN_PREVIOUS_MASTER_KEY",
+    ],
+    [
+      {
+        COUNTERSIGN_MASTER_KEY: TEST_MASTER_KEY,
+        COUNTERSIGN_PREVIOUS_MASTER_KEY: TEST_MASTER_KEY,
+      },
+      "COUNTERSIGN_PREVIOUS_MASTER_KEY must be the key before COUNTERSIGN_MASTER_KEY, not the same one",
+    ],
+  ],
   HMAC_PRODUCER_ENABLED: ["0", "False", "no"].map((HMAC_PRODUCER_ENABLED) => [
     { HMAC_PRODUCER_ENABLED },
     "HMAC_PRODUCER_ENABLED must be true or false",

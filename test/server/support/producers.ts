@@ -40,9 +40,9 @@ export async function addProducers(
       TIMEOUT_MS,
     );
     for (const { secret, expireTime, masterKey } of producer.secrets ?? [{ secret: TEST_SECRET }]) {
-      const box = createSecretBox(Buffer.from(masterKey ?? TEST_MASTER_KEY, "base64"));
-      const text = new SecretText(secret);
-      const sealed = { secretId: box.idOf(text, producerId), sealed: box.seal(text, producerId) };
+      const box = createSecretBox([Buffer.from(masterKey ?? TEST_MASTER_KEY, "base64")]);
+      const sealed = box.seal(new SecretText(secret), producerId, undefined);
+      if (sealed === undefined) throw new Error("no key");
       await store.addProducerSecret(producerId, sealed, expireTime, TIMEOUT_MS);
     }
     if (producer.isEnabled === false) await store.setProducerEnabled(producerId, false, TIMEOUT_MS);
