@@ -42,12 +42,20 @@ function theOnly<Row>([row]: readonly Row[]): Row {
   return row;
 }
 
+/**
+ * The time that counts is after the snapshot. That of the transaction is before it: a secret
+ * that somebody ended meanwhile would seem to be live for a moment.
+ */
 const LOAD = `
-  WITH live_secrets AS (
-    SELECT * FROM producer_secrets WHERE expires_at IS NULL OR expires_at > now()
+  WITH moment AS MATERIALIZED (
+    SELECT clock_timestamp() AS now
+  ), live_secrets AS (
+    SELECT * FROM producer_secrets
+    WHERE expires_at IS NULL OR expires_at > (SELECT now FROM moment)
   ), live_tokens AS (
     SELECT * FROM access_tokens
-    WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+    WHERE revoked_at IS NULL
+      AND (expires_at IS NULL OR expires_at > (SELECT now FROM moment))
   ), secrets_by_producer AS (
     SELECT producer_id, json_agg(
       json_build_object('secret_id', secret_id, 'sealed', encode(sealed, 'hex'))
@@ -81,7 +89,7 @@ const LOAD = `
     ) AS tokens,
     ceil(extract(epoch FROM least(
       (SELECT min(expires_at) FROM live_secrets), (SELECT min(expires_at) FROM live_tokens)
-    ) - now()) * 1000)::double precision AS next_expiry_ms
+    ) - (SELECT now FROM moment)) * 1000)::double precision AS next_expiry_ms
   FROM access_version
 `;
 

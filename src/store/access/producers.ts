@@ -177,7 +177,9 @@ async function readProducers(
         LIMIT ${size}
       ) p
       LEFT JOIN producer_secrets s
-        ON s.producer_id = p.producer_id AND (s.expires_at IS NULL OR s.expires_at > now())
+        ON s.producer_id = p.producer_id
+        -- Not the transaction's time, which is before the snapshot.
+        AND (s.expires_at IS NULL OR s.expires_at > clock_timestamp())
       ORDER BY p.producer_id, s.created_at DESC, s.secret_id DESC
     `,
   );

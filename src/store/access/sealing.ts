@@ -31,7 +31,7 @@ export function sealingMethods(database: Database): SealingMethods {
               'secret_id', secret_id,
               'producer_id', producer_id,
               'sealed', encode(sealed, 'hex'),
-              'is_live', expires_at IS NULL OR expires_at > now()
+              'is_live', expires_at IS NULL OR expires_at > clock_timestamp()
             )) AS secrets
           FROM producer_secrets
         `,
