@@ -73,6 +73,8 @@ export function watchTls(options: TlsWatchOptions): TlsWatch {
   let seen = judged;
   /** A pair that is sound, but less good now than the one in force. */
   let waiting: TlsPair | undefined;
+  /** Why what is in the files now is not in force. */
+  let faults: readonly string[] | undefined;
   let told: { readonly standing: Standing; readonly atMs: number } | undefined;
   let isClosed = false;
   let cancel = () => {};
@@ -135,7 +137,8 @@ export function watchTls(options: TlsWatchOptions): TlsWatch {
     return isInTime(own, nowMs()) || !isInTime(inForce.own, nowMs());
   }
 
-  function refuse(faults: readonly string[]): void {
+  function refuse(found: readonly string[]): void {
+    faults = found;
     log.error(
       { faults, in_force: factsOf(inForce.own) },
       "the new TLS certificate is not taken: the earlier one stays in force",
@@ -144,6 +147,7 @@ export function watchTls(options: TlsWatchOptions): TlsWatch {
 
   function take(pair: TlsPair): void {
     waiting = undefined;
+    faults = undefined;
     if (!isSamePair(pair, inForce)) {
       apply(pair);
       told = undefined;
@@ -165,7 +169,7 @@ export function watchTls(options: TlsWatchOptions): TlsWatch {
     if (standing === "good") return;
     const { level, message } = REMINDERS[standing];
     const daysLeft = Math.floor((inForce.own.validToDate.getTime() - nowMs()) / DAY_MS);
-    const facts = { TLS_CERT_FILE: files.certFile, days_left: daysLeft };
+    const facts = { TLS_CERT_FILE: files.certFile, days_left: daysLeft, faults };
     log[level]({ ...facts, ...factsOf(inForce.own) }, message);
   }
 

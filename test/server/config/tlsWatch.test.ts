@@ -295,6 +295,21 @@ describe("a certificate near its end", () => {
     expect(told()).toEqual([]);
   });
 
+  test("is told of with what is wrong with the newer one", async () => {
+    const { files, put, pass, told } = await start(pairOf(-80, 20));
+    put({ ...contentsOf(second), cert: { bytes: Buffer.from("") } });
+    await pass(SOON_MS);
+    const faults = [`TLS_CERT_FILE ${files.certFile} is empty`];
+    expect(told()).toMatchObject([IN_FORCE, { ...REFUSED, faults }]);
+    await pass(6 * DAY_MS);
+    expect(told()).toMatchObject([{ ...ENDING, faults }]);
+    put(contentsOf(pairOf(-80, 13)));
+    await pass(SOON_MS);
+    const [, ending] = told();
+    expect(ending).toMatchObject(ENDING);
+    expect(ending).not.toHaveProperty("faults");
+  });
+
   test("that is valid for days only is told of in its last quarter", async () => {
     const { pass, told } = await start(pairOf(0, 6));
     await pass(4.5 * DAY_MS);
