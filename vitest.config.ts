@@ -34,7 +34,7 @@ const UNIT = [
   "test/client/{alerts,retry,telemetry}/!(clockSkew|deliveryError).test.ts",
   "test/client/!(foreign|lifecycle|strictness).test.ts",
   "test/client/outbox/!(damage|lock|outbox|wrongClock).test.ts",
-  "test/server/auth/rateLimit.test.ts",
+  "test/server/auth/{accessDirectory,rateLimit,useRecorder}.test.ts",
   "test/server/{http,rpc,services}/{address,allowance,batchParts,body,decode,pool,turns}.test.ts",
   "test/server/{ops,rest,workers}/{nearNames,portClaim,purger,readableLine,replaceDelays}.test.ts",
 ];

@@ -22,6 +22,7 @@ import {
   openDatabase,
   startEmbeddedPostgres,
 } from "../store/index.ts";
+import { type Access, openAccess } from "./access.ts";
 import { ensureProducer, type ProducerCredentials } from "./auth/ensureProducer.ts";
 import { localProducer, localProducerFile, writeLocalProducer } from "./auth/localProducer.ts";
 import type { SecretBox } from "./auth/secretBox.ts";
@@ -158,6 +159,11 @@ async function start(
   const box = openSecretBox(masterKeys);
   await makeSureOfProducer(config.producer ?? ownProducer, accessStore, box, log);
 
+  const maintenance = createMaintenanceMetrics();
+  const onFailure = maintenance.accessReadFailed;
+  const { requireApproval } = config;
+  const access = await openAccess({ database, box, requireApproval, log, onFailure, parts });
+
   // It opens before signals are taken, so that a port that cannot be had costs none, and
   // closes after them, so that their end can be watched.
   let serving: Serving | undefined;
@@ -167,9 +173,8 @@ async function start(
   const started = await serve(
     config,
     { databaseUrl, masterKeys, tls: tls && { cert: tls.cert, key: tls.key } },
-    { database, watch, processLog, parts },
+    { database, access, watch, processLog, parts },
   );
-  const maintenance = createMaintenanceMetrics();
   if (config.tls !== undefined && tls !== undefined) {
     const tlsWatch = renewTls(config.tls, tls, started, log);
     parts.defer(() => tlsWatch.close());
@@ -249,6 +254,7 @@ type Found = Pick<SignalServerConfig, "databaseUrl" | "masterKeys" | "tls">;
 /** What the first process has when it begins to take signals. */
 interface Started {
   readonly database: Database;
+  readonly access: Access;
   readonly watch: DatabaseWatch;
   readonly processLog: ProcessLog;
   readonly parts: AsyncDisposableStack;
@@ -258,7 +264,7 @@ interface Started {
 async function serve(
   config: ServerConfig,
   found: Found,
-  { database, watch, processLog, parts }: Started,
+  { database, access, watch, processLog, parts }: Started,
 ): Promise<Serving> {
   const { monotonicMs } = systemClock;
   if (config.workers === 1) {
@@ -271,6 +277,7 @@ async function serve(
     const { address, useCertificate } = await serveSignals({
       config: own,
       database,
+      access,
       isReady,
       metrics,
       processLog,

@@ -6,22 +6,16 @@
  */
 import { randomUUIDv7 } from "node:crypto";
 import { createBatcher, createIngest } from "../ingest/index.ts";
-import {
-  createProducerStore,
-  createRateLimitStore,
-  createSignalStore,
-  type Database,
-} from "../store/index.ts";
+import { createRateLimitStore, createSignalStore, type Database } from "../store/index.ts";
+import type { Access } from "./access.ts";
 import {
   type Authenticate,
   authenticateBySignature,
   authenticateNobody,
 } from "./auth/authenticate.ts";
-import { openProducerDirectory, type ProducerDirectory } from "./auth/producerDirectory.ts";
 import { createRateLimit, type RateLimit } from "./auth/rateLimit.ts";
 import { systemClock, systemTimers } from "./clock.ts";
 import type { SignalServerConfig } from "./config/config.ts";
-import { openSecretBox } from "./config/masterKey.ts";
 import { type Listener, listen } from "./http/listener.ts";
 import { createRequestLog } from "./http/requestLog.ts";
 import type { ProcessLog } from "./ops/log.ts";
@@ -37,7 +31,6 @@ const BATCH_MAX_SIZE = 256;
 const BATCHES_IN_FLIGHT_MAX = 2;
 /** Signals that wait: about what the database stores in a second. Beyond it, `OVERLOADED`. */
 const QUEUED_MAX = 10_000;
-const PRODUCERS_TIMEOUT_MS = 5_000;
 /** How long requests under way may take to finish when the server closes. */
 const CLOSE_GRACE_MS = 10_000;
 
@@ -46,6 +39,7 @@ export interface SignalServerParts {
   readonly config: SignalServerConfig;
   /** The database, with every migration. */
   readonly database: Database;
+  readonly access: Access;
   /** Whether signals can be stored now. */
   readonly isReady: () => Promise<boolean>;
   readonly metrics: ServerMetrics;
@@ -58,21 +52,13 @@ export interface SignalServerParts {
 export async function serveSignals({
   config,
   database,
+  access,
   isReady,
   metrics,
   processLog,
   parts,
 }: SignalServerParts): Promise<Pick<Listener, "address" | "useCertificate">> {
   const { log, onLeftOut } = processLog;
-  const producers = createProducerStore(database);
-  const directory = await openProducerDirectory({
-    load: () => producers.loadProducers(PRODUCERS_TIMEOUT_MS),
-    box: openSecretBox(config.masterKeys),
-    requireApproval: config.requireApproval,
-    onFailure: (message, error) => log.error({ err: error }, message),
-  });
-  parts.defer(() => directory.close());
-
   const shutdown = new AbortController();
   const { monotonicMs } = systemClock;
   const requestLog = createRequestLog({ log, monotonicMs, onLeftOut });
@@ -100,14 +86,14 @@ export async function serveSignals({
       log.error({ err: error }, "the limit of a producer could not be asked for"),
   });
   const onRequest = servePublicPort({
-    authenticate: authentication(config, { directory, rateLimit }, metrics),
+    authenticate: authentication(config, { access, rateLimit }, metrics),
     ingest: createIngest({
       batcher,
       newSignalId: randomUUIDv7,
       payloadMaxBytes: config.payloadMaxBytes,
       onResult({ producerId }, result) {
         // Without signatures a caller may take any name, and must not make a label of it.
-        const isKnown = directory.find(producerId) !== undefined;
+        const isKnown = access.directory.findProducer(producerId) !== undefined;
         metrics.signalDone(isKnown ? producerId : undefined, result);
       },
     }),
@@ -136,12 +122,14 @@ export async function serveSignals({
 
 function authentication(
   config: SignalServerConfig,
-  parts: { readonly directory: ProducerDirectory; readonly rateLimit: RateLimit },
+  { access, rateLimit }: { readonly access: Access; readonly rateLimit: RateLimit },
   { authenticationFailed }: ServerMetrics,
 ): Authenticate {
   const options = {
-    ...parts,
+    directory: access.directory,
+    rateLimit,
     now: systemClock.now,
+    onProof: access.uses.seenProducer,
     onFailure: authenticationFailed,
   };
   return config.isSigningRequired

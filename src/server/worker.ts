@@ -3,8 +3,10 @@
  * process is gone.
  */
 import { openDatabase } from "../store/index.ts";
+import { openAccess } from "./access.ts";
 import { systemClock } from "./clock.ts";
 import type { SignalServerConfig } from "./config/config.ts";
+import { openSecretBox } from "./config/masterKey.ts";
 import type { TlsMaterial } from "./http/tlsOptions.ts";
 import { openProcessLog, type ProcessLog } from "./ops/log.ts";
 import { createServerMetrics } from "./ops/metrics.ts";
@@ -59,7 +61,12 @@ async function start(config: SignalServerConfig): Promise<void> {
   parts.defer(() => watch.close());
   metrics.watchDatabaseProblems(() => watch.problems);
   const { isReady } = watch;
-  const served = await serveSignals({ config, database, isReady, metrics, processLog, parts });
+  const { requireApproval } = config;
+  const box = openSecretBox(config.masterKeys);
+  const onFailure = metrics.accessReadFailed;
+  const access = await openAccess({ database, box, requireApproval, log, onFailure, parts });
+  const made = { config, database, access, isReady, metrics, processLog, parts };
+  const served = await serveSignals(made);
   useCertificate = served.useCertificate;
   tell({ kind: "ready", address: served.address });
 }

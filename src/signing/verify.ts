@@ -46,15 +46,25 @@ export function verify(
   request: SignedRequest,
   signature: Uint8Array,
 ): boolean {
+  const holders = secrets.map((secret) => ({ secret }));
+  return findSigner(holders, request, signature) !== undefined;
+}
+
+/** As {@link verify}, of secrets with what is known of them. @returns whose secret it was. */
+export function findSigner<Holder extends { readonly secret: Secret }>(
+  holders: readonly Holder[],
+  request: SignedRequest,
+  signature: Uint8Array,
+): Holder | undefined {
   const text = stringToSign(request);
   // timingSafeEqual throws on unequal lengths; an honest sender's length is no secret.
   const hasRightLength = signature.length === SIGNATURE_BYTES;
   const candidate = hasRightLength ? signature : new Uint8Array(SIGNATURE_BYTES);
-  let isMatched = false;
-  for (let i = 0; i < Math.max(secrets.length, LIVE_SECRETS_MAX) && !isMatched; i++) {
-    const secret = secrets[i];
-    const expected = (secret ?? DUMMY_SECRET).hmacSha256(text);
-    isMatched = timingSafeEqual(expected, candidate) && secret !== undefined;
+  let signer: Holder | undefined;
+  for (let i = 0; i < Math.max(holders.length, LIVE_SECRETS_MAX) && signer === undefined; i++) {
+    const holder = holders[i];
+    const expected = (holder?.secret ?? DUMMY_SECRET).hmacSha256(text);
+    if (timingSafeEqual(expected, candidate)) signer = holder;
   }
-  return isMatched && hasRightLength && malformedPart(request) === undefined;
+  return hasRightLength && malformedPart(request) === undefined ? signer : undefined;
 }

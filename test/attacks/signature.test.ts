@@ -5,7 +5,7 @@
 import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, test } from "vitest";
 import { authenticateBySignature } from "../../src/server/auth/authenticate.ts";
-import { Secret } from "../../src/signing/index.ts";
+import { directoryOf } from "../server/support/directory.ts";
 import { NO_LIMIT } from "../server/support/noLimit.ts";
 import { addProducers } from "../server/support/producers.ts";
 import {
@@ -259,7 +259,7 @@ describe("over HTTP/2, gRPC", () => {
 
 test("a failure does not tell whether the producer exists, not even to the log", async () => {
   const authenticate = authenticateBySignature({
-    directory: { find: (producerId) => (producerId === "known" ? knownProducer() : undefined) },
+    directory: directoryOf("known"),
     rateLimit: NO_LIMIT,
     now: () => 0n,
   });
@@ -275,21 +275,10 @@ test("a failure does not tell whether the producer exists, not even to the log",
   }
 });
 
-function knownProducer() {
-  return {
-    producerId: "known",
-    isEnabled: true,
-    requireApproval: false,
-    allowedInstruments: undefined,
-    rateLimitPerSecond: undefined,
-    secrets: [Secret.fromString(TEST_SECRET)],
-  };
-}
-
 describe("freshness", () => {
   const NOW = 1_761_402_645_000_000_000n;
   const authenticate = authenticateBySignature({
-    directory: { find: () => knownProducer() },
+    directory: directoryOf("known"),
     rateLimit: NO_LIMIT,
     now: () => NOW,
   });

@@ -19,7 +19,7 @@ export class ManualClock implements Clock {
   }
 
   advanceMs(durationMs: number): void {
-    this.#now += BigInt(durationMs) * 1_000_000n;
+    this.#now += BigInt(Math.round(durationMs * 1_000_000));
     this.#monotonicMs += durationMs;
   }
 }

@@ -10,6 +10,7 @@ import {
   stringToSign,
   verify,
 } from "../../src/signing/index.ts";
+import { findSigner } from "../../src/signing/verify.ts";
 import { aRequest, MALFORMED_REQUESTS } from "./request.ts";
 
 const secret = Secret.fromString("countersign-example-secret-0001");
@@ -181,5 +182,25 @@ describe("parseSignature", () => {
     ["a character beyond ASCII whose low byte is one of base64", `\u0141${text.slice(1)}`],
   ])("refuses %s", (_, malformed) => {
     expect(parseSignature(malformed)).toBeUndefined();
+  });
+});
+
+describe("findSigner", () => {
+  const [old, fresh] = [secret, nextSecret].map((each) => ({ secret: each }));
+  const holders = [fresh, old].flatMap((holder) => holder ?? []);
+
+  test("tells whose secret it was", () => {
+    const request = aRequest();
+    expect(findSigner(holders, request, signatureOf(secret, request))).toBe(old);
+    expect(findSigner(holders, request, signatureOf(nextSecret, request))).toBe(fresh);
+  });
+
+  test("finds nobody for what nobody of them signed, or not so", () => {
+    const request = aRequest();
+    const signature = signatureOf(secret, request);
+    expect(findSigner(holders, request, signatureOf(otherSecret, request))).toBeUndefined();
+    expect(findSigner([], request, signature)).toBeUndefined();
+    expect(findSigner(holders, request, signature.subarray(1))).toBeUndefined();
+    expect(findSigner(holders, { ...request, producerId: "other" }, signature)).toBeUndefined();
   });
 });

@@ -4,7 +4,7 @@
  */
 import type { IncomingHttpHeaders } from "node:http";
 import type { Origin } from "../../ingest/index.ts";
-import { type Instant, ok, type Refusal, refuse } from "../../signal/index.ts";
+import { type Instant, NOT_STORED, ok, type Refusal, refuse } from "../../signal/index.ts";
 import {
   formatTimestamp,
   HEADER_PRODUCER_ID,
@@ -13,14 +13,17 @@ import {
   isProducerId,
   parseSignature,
   parseTimestamp,
-  verify,
 } from "../../signing/index.ts";
-import type { KnownProducer, ProducerDirectory } from "./producerDirectory.ts";
+import { findSigner } from "../../signing/verify.ts";
+import type { AccessDirectory } from "./accessDirectory.ts";
+import type { KnownProducer } from "./knownProducers.ts";
 import type { RateLimit } from "./rateLimit.ts";
 
 /** How far a timestamp may be from the server's clock, either way. */
 const FRESHNESS_SECONDS = 300;
 const NANOS_PER_SECOND = 1_000_000_000n;
+/** As after a signal that the database did not take. */
+const RETRY_AFTER_MS = 1_000;
 const NO_SIGNATURE = new Uint8Array(32);
 
 /** Who sends unsigned requests that name no producer. */
@@ -70,9 +73,11 @@ export type AuthenticationFailure =
 
 /** What authentication is made of. */
 export interface AuthenticateOptions {
-  readonly directory: Pick<ProducerDirectory, "find">;
+  readonly directory: Pick<AccessDirectory, "findProducer" | "isStale">;
   readonly rateLimit: RateLimit;
   readonly now: () => Instant;
+  /** Told of each fresh proof, also of one whose producer may not send now. */
+  readonly onProof?: (producerId: string, secretId: string) => void;
   /** Told of each failure, for metrics. */
   readonly onFailure?: (failure: AuthenticationFailure) => void;
 }
@@ -86,13 +91,14 @@ export function authenticateBySignature(options: AuthenticateOptions): Authentic
       options.onFailure?.(proof.failure);
       return refused(unauthenticated(), undefined);
     }
-    const { producer, signature, timestamp } = proof;
+    const { producer, secretId, signature, timestamp } = proof;
     const skew = timestamp - receiveTime;
     const tolerance = BigInt(FRESHNESS_SECONDS) * NANOS_PER_SECOND;
     if (skew > tolerance || skew < -tolerance) {
       options.onFailure?.("clock_skew");
       return refused(clockSkew(receiveTime, skew), producer.producerId);
     }
+    options.onProof?.(producer.producerId, secretId);
     return admit({ producer, requestSignature: signature, receiveTime }, options);
   };
 }
@@ -110,7 +116,7 @@ export function authenticateNobody(
       options.onFailure?.("malformed_headers");
       return refused(unauthenticated(), undefined);
     }
-    const producer = options.directory.find(producerId) ?? {
+    const producer = options.directory.findProducer(producerId) ?? {
       producerId,
       isEnabled: true,
       rateLimitPerSecond: undefined,
@@ -128,6 +134,8 @@ type Proof =
   | {
       readonly proven: true;
       readonly producer: KnownProducer;
+      /** The secret that it signed with. */
+      readonly secretId: string;
       readonly signature: Uint8Array;
       readonly timestamp: Instant;
     }
@@ -140,15 +148,15 @@ type Proof =
  */
 function prove(
   { headers, endpoint, body }: RequestToAuthenticate,
-  directory: Pick<ProducerDirectory, "find">,
+  directory: Pick<AccessDirectory, "findProducer">,
 ): Proof {
   // Node joins a repeated header with ", ", which none of the three forms allows.
   const producerId = single(headers[HEADER_PRODUCER_ID]);
   const timestampText = single(headers[HEADER_TIMESTAMP]);
   const signature = parseSignature(single(headers[HEADER_SIGNATURE]));
   const timestamp = parseTimestamp(timestampText);
-  const producer = directory.find(producerId);
-  const isProven = verify(
+  const producer = directory.findProducer(producerId);
+  const signer = findSigner(
     producer?.secrets ?? [],
     { method: "POST", endpoint, timestamp: timestampText, producerId, body },
     signature ?? NO_SIGNATURE,
@@ -157,8 +165,8 @@ function prove(
     return { proven: false, failure: "malformed_headers" };
   }
   if (producer === undefined) return { proven: false, failure: "unknown_producer" };
-  if (!isProven) return { proven: false, failure: "wrong_signature" };
-  return { proven: true, producer, signature, timestamp };
+  if (signer === undefined) return { proven: false, failure: "wrong_signature" };
+  return { proven: true, producer, secretId: signer.secretId, signature, timestamp };
 }
 
 function single(value: string | string[] | undefined): string {
@@ -168,9 +176,10 @@ function single(value: string | string[] | undefined): string {
 /** Whether a producer that is proven may send now. */
 async function admit(
   origin: Origin & { readonly producer: KnownProducer },
-  { rateLimit, onFailure }: AuthenticateOptions,
+  { directory, rateLimit, onFailure }: AuthenticateOptions,
 ): Promise<Authentication> {
   const { producer } = origin;
+  if (directory.isStale()) return refused(stale(), producer.producerId);
   if (!producer.isEnabled) {
     onFailure?.("producer_disabled");
     const message = "This producer is disabled. Ask the operator of the server.";
@@ -192,6 +201,12 @@ function unauthenticated(): Refusal {
     "UNAUTHENTICATED",
     "The request is not signed by a known producer. It needs one each of the headers x-producer-id, x-timestamp and x-signature, and a signature over the exact bytes of the body.",
   );
+}
+
+function stale(): Refusal {
+  const why =
+    "The database does not answer, so it is not known whether this producer may send. Send it again under the same idempotency key.";
+  return refuse("STORE_UNAVAILABLE", `${why} ${NOT_STORED}`, { retryAfterMs: RETRY_AFTER_MS });
 }
 
 function clockSkew(serverTime: Instant, skew: Instant): Refusal {

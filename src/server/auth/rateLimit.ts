@@ -3,8 +3,8 @@
  * many as it may send a second and is refilled all the time.
  */
 import { NOT_STORED, type Refusal, refuse } from "../../signal/index.ts";
+import type { KnownProducer } from "./knownProducers.ts";
 import { LeasedBucket, type LeasedBucketOptions } from "./leasedBucket.ts";
-import type { KnownProducer } from "./producerDirectory.ts";
 
 /** Who is limited, and how. */
 export type LimitedProducer = Pick<KnownProducer, "producerId" | "rateLimitPerSecond">;

@@ -22,6 +22,8 @@ export interface ServerMetrics {
   /** @param producerId `undefined` for a producer that the directory does not know. */
   signalDone(producerId: string | undefined, result: IngestResult): void;
   storeFailed(error: unknown): void;
+  /** Who may do what could not be read. */
+  accessReadFailed(): void;
   /** The same store, with its batches measured. */
   measured(store: SignalStore): SignalStore;
   /** @param count how many signals are queued now. */
@@ -222,6 +224,7 @@ export function createServerMetrics(monotonicMs: () => number): ServerMetrics {
       });
     },
     watchLog: (dropped) => countDroppedLines(registry, dropped),
+    accessReadFailed: accessReadFailures(registry),
 
     snapshot: () => registry.getMetricsAsJSON(),
   };
@@ -239,6 +242,16 @@ function countDroppedLines(registry: Registry, dropped: Readonly<DroppedLines>):
       this.inc({ reason: "unproven" }, dropped.unproven);
     },
   });
+}
+
+/** Makes the counter. @returns what counts one. */
+function accessReadFailures(registry: Registry): () => void {
+  const failures = new Counter({
+    name: "countersign_access_read_failures_total",
+    help: "Times that a process could not read who may do what. After 5 s without it, it refuses everybody.",
+    registers: [registry],
+  });
+  return () => failures.inc();
 }
 
 /** The map under a key, which is made when it is first asked for. */
@@ -291,6 +304,8 @@ export function createWorkersMetrics(
 /** Metrics of what the first process does for all its workers, or for all servers of a database. */
 export interface MaintenanceMetrics {
   signaturesPurged(count: number): void;
+  /** As in {@link ServerMetrics}, of the first process. */
+  accessReadFailed(): void;
   /** @param expiryMs when the certificate in force ends, in milliseconds since 1970. */
   watchCertificate(expiryMs: () => number): void;
   snapshot(): Promise<MetricsSnapshot>;
@@ -306,6 +321,7 @@ export function createMaintenanceMetrics(): MaintenanceMetrics {
   });
   return {
     signaturesPurged: (count) => purged.inc(count),
+    accessReadFailed: accessReadFailures(registry),
     watchCertificate(expiryMs) {
       new Gauge({
         name: "countersign_tls_certificate_expiry_timestamp_seconds",

@@ -16,7 +16,6 @@ import {
   localProducerFile,
   writeLocalProducer,
 } from "../../../src/server/auth/localProducer.ts";
-import { openProducerDirectory } from "../../../src/server/auth/producerDirectory.ts";
 import { createSecretBox, SecretText } from "../../../src/server/auth/secretBox.ts";
 import { systemClock } from "../../../src/server/clock.ts";
 import { generateCredential } from "../../../src/signing/index.ts";
@@ -142,74 +141,6 @@ describe("a running server", () => {
     expect(lines.every(({ level }) => level === 50)).toBe(true);
     expect(JSON.stringify(lines)).toContain("COUNTERSIGN_MASTER_KEY");
     expectNoLeak(JSON.stringify(lines), testDatabase.url);
-  });
-});
-
-describe("the directory", () => {
-  const SECRETS = ["secret-number-one-00001", "secret-number-two-00002", "secret-number-three-003"];
-
-  function stored(secrets: readonly string[]) {
-    return {
-      producerId: "bot",
-      enabled: true,
-      requireApproval: false,
-      allowedInstruments: undefined,
-      rateLimitPerSecond: undefined,
-      secrets: secrets.map((text) => {
-        const sealed = box.seal(new SecretText(text), "bot", undefined);
-        return sealed ?? expect.unreachable("it has a key");
-      }),
-    };
-  }
-
-  test("keeps what it knew while it cannot be refreshed, and says so", async () => {
-    let isAway = false;
-    const failures: string[] = [];
-    const directory = await openProducerDirectory({
-      load: async () => {
-        if (isAway) throw new Error("away");
-        return [stored(SECRETS.slice(0, 1))];
-      },
-      box,
-      requireApproval: false,
-      onFailure: (message) => failures.push(message),
-    });
-    onTestFinished(() => directory.close());
-    isAway = true;
-    await expect(directory.refresh()).rejects.toThrow("away");
-    await eventually("a failure is told", () => failures.length > 0, 5_000);
-    expect(directory.find("bot")?.secrets).toHaveLength(1);
-  });
-
-  test("fails to open if it cannot be loaded the first time", async () => {
-    const load = async () => {
-      throw new Error("away");
-    };
-    const opening = openProducerDirectory({ load, box, requireApproval: false, onFailure() {} });
-    await expect(opening).rejects.toThrow("away");
-  });
-
-  test("counts the two newest secrets, and forgets producers that are gone", async () => {
-    let now = [stored(SECRETS)];
-    const directory = await openProducerDirectory({
-      load: async () => now,
-      box,
-      requireApproval: true,
-      onFailure() {},
-    });
-    onTestFinished(() => directory.close());
-    const known = directory.find("bot");
-    expect(known).toMatchObject({ isEnabled: true, requireApproval: true });
-    expect(known?.secrets).toHaveLength(2);
-    await directory.refresh();
-    // What is open stays open, since to prepare a key takes time.
-    expect(directory.find("bot")?.secrets[0]).toBe(known?.secrets[0]);
-    now = [];
-    await directory.refresh();
-    expect(directory.find("bot")).toBeUndefined();
-    for (const name of ["__proto__", "constructor", "toString", ""]) {
-      expect(directory.find(name)).toBeUndefined();
-    }
   });
 });
 

@@ -43,11 +43,11 @@ import { openService, rpcEndpoints, signedService } from "../../../src/server/rp
 import type { SignedMethods } from "../../../src/server/rpc/signedRpc.ts";
 import { ingestMethods } from "../../../src/server/services/ingestService.ts";
 import { createTurns } from "../../../src/server/services/turns.ts";
-import { Secret } from "../../../src/signing/index.ts";
 import { silentLog } from "../../support/postgres.ts";
 import { serveFile } from "../../support/serveFile.ts";
-import { TEST_PRODUCER_ID, TEST_SECRET, testHeaders } from "../../support/server.ts";
+import { TEST_PRODUCER_ID, testHeaders } from "../../support/server.ts";
 import { CALL_FORMS, call, emptyMessage, pathOf } from "../support/closedCalls.ts";
+import { directoryOf } from "../support/directory.ts";
 import { NO_LIMIT } from "../support/noLimit.ts";
 
 /** The services that the walk knows. */
@@ -232,19 +232,7 @@ describe("a method that was added to a service's contract", () => {
 
     beforeAll(async () => {
       const authenticate = authenticateBySignature({
-        directory: {
-          find: (producerId) =>
-            producerId !== TEST_PRODUCER_ID
-              ? undefined
-              : {
-                  producerId,
-                  isEnabled: true,
-                  rateLimitPerSecond: undefined,
-                  requireApproval: false,
-                  allowedInstruments: undefined,
-                  secrets: [Secret.fromString(TEST_SECRET)],
-                },
-        },
+        directory: directoryOf(TEST_PRODUCER_ID),
         rateLimit: NO_LIMIT,
         now: systemClock.now,
       });

@@ -1,7 +1,7 @@
 /** Producers of all kinds, put into a database before its server starts. */
+import postgres from "postgres";
 import { createSecretBox, SecretText } from "../../../src/server/auth/secretBox.ts";
-import { createProducerStore, openDatabase } from "../../../src/store/index.ts";
-import { silentLog } from "../../support/postgres.ts";
+import { formatTimestamp } from "../../../src/signing/index.ts";
 import { TEST_MASTER_KEY, TEST_SECRET } from "../../support/server.ts";
 
 /** A producer to add, with what a test cares about. */
@@ -19,33 +19,31 @@ export interface ProducerToAdd {
   readonly rateLimitPerSecond?: number;
 }
 
-const TIMEOUT_MS = 10_000;
-
-/** Adds producers as an operator would have. */
+/** Adds producers by hand, with their secrets. Of one that is there, only secrets are added. */
 export async function addProducers(
   databaseUrl: string,
   producers: readonly ProducerToAdd[],
 ): Promise<void> {
-  const database = openDatabase({ url: databaseUrl, poolSize: 1, log: silentLog });
-  const store = createProducerStore(database);
+  const sql = postgres(databaseUrl, { max: 1 });
   for (const producer of producers) {
-    const { producerId, allowedInstruments } = producer;
-    await store.ensureProducer(
-      {
-        producerId,
-        requireApproval: producer.requireApproval ?? false,
-        allowedInstruments: allowedInstruments && new Set(allowedInstruments),
-        rateLimitPerSecond: producer.rateLimitPerSecond,
-      },
-      TIMEOUT_MS,
-    );
+    const { producerId, isEnabled = true, requireApproval = false } = producer;
+    await sql`
+      INSERT INTO producers
+        (producer_id, enabled, require_approval, allowed_instruments, rate_limit_per_second)
+      VALUES (${producerId}, ${isEnabled}, ${requireApproval},
+        ${producer.allowedInstruments ?? null}, ${producer.rateLimitPerSecond ?? null})
+      ON CONFLICT DO NOTHING
+    `;
     for (const { secret, expireTime, masterKey } of producer.secrets ?? [{ secret: TEST_SECRET }]) {
       const box = createSecretBox([Buffer.from(masterKey ?? TEST_MASTER_KEY, "base64")]);
-      const sealed = box.seal(new SecretText(secret), producerId, undefined);
-      if (sealed === undefined) throw new Error("no key");
-      await store.addProducerSecret(producerId, sealed, expireTime, TIMEOUT_MS);
+      const added = box.seal(new SecretText(secret), producerId, undefined);
+      if (added === undefined) throw new Error("no key");
+      const expiresAt = expireTime === undefined ? null : formatTimestamp(expireTime);
+      await sql`
+        INSERT INTO producer_secrets (secret_id, producer_id, sealed, expires_at)
+        VALUES (${added.secretId}, ${producerId}, ${added.sealed}, ${expiresAt}::timestamptz)
+      `;
     }
-    if (producer.isEnabled === false) await store.setProducerEnabled(producerId, false, TIMEOUT_MS);
   }
-  await database.close();
+  await sql.end();
 }

@@ -11,6 +11,7 @@ import { createLog } from "../../../src/server/ops/log.ts";
 import { servePublicPort } from "../../../src/server/publicPort.ts";
 import { recordLog } from "../../support/recordLog.ts";
 import type { TestServer } from "../../support/server.ts";
+import { directoryOf } from "./directory.ts";
 import { NO_LIMIT } from "./noLimit.ts";
 
 /** What a test may care about. */
@@ -37,7 +38,7 @@ export async function startRouter(
   const shutdown = new AbortController();
   const onRequest = servePublicPort({
     authenticate: authenticateNobody({
-      directory: { find: () => undefined },
+      directory: directoryOf(),
       rateLimit: NO_LIMIT,
       now: systemClock.now,
       requireApproval: false,
