@@ -270,7 +270,7 @@ test("a failure does not tell whether the producer exists, not even to the log",
       timestamp: "1970-01-01T00:00:00Z",
       secret: OTHER_SECRET,
     });
-    const result = await authenticate({ headers, endpoint: INGEST_PATH, body });
+    const result = await authenticate({ headers, endpoint: INGEST_PATH, body, isBatch: false });
     expect(result).toMatchObject({ ok: false, producerId: undefined });
   }
 });
@@ -286,7 +286,7 @@ describe("freshness", () => {
 
   async function reasonAt(timestamp: string, secret = TEST_SECRET): Promise<string> {
     const headers = testHeaders(INGEST_PATH, body, { timestamp, secret, producerId: "known" });
-    const result = await authenticate({ headers, endpoint: INGEST_PATH, body });
+    const result = await authenticate({ headers, endpoint: INGEST_PATH, body, isBatch: false });
     return result.ok ? "authenticated" : result.refusal.reason;
   }
 

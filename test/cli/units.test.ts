@@ -154,6 +154,21 @@ describe("deliver", () => {
     expect(sizes).toEqual([4, 2, 1, 1, 2, 1, 1]);
   });
 
+  it("splits a batch that is bigger than the producer's limit", async () => {
+    const sizes: number[] = [];
+    const client = clientOf((batch) => {
+      sizes.push(batch.length);
+      if (batch.length <= 2) return batch.map(stored);
+      const violations = [{ field: "requests", description: "must hold at most 2 requests" }];
+      throw new SignalError("INVALID_SIGNAL", "too many", { violations });
+    });
+    expect(await outcomes(client)).toEqual({
+      byLine: ["1 stored", "2 stored", "3 stored", "4 stored"],
+      stop: undefined,
+    });
+    expect(sizes).toEqual([4, 2, 2]);
+  });
+
   it("sends the others without the item that breaks a rule", async () => {
     const client = clientOf((batch) => {
       const index = batch.findIndex(({ idempotencyKey }) => idempotencyKey === "key-2");

@@ -36,6 +36,8 @@ export interface RequestToAuthenticate {
   readonly endpoint: string;
   /** The message as the producer sent it, after gRPC framing is taken off. */
   readonly body: Uint8Array;
+  /** Whether it may hold more than one signal. */
+  readonly isBatch: boolean;
 }
 
 /** A request that may go on. */
@@ -99,7 +101,8 @@ export function authenticateBySignature(options: AuthenticateOptions): Authentic
       return refused(clockSkew(receiveTime, skew), producer.producerId);
     }
     options.onProof?.(producer.producerId, secretId);
-    return admit({ producer, requestSignature: signature, receiveTime }, options);
+    const origin = { producer, requestSignature: signature, receiveTime };
+    return admit(origin, request.isBatch, options);
   };
 }
 
@@ -110,7 +113,7 @@ export function authenticateBySignature(options: AuthenticateOptions): Authentic
 export function authenticateNobody(
   options: AuthenticateOptions & { readonly requireApproval: boolean },
 ): Authenticate {
-  return async function authenticate({ headers }) {
+  return async function authenticate({ headers, isBatch }) {
     const producerId = single(headers[HEADER_PRODUCER_ID]) || UNSIGNED_PRODUCER_ID;
     if (!isProducerId(producerId)) {
       options.onFailure?.("malformed_headers");
@@ -125,7 +128,7 @@ export function authenticateNobody(
       secrets: [],
     };
     const receiveTime = options.now();
-    return admit({ producer, requestSignature: undefined, receiveTime }, options);
+    return admit({ producer, requestSignature: undefined, receiveTime }, isBatch, options);
   };
 }
 
@@ -176,6 +179,7 @@ function single(value: string | string[] | undefined): string {
 /** Whether a producer that is proven may send now. */
 async function admit(
   origin: Origin & { readonly producer: KnownProducer },
+  isBatch: boolean,
   { directory, rateLimit, onFailure }: AuthenticateOptions,
 ): Promise<Authentication> {
   const { producer } = origin;
@@ -187,7 +191,9 @@ async function admit(
   }
   // Most have no limit, and are not kept waiting for a turn of the event loop.
   const refusal =
-    producer.rateLimitPerSecond === undefined ? undefined : await rateLimit.admit(producer);
+    producer.rateLimitPerSecond === undefined
+      ? undefined
+      : await rateLimit.admit(producer, isBatch);
   if (refusal !== undefined) return refused(refusal, producer.producerId);
   return ok({ origin, admitBatch: (signals) => rateLimit.admitBatch(producer, signals) });
 }

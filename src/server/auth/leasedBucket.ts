@@ -35,6 +35,8 @@ export class LeasedBucket {
   readonly producerId: string;
   /** By how much the bucket is refilled each second, and how much it holds at most. */
   readonly perSecond: number;
+  /** How many signals the last batch had; as long as there was none, as many as one may have. */
+  lastBatch: number;
   readonly #options: LeasedBucketOptions;
   /** What the truth holds at most. */
   readonly #truth: TokenBucket;
@@ -54,6 +56,7 @@ export class LeasedBucket {
   constructor(producerId: string, perSecond: number, tokens: number, options: LeasedBucketOptions) {
     this.producerId = producerId;
     this.perSecond = perSecond;
+    this.lastBatch = perSecond;
     this.#options = options;
     this.#usedMs = options.monotonicMs();
     const size = { bucketSize: perSecond, tokensPerInterval: perSecond };
@@ -77,17 +80,17 @@ export class LeasedBucket {
    * Takes tokens, all or none.
    *
    * @param count at most {@link perSecond}.
-   * @returns 0 if they were taken, else in how many milliseconds they will be there, if nobody
-   *   else takes them.
+   * @param wanted how many the caller will want when it comes again, at most {@link perSecond}.
+   * @returns 0 if they were taken, else in how many milliseconds those that are wanted will be
+   *   there, if nobody else takes them.
    * @throws StoreUnavailableError if the database had to be asked and did not answer.
    */
-  async take(count: number): Promise<number> {
+  async take(count: number, wanted: number): Promise<number> {
     this.#usedMs = this.#options.monotonicMs();
     for (;;) {
       if (this.#spend(count)) return 0;
-      const waitMs = this.#waitMs(count);
-      if (waitMs > 0) return waitMs;
-      if (this.#leasing === undefined) return this.#leaseAndSpend(count);
+      if (this.#waitMs(count) > 0) return this.#waitMs(wanted);
+      if (this.#leasing === undefined) return this.#leaseAndSpend(count, wanted);
       // Whoever comes meanwhile waits for the same answer, and then takes a turn.
       await this.#leasing;
     }
@@ -118,14 +121,14 @@ export class LeasedBucket {
     return Math.max(pauseMs, isLost ? this.#truth.getWaitTime(count) : waitMs);
   }
 
-  async #leaseAndSpend(count: number): Promise<number> {
+  async #leaseAndSpend(count: number, wanted: number): Promise<number> {
     this.#leasing = this.#lease(count);
     try {
       await this.#leasing;
     } finally {
       this.#leasing = undefined;
     }
-    return this.#spend(count) ? 0 : Math.max(1, this.#waitMs(count));
+    return this.#spend(count) ? 0 : Math.max(1, this.#waitMs(wanted));
   }
 
   /** Leases so many tokens, and some more for those that come next. */

@@ -12,11 +12,13 @@ export type LimitedProducer = Pick<KnownProducer, "producerId" | "rateLimitPerSe
 /** Lets producers pass, or refuses them. No method throws. */
 export interface RateLimit {
   /**
-   * Lets a request pass, before anything is known of it but who sends it: as one signal.
+   * Lets a request pass, before anything is known of what it holds: as one signal.
    *
+   * @param isBatch whether it may hold more. If it may not pass, it is told to wait until there are
+   *   tokens for as many signals as the producer's last batch had.
    * @returns why it may not pass now.
    */
-  admit(producer: LimitedProducer): Promise<Refusal | undefined>;
+  admit(producer: LimitedProducer, isBatch: boolean): Promise<Refusal | undefined>;
 
   /**
    * Lets the signals of a request pass that {@link admit} let pass as one: all of them, or, with
@@ -65,24 +67,31 @@ export function createRateLimit(options: LeasedBucketOptions): ProcessRateLimit 
       return buckets.size;
     },
 
-    async admit({ producerId, rateLimitPerSecond }) {
+    async admit({ producerId, rateLimitPerSecond }, isBatch) {
       if (rateLimitPerSecond === undefined) return undefined;
-      return take(bucketOf(producerId, rateLimitPerSecond), 1);
+      const bucket = bucketOf(producerId, rateLimitPerSecond);
+      return take(bucket, 1, isBatch ? bucket.lastBatch : 1);
     },
 
     async admitBatch({ producerId, rateLimitPerSecond }, signals) {
-      if (rateLimitPerSecond === undefined || signals === 1) return undefined;
+      if (rateLimitPerSecond === undefined) return undefined;
       const bucket = bucketOf(producerId, rateLimitPerSecond);
+      bucket.lastBatch = Math.min(signals, rateLimitPerSecond);
+      if (signals === 1) return undefined;
       bucket.giveBack(1);
       if (signals > rateLimitPerSecond) return tooMany(signals, rateLimitPerSecond);
-      return take(bucket, signals);
+      return take(bucket, signals, signals);
     },
   };
 }
 
-async function take(bucket: LeasedBucket, signals: number): Promise<Refusal | undefined> {
+async function take(
+  bucket: LeasedBucket,
+  signals: number,
+  wanted: number,
+): Promise<Refusal | undefined> {
   try {
-    const retryAfterMs = await bucket.take(signals);
+    const retryAfterMs = await bucket.take(signals, wanted);
     return retryAfterMs === 0 ? undefined : rateLimited(bucket.perSecond, retryAfterMs);
   } catch {
     return unavailable();

@@ -16,6 +16,8 @@ export interface SignedEndpointLimits {
   readonly path: string;
   /** The greatest message, in bytes, framing not counted. */
   readonly maxMessageBytes: number;
+  /** Whether a request may hold more than one signal. */
+  readonly isBatch: boolean;
   /** The memory that bodies of endpoints like this share until their senders are known. */
   readonly budget: BodyBudget;
 }
@@ -43,13 +45,13 @@ export async function receiveSigned(
     return { kind: "refused", refusal: refuse("MALFORMED_BODY", message) };
   }
   using reservation = endpoint.budget.reserve(record.caller.address);
-  const { path, maxMessageBytes } = endpoint;
+  const { path, maxMessageBytes, isBatch } = endpoint;
   const reading = await readMessage(request, framing, maxMessageBytes, { timeoutMs, reservation });
   if (reading.kind !== "read") return reading;
 
   const { message } = reading;
   const { headers } = request;
-  const result = await authenticate({ headers, endpoint: path, body: message });
+  const result = await authenticate({ headers, endpoint: path, body: message, isBatch });
   if (!result.ok) {
     // Such a producer has proven itself, but maybe long ago: a request that was captured and
     // is sent again is refused so, too.

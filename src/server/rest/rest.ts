@@ -63,7 +63,12 @@ function postSignal(
     if (mediaFault !== undefined)
       return sendProblem(response, 415, `${mediaFault} ${NOT_STORED}`, record);
 
-    const endpoint = { path, maxMessageBytes: SIGNAL_REQUEST_MAX_BYTES, budget: singles.budget };
+    const endpoint = {
+      path,
+      maxMessageBytes: SIGNAL_REQUEST_MAX_BYTES,
+      isBatch: false,
+      budget: singles.budget,
+    };
     const received = await receiveSigned(
       request,
       endpoint,

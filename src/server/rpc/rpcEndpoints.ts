@@ -121,12 +121,10 @@ function serveSigned(
   path: string,
   dependencies: SignedDependencies,
 ): (call: RpcCall) => Promise<void> {
-  const limits = method ?? {
-    maxMessageBytes: UNIMPLEMENTED_MAX_BYTES,
-    budget: dependencies.budget,
-  };
-  const { maxMessageBytes, budget } = limits;
-  return (call) => serveSignedRpc(call, { path, maxMessageBytes, budget }, method, dependencies);
+  const { budget } = dependencies;
+  const unimplemented = { maxMessageBytes: UNIMPLEMENTED_MAX_BYTES, isBatch: false, budget };
+  const limits = { path, ...(method ?? unimplemented) };
+  return (call) => serveSignedRpc(call, limits, method, dependencies);
 }
 
 /** What {@link rpcEndpoints} is made of. */

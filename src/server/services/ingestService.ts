@@ -59,6 +59,7 @@ export function ingestMethods(dependencies: IngestMethodsDependencies): Methods 
 function ingestMethod({ ingest, singles }: IngestMethodsDependencies): Methods["ingest"] {
   return {
     maxMessageBytes: SIGNAL_REQUEST_MAX_BYTES,
+    isBatch: false,
     budget: singles.budget,
     async handle({ codec, bytes }, call) {
       using memory = singles.pending.take(bytes.length + SIGNAL_BYTES);
@@ -78,6 +79,7 @@ function ingestBatchMethod({
 }: IngestMethodsDependencies): Methods["ingestBatch"] {
   return {
     maxMessageBytes: BATCH_REQUEST_MAX_BYTES,
+    isBatch: true,
     budget: batches.budget,
     async handle({ codec, bytes }, call) {
       const parts = batchParts(codec, bytes, BATCH_MAX_SIGNALS);

@@ -439,6 +439,22 @@ describe("a signal that expires", () => {
   });
 });
 
+it("sends batches that are bigger than the producer's limit in parts, and gives none up", async () => {
+  const bench = new Bench({ maxBatchSize: 16 });
+  bench.answer = (call) => {
+    if (call.keys.length <= 3) return storeAll(call);
+    const violations = [{ field: "requests", description: "must hold at most 3 requests" }];
+    return failWith("INVALID_SIGNAL", { violations })(call);
+  };
+  await bench.deliver(keys(20));
+  for (let turn = 0; turn < 40; turn++) await bench.time.advance(100);
+  expect(bench.queue.entries).toEqual([]);
+  expect(bench.deadKeys).toEqual([]);
+  const delivered = bench.calls.filter(({ keys }) => keys.length <= 3);
+  expect(delivered.flatMap(({ keys }) => keys)).toEqual(keys(20));
+  expect(bench.calls.length).toBeLessThan(30);
+});
+
 it("is not stopped by a file that cannot be read for a while", async () => {
   const bench = new Bench({ maxBatchSize: 4 });
   bench.answer = async (call) => {

@@ -252,7 +252,8 @@ function plainHandler<Input, Output>(
   return async (message: Input, context: HandlerContext) => {
     if (context.signal.aborted) throw ConnectError.from(context.signal.reason);
     const headers = Object.fromEntries(context.requestHeader);
-    const authentication = await authenticate({ headers, endpoint: "", body: Buffer.alloc(0) });
+    const request = { headers, endpoint: "", body: Buffer.alloc(0), isBatch: false };
+    const authentication = await authenticate(request);
     if (!authentication.ok) throw connectErrorOf(authentication.refusal);
     const answer = await handle(message, {
       ...authentication.value,

@@ -60,13 +60,13 @@ class Process {
 
   /** Sends a signal. @returns how long it is to wait, 0 if it passed, or the other reason. */
   async send(perSecond: number | undefined, producerId = BOT) {
-    return answerOf(await this.limits.admit({ producerId, rateLimitPerSecond: perSecond }));
+    return answerOf(await this.limits.admit({ producerId, rateLimitPerSecond: perSecond }, false));
   }
 
   /** Sends a batch, as the server takes it. */
   async sendBatch(perSecond: number | undefined, signals: number) {
     const producer = { producerId: BOT, rateLimitPerSecond: perSecond };
-    const first = await this.limits.admit(producer);
+    const first = await this.limits.admit(producer, true);
     return answerOf(first ?? (await this.limits.admitBatch(producer, signals)));
   }
 
@@ -200,11 +200,24 @@ describe("a batch", () => {
     }
   });
 
+  test("that finds not even one token is told when one like the last passes", async () => {
+    const one = new Process();
+    await one.flood(100);
+    const waitMs = Number(await one.sendBatch(100, 80));
+    expect(waitMs).toBe(1_000);
+    pass(waitMs + 0.001);
+    expect(await one.sendBatch(100, 80)).toBe(0);
+    await one.flood(100);
+    expect(await one.sendBatch(100, 80)).toBe(800);
+    pass(800.001);
+    expect(await one.sendBatch(100, 80)).toBe(0);
+  });
+
   test("that is bigger than the bucket is refused for good, and takes nothing", async () => {
     const one = new Process();
     const producer = { producerId: BOT, rateLimitPerSecond: 3 };
     for (let repeat = 0; repeat < 10; repeat++) {
-      expect(await one.limits.admit(producer)).toBeUndefined();
+      expect(await one.limits.admit(producer, true)).toBeUndefined();
       expect(await one.limits.admitBatch(producer, 4)).toMatchObject({
         reason: "INVALID_SIGNAL",
         message:
@@ -320,7 +333,7 @@ describe("without the database", () => {
   test("producers are told so, and that nothing is stored", async () => {
     const one = new Process();
     truth.isAway = true;
-    const refusal = await one.limits.admit({ producerId: BOT, rateLimitPerSecond: 5 });
+    const refusal = await one.limits.admit({ producerId: BOT, rateLimitPerSecond: 5 }, false);
     expect(refusal?.message).toMatch(/known whether .* Not stored by this request\.$/);
     expect(failures).toHaveLength(1);
   });

@@ -19,12 +19,13 @@ import { serveFile } from "../../support/serveFile.ts";
 import { UNSIGNED } from "../../support/server.ts";
 import { restBody, validIngestRequest } from "../../support/signals.ts";
 import { addProducers } from "../support/producers.ts";
-import { framed, INGEST_PATH, REST_PATH } from "../support/wire.ts";
+import { framed, INGEST_BATCH_PATH, INGEST_PATH, REST_PATH } from "../support/wire.ts";
 
 const file = serveFile(UNSIGNED, (databaseUrl) =>
   addProducers(databaseUrl, [
     { producerId: "disabled-bot", isEnabled: false },
     { producerId: "limited-bot", rateLimitPerSecond: 1 },
+    { producerId: "batch-bot", rateLimitPerSecond: 2 },
   ]),
 );
 
@@ -67,6 +68,17 @@ test("keeps to what the database says of a producer", async () => {
     "the limit",
     async () => (await postRest("limited-bot")).json.reason === "RATE_LIMITED",
   );
+});
+
+test("takes no batch that is bigger than the limit of its producer", async () => {
+  const response = await fetch(`${file.server.url}${INGEST_BATCH_PATH}`, {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-producer-id": "batch-bot" },
+    body: JSON.stringify({ requests: [{}, {}, {}] }),
+  });
+  const text = await response.text();
+  expect(text).toContain("must hold at most 2 requests");
+  expect(response.status).toBe(400);
 });
 
 test.each([
