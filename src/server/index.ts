@@ -1,2 +1,3 @@
 export { ConfigError, type ServerConfig, serverConfigFromEnv } from "./config/config.ts";
-export { OpsPortError, type RunningServer, startServer } from "./server.ts";
+export { OpsPortError } from "./opsServer.ts";
+export { type RunningServer, startServer } from "./server.ts";

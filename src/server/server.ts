@@ -11,6 +11,7 @@ import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { DestinationStream, Logger } from "pino";
 import type { AccessStore } from "../access/index.ts";
+import type { HiddenText } from "../alerts/index.ts";
 import {
   assertMayStart,
   assertSafe,
@@ -24,6 +25,12 @@ import {
 } from "../store/index.ts";
 import { type Access, openAccess } from "./access.ts";
 import { ensureProducer, type ProducerCredentials } from "./auth/ensureProducer.ts";
+import {
+  ensureLocalAdmin,
+  type LocalUrls,
+  localAdminFile,
+  writeLocalAdmin,
+} from "./auth/localAdmin.ts";
 import { localProducer, localProducerFile, writeLocalProducer } from "./auth/localProducer.ts";
 import type { SecretBox } from "./auth/secretBox.ts";
 import { systemClock, systemTimers } from "./clock.ts";
@@ -38,8 +45,6 @@ import {
 } from "./config/tls.ts";
 import { watchTls } from "./config/tlsWatch.ts";
 import { isLoopbackAddress, isWildcardAddress, urlHost } from "./http/host.ts";
-import { listen } from "./http/listener.ts";
-import { createRequestLog } from "./http/requestLog.ts";
 import type { TlsMaterial } from "./http/tlsOptions.ts";
 import { createLog, openProcessLog, type ProcessLog } from "./ops/log.ts";
 import {
@@ -48,9 +53,9 @@ import {
   type MetricsSnapshot,
 } from "./ops/metrics.ts";
 import { metricsText } from "./ops/metricsSum.ts";
-import { serveOpsPort } from "./ops/opsPort.ts";
 import { startPurger } from "./ops/purger.ts";
 import { type DatabaseWatch, watchDatabase } from "./ops/readiness.ts";
+import { type OpsServerParts, serveOps } from "./opsServer.ts";
 import { serveSignals } from "./signalServer.ts";
 import { VERSION } from "./version.ts";
 import { startWorkers } from "./workers/workers.ts";
@@ -63,17 +68,12 @@ export interface RunningServer {
   readonly opsUrl: string | undefined;
   /** The file with a producer's credentials, if the server made a producer of its own. */
   readonly producerFile: string | undefined;
+  /** The file with a token that administers, if the server made one. */
+  readonly adminFile: string | undefined;
   /** Takes no more, finishes what is under way, and lets go of everything. */
   close(): Promise<void>;
 }
 
-/** The operations port cannot be had. The cause is the error of the operating system. */
-export class OpsPortError extends Error {
-  override readonly name = "OpsPortError";
-}
-
-/** How long a scrape under way may take when the server closes. */
-const OPS_CLOSE_GRACE_MS = 2_000;
 const PRODUCERS_TIMEOUT_MS = 10_000;
 /** The program of a worker: of the same kind as this file, compiled or not. */
 const WORKER_FILE = fileURLToPath(
@@ -159,6 +159,11 @@ async function start(
   const box = openSecretBox(masterKeys);
   await makeSureOfProducer(config.producer ?? ownProducer, accessStore, box, log);
 
+  const isEmbedded = config.databaseUrl === undefined;
+  const adminToken = isEmbedded
+    ? await ensureLocalAdmin(config.dataDir, accessStore, log)
+    : undefined;
+
   const maintenance = createMaintenanceMetrics();
   const onFailure = maintenance.accessReadFailed;
   const { requireApproval } = config;
@@ -169,7 +174,14 @@ async function start(
   let serving: Serving | undefined;
   const watch = watchDatabase({ database, monotonicMs: systemClock.monotonicMs, log });
   parts.defer(() => watch.close());
-  const opsUrl = await serveOps(config, () => serving, watch, processLog, parts);
+  const opsAddress = await openOpsPort(config, {
+    access,
+    box,
+    metricsText: async () => metricsText((await serving?.snapshots()) ?? []),
+    isReady: async () => serving?.isServing() === true && watch.isReady(),
+    processLog,
+    parts,
+  });
   const started = await serve(
     config,
     { databaseUrl, masterKeys, tls: tls && { cert: tls.cert, key: tls.key } },
@@ -196,19 +208,43 @@ async function start(
     onFailure: (error) => log.warn({ err: error }, "old request signatures were not purged"),
   });
   parts.defer(() => purger.close());
-  if (ownProducer !== undefined) {
-    const clientUrl = urlForClients(started.address, tls?.cert);
-    const otherUrl = await writeLocalProducer(config.dataDir, ownProducer, clientUrl, systemClock);
-    if (otherUrl !== undefined) {
-      const file = localProducerFile(config.dataDir);
-      log.info(
-        { file, other_url: otherUrl },
-        "the file names another server of this directory that runs: left as it is",
-      );
-    }
+  const urls = {
+    url: urlForClients(started.address, tls?.cert),
+    opsUrl: opsAddress && urlForClients(opsAddress, undefined),
+  };
+  await writeLocalFiles(config.dataDir, { ownProducer, adminToken }, urls, log);
+  return {
+    url: urlOf(tls === undefined ? "http" : "https", started.address),
+    opsUrl: opsAddress && urlOf("http", opsAddress),
+    producerFile: ownProducer && localProducerFile(config.dataDir),
+    adminFile: adminToken && localAdminFile(config.dataDir),
+  };
+}
+
+/** Lets who owns the data directory send and administer at once. */
+async function writeLocalFiles(
+  dataDir: string,
+  {
+    ownProducer,
+    adminToken,
+  }: {
+    readonly ownProducer: ProducerCredentials | undefined;
+    readonly adminToken: HiddenText | undefined;
+  },
+  urls: LocalUrls,
+  log: Logger,
+): Promise<void> {
+  const otherUrl =
+    ownProducer && (await writeLocalProducer(dataDir, ownProducer, urls.url, systemClock));
+  if (otherUrl !== undefined) {
+    log.info(
+      { file: localProducerFile(dataDir), other_url: otherUrl },
+      "the file names another server of this directory that runs: left as it is",
+    );
   }
-  const url = urlOf(tls === undefined ? "http" : "https", started.address);
-  return { url, opsUrl, producerFile: ownProducer && localProducerFile(config.dataDir) };
+  if (adminToken !== undefined) {
+    await writeLocalAdmin(dataDir, adminToken, urls, otherUrl !== undefined);
+  }
 }
 
 /** A URL of this server that clients on this machine take; `undefined` if none is known. */
@@ -318,42 +354,12 @@ function signalServerConfig(
   };
 }
 
-/**
- * Serves metrics and health on their own port, if there is to be one.
- *
- * @param serving the part that takes signals, as soon as there is one.
- * @returns its URL.
- */
-async function serveOps(
-  config: ServerConfig,
-  serving: () => Serving | undefined,
-  watch: DatabaseWatch,
-  { log, onLeftOut }: ProcessLog,
-  parts: AsyncDisposableStack,
-): Promise<string | undefined> {
-  if (config.opsPort === undefined) return undefined;
-  const { monotonicMs } = systemClock;
-  const requestLog = createRequestLog({ log, monotonicMs, onLeftOut });
-  parts.defer(() => requestLog.close());
-  const listener = await listen({
-    host: config.opsHost,
-    port: config.opsPort,
-    tls: undefined,
-    monotonicMs,
-    onRequest: serveOpsPort({
-      metricsText: async () => metricsText((await serving()?.snapshots()) ?? []),
-      isReady: async () => serving()?.isServing() === true && watch.isReady(),
-      monotonicMs,
-      requestLog,
-      isLoopbackOnly: isLoopbackAddress(config.opsHost),
-      version: VERSION,
-      services: new Map(),
-    }),
-  }).catch((cause: unknown) => {
-    throw new OpsPortError("The operations port cannot be had", { cause });
-  });
-  parts.defer(() => listener.close(OPS_CLOSE_GRACE_MS));
-  return urlOf("http", listener.address);
+/** Where the operations port is, if there is to be one. */
+async function openOpsPort(
+  { opsHost, opsPort }: ServerConfig,
+  server: Omit<OpsServerParts, "host" | "port">,
+): Promise<AddressInfo | undefined> {
+  return opsPort === undefined ? undefined : serveOps({ host: opsHost, port: opsPort, ...server });
 }
 
 /** Connects to the database that the configuration names, or starts the embedded one. */

@@ -25,7 +25,6 @@ export {
   migrationStatus,
   NewerDatabaseError,
 } from "./migrate.ts";
-export { listenToChannel, type Notifications, type NotificationsOptions } from "./notifications.ts";
 export {
   createProducerStore,
   type NewProducer,

@@ -7,12 +7,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Registry } from "prom-client";
 import { describe, expect, it } from "vitest";
+import type { AccessStore } from "../../src/access/index.ts";
 import { ALERT_KINDS } from "../../src/alerts/index.ts";
 import { alertOptionsFromEnv, clientOptionsFromEnv } from "../../src/client/config.ts";
 import { createOutbox, createSignalClient } from "../../src/client/index.ts";
 import { resolveClientOptions } from "../../src/client/options.ts";
 import { resolveOutboxOptions } from "../../src/client/outbox/options.ts";
 import { resolveRetryOptions } from "../../src/client/retry/retryOptions.ts";
+import { adminEndpoints } from "../../src/server/adminEndpoints.ts";
 import { SERVER_VARIABLES, serverConfigFromEnv } from "../../src/server/config/config.ts";
 import { createRequestLog } from "../../src/server/http/requestLog.ts";
 import {
@@ -359,8 +361,18 @@ describe("the paths", () => {
   const onPublicPort = publicEndpoints(options);
   const onOpsPort = opsEndpoints(options);
 
+  const toAdminister = adminEndpoints({
+    ...options,
+    authenticateToken: never as never,
+    store: {} as AccessStore,
+    sealing: { seal: () => undefined, keyId: () => undefined, refresh: never },
+    onChanged: never,
+    onRefusedAttempt: never,
+    now: () => 0n,
+  });
+
   const PAGES = [
-    ["api.md", api, onPublicPort],
+    ["api.md", api, new Map([...onPublicPort, ...toAdminister])],
     ["operations.md", operations, onOpsPort],
   ] as const;
 

@@ -67,15 +67,17 @@ export async function runOnServer(url: string, statement: string): Promise<void>
  * Holds every insert of a signal back until it is released, or the test ends.
  *
  * @param context the test's own, where tests run concurrently.
+ * @param table another one.
  * @returns what releases them.
  */
 export async function holdInserts(
   url: string,
   context: Pick<TestContext, "onTestFinished"> = { onTestFinished },
+  table = "signals",
 ): Promise<() => Promise<void>> {
   const sql = postgres(url, { max: 1, fetch_types: false, onnotice: () => {} });
   context.onTestFinished(() => sql.end({ timeout: 1 }));
   await sql`BEGIN`;
-  await sql`LOCK TABLE signals IN EXCLUSIVE MODE`;
+  await sql`LOCK TABLE ${sql(table)} IN EXCLUSIVE MODE`;
   return async () => void (await sql`ROLLBACK`);
 }

@@ -31,10 +31,11 @@ export async function serve({ envFile }: { readonly envFile?: string }): Promise
 }
 
 /** The log is for machines; a person at the terminal is told what to do next. */
-function greet({ url, opsUrl, producerFile }: RunningServer): void {
+function greet({ url, opsUrl, producerFile, adminFile }: RunningServer): void {
   const lines = [`Countersign takes signals at ${url}`];
   if (opsUrl !== undefined) lines.push(`Its metrics are at ${opsUrl}/metrics`);
   if (producerFile !== undefined) lines.push(`A producer's credentials are in ${producerFile}`);
+  if (adminFile !== undefined) lines.push(`A token that administers is in ${adminFile}`);
   process.stderr.write(`${lines.join("\n")}\n`);
 }
 

@@ -108,15 +108,22 @@ async function revokeEarlier(store: TokenStore): Promise<void> {
   }
 }
 
-/** Writes the token with the URLs of now, readable by its owner only. */
+/**
+ * Writes the token with the URLs of now, readable by its owner only.
+ *
+ * @param isOtherNamed whether the file names another server of this directory that lives: then
+ *   it stays as it is, unless the token is new.
+ */
 export async function writeLocalAdmin(
   dataDir: string,
   token: HiddenText,
   { url, opsUrl }: LocalUrls,
+  isOtherNamed: boolean,
 ): Promise<void> {
   const path = localAdminFile(dataDir);
   const before = await readIfThere(path);
   const isKnown = parseEnv(before).COUNTERSIGN_TOKEN === token.reveal();
+  if (isKnown && isOtherNamed) return;
   const fresh = [
     "# A token that may do everything on this server: administer, read and review. Keep it private.",
     `COUNTERSIGN_TOKEN=${token.reveal()}`,

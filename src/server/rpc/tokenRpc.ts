@@ -20,7 +20,7 @@ import {
 import { framingOf, type WireForm } from "./wireForm.ts";
 
 /** The greatest request of a call with a token, in bytes. */
-export const TOKEN_REQUEST_MAX_BYTES = 64 * 1024;
+const TOKEN_REQUEST_MAX_BYTES = 64 * 1024;
 
 /** What a handler is told besides the message. */
 export interface TokenCall {

@@ -3,19 +3,22 @@
  */
 import { once } from "node:events";
 import http2 from "node:http2";
+import { create, type DescMethod, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { ProducerService } from "../../../gen/signals/v1/producer_service_pb.ts";
 import { Side } from "../../../gen/signals/v1/signal_pb.ts";
 import { REASONS, type Reason, refuse, signalToProto } from "../../../src/signal/index.ts";
 import { allOf } from "../../support/allOf.ts";
 import { holdInserts } from "../../support/postgres.ts";
 import { type FaultyProxy, startProxy } from "../../support/proxy.ts";
 import { fileDatabase } from "../../support/serveFile.ts";
-import { startTestServer, type TestServer } from "../../support/server.ts";
+import { startTestServer, TEST_PRODUCER_ID, type TestServer } from "../../support/server.ts";
 import { payloadOfBytes, validSignal } from "../../support/signals.ts";
 import { addProducers } from "../support/producers.ts";
 import { startRouter } from "../support/routerServer.ts";
 import { expectNoLeak } from "../support/secrecy.ts";
+import { addTokens, aToken, clientOf } from "../support/tokens.ts";
 import {
   type Bodies,
   bodies,
@@ -29,6 +32,9 @@ import {
   send,
   type WireAnswer,
 } from "../support/wire.ts";
+
+/** The protocols of calls with a token. */
+const RPC_PROTOCOLS = PROTOCOLS.filter((protocol) => protocol !== "REST");
 
 interface Row {
   readonly code: string;
@@ -67,15 +73,7 @@ const TABLE: Readonly<Record<Reason, Row>> = {
 };
 
 /** Nothing that is served yet can give these. */
-const NOT_YET_REACHABLE: readonly Reason[] = [
-  "SCOPE_MISSING",
-  "INVALID_REQUEST",
-  "NOT_FOUND",
-  "ALREADY_EXISTS",
-  "ROTATION_UNDER_WAY",
-  "SIGNAL_NOT_PENDING",
-  "CONTENT_MISMATCH",
-];
+const NOT_YET_REACHABLE: readonly Reason[] = ["SIGNAL_NOT_PENDING", "CONTENT_MISMATCH"];
 
 /** A request that is refused, and what its answer must hold besides the row of the table. */
 interface Case {
@@ -148,6 +146,35 @@ const CASES: Partial<Readonly<Record<Reason, Case>>> = {
   },
 };
 
+/** A call with a token that is refused. There are none over REST. */
+interface TokenCase {
+  readonly method: DescMethod;
+  readonly request?: Readonly<Record<string, unknown>>;
+  readonly token?: string;
+  readonly fields?: readonly string[];
+}
+
+const admin = aToken();
+const reader = aToken({ scopes: ["read"] });
+const unknown = aToken();
+const { createProducer, getProducer, rotateProducerSecret, updateProducer } =
+  ProducerService.method;
+const [ROTATED, NOBODY] = ["silver-bot", "nobody"];
+
+/** What calls with a token can be refused for, beside what the store does. */
+const TOKEN_CASES: Partial<Readonly<Record<Reason, TokenCase>>> = {
+  UNAUTHENTICATED: { method: getProducer, token: unknown.text },
+  SCOPE_MISSING: { method: getProducer, token: reader.text },
+  INVALID_REQUEST: {
+    method: updateProducer,
+    request: { producer: { producerId: "a b" }, updateMask: { paths: ["enabled"] } },
+    fields: ["producer.producer_id", "update_mask"],
+  },
+  NOT_FOUND: { method: getProducer, request: { producerId: NOBODY } },
+  ALREADY_EXISTS: { method: createProducer, request: { producerId: TEST_PRODUCER_ID } },
+  ROTATION_UNDER_WAY: { method: rotateProducerSecret, request: { producerId: ROTATED } },
+};
+
 /** Each has a test of its own below, since more than one request is needed. */
 const STAGED: readonly Reason[] = [
   "IDEMPOTENCY_KEY_REUSED",
@@ -170,7 +197,10 @@ beforeAll(async () => {
     { producerId: "silver-bot", allowedInstruments: ["SILVER"] },
     ...PROTOCOLS.map((protocol) => ({ producerId: limitedBot(protocol), rateLimitPerSecond: 1 })),
   ]);
-  server = await startTestServer(proxy.url);
+  await addTokens(database.url, [admin, reader]);
+  server = await startTestServer(proxy.url, { OPS_PORT: "0" });
+  const producers = clientOf(ProducerService, server.opsUrl, admin);
+  await producers.rotateProducerSecret({ producerId: ROTATED });
 });
 
 afterAll(async () => {
@@ -182,11 +212,35 @@ function limitedBot(protocol: Protocol): string {
   return `limited-${protocol.replace(" ", "-")}`;
 }
 
+/** Calls a method that takes a token. */
+async function callKept(
+  protocol: Protocol,
+  { method, request = {}, token = admin.text }: TokenCase,
+  options: SendOptions = {},
+) {
+  const message = create(method.input, request);
+  const bytes = {
+    binary: toBinary(method.input, message),
+    json: Buffer.from(toJsonString(method.input, message)),
+    rest: Buffer.alloc(0),
+  };
+  const target = { path: `/${method.parent.typeName}/${method.name}`, token };
+  return sendKept(String(server.opsUrl), protocol, bytes, { ...options, method: target });
+}
+
 async function sendKept(url: string, protocol: Protocol, bytes: Bodies, options?: SendOptions) {
   const answer = await send(url, protocol, bytes, options);
   answers.push(answer);
   return answer;
 }
+
+/** What a message says of whether the signal is stored. */
+const OF_SIGNALS = {
+  stored: /^[A-Z].*\bknown\b.*\bstored\b.*\.$/s,
+  notStored: /^[A-Z].*\. Not stored by this request\.$/s,
+};
+/** A call that stores no signal does not say that it stored none. */
+const OF_CALLS = { stored: /^[A-Z][^$]*\.$/, notStored: /^[A-Z](?!.*Not stored).*\.$/s };
 
 /** Expects the table's row for a reason, and everything that every error has. */
 function expectRow(
@@ -194,6 +248,7 @@ function expectRow(
   protocol: Protocol,
   reason: Reason,
   fields: readonly string[] = [],
+  messages = OF_SIGNALS,
 ): void {
   const { code, http, rest, isRetried = false, mayBeStored = false } = TABLE[reason];
   const isRest = protocol === "REST";
@@ -201,11 +256,7 @@ function expectRow(
   expect(answer.error?.reason).toBe(reason);
   expect(answer.httpStatus).toBe(isGrpc ? 200 : isRest ? (rest ?? http) : http);
   expect(answer.headers["x-request-id"]).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{21}$/);
-  expect(answer.error?.message).toMatch(
-    mayBeStored
-      ? /^[A-Z].*\bknown\b.*\bstored\b.*\.$/s
-      : /^[A-Z].*\. Not stored by this request\.$/s,
-  );
+  expect(answer.error?.message).toMatch(mayBeStored ? messages.stored : messages.notStored);
   if (isRest) {
     expect(answer.headers["content-type"]).toBe("application/problem+json");
     expect(answer.error?.metadata).toMatchObject({
@@ -226,7 +277,8 @@ function expectRow(
 }
 
 test("lists every reason, as reachable or as not yet", () => {
-  const listed = [...Object.keys(CASES), ...STAGED, ...NOT_YET_REACHABLE];
+  const cases = new Set([...Object.keys(CASES), ...Object.keys(TOKEN_CASES)]);
+  const listed = [...cases, ...STAGED, ...NOT_YET_REACHABLE];
   expect(listed.sort()).toEqual([...REASONS].sort());
 });
 
@@ -236,6 +288,31 @@ describe.each(Object.entries(CASES) as [Reason, Case][])("%s", (reason, { bytes,
     expectRow(answer, protocol, reason, rest.fields);
   });
 });
+
+describe.each(Object.entries(TOKEN_CASES) as [Reason, TokenCase][])(
+  "%s of a call with a token",
+  (reason, tokenCase) => {
+    test.each(RPC_PROTOCOLS)("has its code, status and details over %s", async (protocol) => {
+      const answer = await callKept(protocol, tokenCase);
+      expectRow(answer, protocol, reason, tokenCase.fields, OF_CALLS);
+    });
+  },
+);
+
+test.each(RPC_PROTOCOLS)(
+  "a body that is none, or too large, is refused over %s",
+  async (protocol) => {
+    const method = { path: "/signals.v1.ProducerService/GetProducer", token: admin.text };
+    const url = String(server.opsUrl);
+    for (const [reason, bytes] of [
+      ["MALFORMED_BODY", sameBytes(Buffer.from([0x80]))],
+      ["BODY_TOO_LARGE", sameBytes(Buffer.alloc(64 * 1024 + 1, "{"))],
+    ] as const) {
+      const answer = await sendKept(url, protocol, bytes, { method });
+      expectRow(answer, protocol, reason, [], OF_CALLS);
+    }
+  },
+);
 
 test.each(PROTOCOLS)(
   "CLOCK_SKEW tells the server's time and the skew over %s",
@@ -330,6 +407,23 @@ test("STORE_UNAVAILABLE comes in time while a table is locked", async () => {
   expectRow(answer, "REST", "STORE_UNAVAILABLE");
   expect(performance.now() - startMs).toBeLessThan(20_000);
   await release();
+});
+
+test("calls with a token get DEADLINE_EXCEEDED and STORE_UNAVAILABLE, too", async () => {
+  const release = await holdInserts(database.url, undefined, "producers");
+  const create = { method: createProducer, request: { producerId: "never-made" } };
+  for (const protocol of RPC_PROTOCOLS) {
+    const answer = await callKept(protocol, create, { timeoutMs: 300 });
+    expectRow(answer, protocol, "DEADLINE_EXCEEDED", [], OF_CALLS);
+    expect(answer.error?.message).toContain("not known whether the producer was made");
+  }
+  await release();
+  proxy.refuse();
+  for (const protocol of RPC_PROTOCOLS) {
+    const answer = await callKept(protocol, { method: getProducer, request: { producerId: "x" } });
+    expectRow(answer, protocol, "STORE_UNAVAILABLE", [], OF_CALLS);
+  }
+  await proxy.heal();
 });
 
 test("STORE_UNAVAILABLE has its code, status and details over every protocol", async () => {

@@ -20,27 +20,41 @@ import {
 import { createContextValues, type HandlerContext } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from "vitest";
 import { Health } from "../../../gen/grpc/health/v1/health_pb.ts";
+import { AuditService } from "../../../gen/signals/v1/audit_service_pb.ts";
 import {
   file_signals_v1_ingest_service,
   IngestService,
 } from "../../../gen/signals/v1/ingest_service_pb.ts";
+import { ProducerService } from "../../../gen/signals/v1/producer_service_pb.ts";
 import { file_signals_v1_signal } from "../../../gen/signals/v1/signal_pb.ts";
+import { TokenService } from "../../../gen/signals/v1/token_service_pb.ts";
+import type { AccessStore } from "../../../src/access/index.ts";
 import type { Ingest } from "../../../src/ingest/index.ts";
+import { adminEndpoints } from "../../../src/server/adminEndpoints.ts";
 import {
   type Authenticate,
   authenticateBySignature,
 } from "../../../src/server/auth/authenticate.ts";
+import { authenticateByToken } from "../../../src/server/auth/bearer.ts";
 import { systemClock } from "../../../src/server/clock.ts";
 import { createBodyBudget } from "../../../src/server/http/bodyBudget.ts";
 import { listen } from "../../../src/server/http/listener.ts";
+import type { RequestListener } from "../../../src/server/http/nodeHttp.ts";
 import { createPendingMemory } from "../../../src/server/http/pendingMemory.ts";
 import { createRequestLog } from "../../../src/server/http/requestLog.ts";
 import { routeRequests } from "../../../src/server/http/router.ts";
 import { opsEndpoints } from "../../../src/server/ops/opsPort.ts";
 import { publicEndpoints } from "../../../src/server/publicPort.ts";
 import { admissionGate, admittedAnswer } from "../../../src/server/rpc/rpc.ts";
-import { openService, rpcEndpoints, signedService } from "../../../src/server/rpc/rpcEndpoints.ts";
-import type { SignedMethods } from "../../../src/server/rpc/signedRpc.ts";
+import {
+  openService,
+  rpcEndpoints,
+  type ServedService,
+  signedService,
+  tokenService,
+} from "../../../src/server/rpc/rpcEndpoints.ts";
+import type { SignedMethods, SignedRpcDependencies } from "../../../src/server/rpc/signedRpc.ts";
+import type { TokenMethods, TokenRpcDependencies } from "../../../src/server/rpc/tokenRpc.ts";
 import { ingestMethods } from "../../../src/server/services/ingestService.ts";
 import { createTurns } from "../../../src/server/services/turns.ts";
 import { silentLog } from "../../support/postgres.ts";
@@ -49,9 +63,12 @@ import { TEST_PRODUCER_ID, testHeaders } from "../../support/server.ts";
 import { CALL_FORMS, call, emptyMessage, pathOf } from "../support/closedCalls.ts";
 import { directoryOf } from "../support/directory.ts";
 import { NO_LIMIT } from "../support/noLimit.ts";
+import { aToken } from "../support/tokens.ts";
 
-/** The services that the walk knows. */
+/** The services that the walk knows, on the public port. */
 const SERVICES: readonly DescService[] = [IngestService, Health];
+/** And on the operations port. */
+const SERVICES_ON_OPS: readonly DescService[] = [ProducerService, TokenService, AuditService];
 
 /** What anyone may ask for. */
 const OPEN: readonly string[] = [
@@ -81,16 +98,43 @@ const routing = {
   shutdownSignal: new AbortController().signal,
 };
 const endpoints = publicEndpoints(routing);
-const methods = SERVICES.flatMap((service) =>
-  service.methods.map((method) => ({ path: pathOf(method), methodKind: method.methodKind })),
-);
+const methodsOf = (services: readonly DescService[]) =>
+  services.flatMap((service) =>
+    service.methods.map((method) => ({ path: pathOf(method), methodKind: method.methodKind })),
+  );
+const methods = methodsOf(SERVICES);
+const methodsOnOps = methodsOf(SERVICES_ON_OPS);
+
+const own = aToken();
+const authenticateToken = authenticateByToken({
+  directory: {
+    findToken: (tokenId) => (tokenId === own.tokenId ? own : undefined),
+    isStale: () => false,
+  },
+});
+/** What administers, with a store that nobody may get as far as. */
+const admin = {
+  ...routing,
+  authenticateToken,
+  store: {} as AccessStore,
+  sealing: { seal: () => undefined, keyId: () => undefined, refresh: async () => {} },
+  onChanged: async () => {},
+  onRefusedAttempt: () => {},
+  now: systemClock.now,
+};
+const endpointsOnOps = opsEndpoints({
+  ...routing,
+  metricsText: async () => "",
+  services: adminEndpoints(admin),
+});
 const isRpc = (path: string) => /^\/[a-z0-9_.]+\.[A-Z]\w*\/\w+$/.test(path);
 const UNAUTHENTICATED = { code: "unauthenticated", reason: "UNAUTHENTICATED" };
 
 /** Headers that prove nothing. */
 const NO_PROOFS: readonly (readonly [string, Readonly<Record<string, string>>])[] = [
   ["no headers", {}],
-  ["a token", { authorization: "Bearer cs_tok_0001" }],
+  ["a token that is none", { authorization: "Bearer cs_tok_0001" }],
+  ["a token that nobody knows", { authorization: `Bearer ${aToken().text}` }],
   [
     "another's signature",
     testHeaders("/", Buffer.alloc(0), { secret: "another-secret-0123456789" }),
@@ -103,6 +147,8 @@ const file = serveFile();
 test("the walk knows every method of every service that is served, and no other", () => {
   const served = [...endpoints.keys()].filter(isRpc);
   expect(served.sort()).toEqual(methods.map(({ path }) => path).sort());
+  const servedOnOps = [...endpointsOnOps.keys()].filter(isRpc);
+  expect(servedOnOps.sort()).toEqual(methodsOnOps.map(({ path }) => path).sort());
 });
 
 test("what is open is there, and answers", async () => {
@@ -143,10 +189,58 @@ describe.each(NO_PROOFS)("with %s", (_, headers) => {
   );
 });
 
-test("the operations port has nothing else", () => {
-  const ops = opsEndpoints({ ...routing, metricsText: async () => "", services: new Map() });
-  expect([...ops.keys()].sort()).toEqual(OPEN_ON_OPS);
+describe("the operations port", () => {
+  let url: string;
+  let close: () => Promise<void>;
+
+  beforeAll(async () => {
+    const onRequest = routeRequests(endpointsOnOps, routing);
+    ({ url, close } = await served(onRequest));
+  });
+  afterAll(() => close());
+
+  test("has nothing else that is open", () => {
+    const open = [...endpointsOnOps.keys()].filter((path) => !isRpc(path));
+    expect(open.sort()).toEqual(OPEN_ON_OPS);
+  });
+
+  describe.each([...NO_PROOFS, ["a signature", undefined] as const])("with %s", (_, headers) => {
+    test.each(methodsOnOps)("refuses $path over every protocol", async (method) => {
+      for (const form of CALL_FORMS) {
+        const proof = headers ?? testHeaders(method.path, emptyMessage(form));
+        const ending = await call(url, method, form, proof);
+        expect(ending, form.name).toMatchObject(UNAUTHENTICATED);
+        expect(ending.httpStatus, form.name).toBe(form.protocol === "Connect" ? 401 : 200);
+      }
+    });
+  });
+
+  test.each(methodsOnOps)(
+    "takes $path with a token, and the public port has none",
+    async (method) => {
+      const authorization = `Bearer ${own.text}`;
+      for (const form of CALL_FORMS) {
+        const ending = await call(url, method, form, { authorization });
+        expect(ending.code, form.name).not.toBe("unauthenticated");
+        const { status } = await fetch(file.server.url + method.path, {
+          method: "POST",
+          headers: { "content-type": "application/json", authorization },
+          body: "{}",
+        });
+        expect(status).toBe(404);
+      }
+    },
+  );
 });
+
+/** Serves on a free port. */
+async function served(onRequest: RequestListener) {
+  const { monotonicMs } = systemClock;
+  const options = { host: "127.0.0.1", port: 0, tls: undefined, onRequest, monotonicMs };
+  const listener = await listen(options);
+  const url = `http://127.0.0.1:${listener.address.port}`;
+  return { url, close: () => listener.close(1_000) };
+}
 
 /** IngestService, as if somebody had added methods to its contract. */
 function extendedIngestService(): DescService {
@@ -215,15 +309,18 @@ describe("a method that was added to a service's contract", () => {
     singles: { budget, pending: createPendingMemory(1024 * 1024) },
     batches: { budget, pending: createPendingMemory(1024 * 1024) },
   });
-  const services = {
+  const services: Readonly<
+    Record<string, readonly ServedService<SignedRpcDependencies & TokenRpcDependencies>[]>
+  > = {
     "but not to the table of signed methods": [signedService(extended, table as never)],
+    "but not to the table of methods with a token": [tokenService(extended, {} as never)],
     "and to the protocol library's router, with an answer for everybody": [
       openService(extended, answerAll(extended)),
     ],
     "whose other methods are open": [openService(health, answerAll(health))],
   };
 
-  describe.each(Object.entries(services))("%s", (name, served) => {
+  describe.each(Object.entries(services))("%s", (name, services) => {
     let url: string;
     let close: () => Promise<void>;
     const added = (name.startsWith("whose") ? health : extended).methods.filter(
@@ -236,17 +333,9 @@ describe("a method that was added to a service's contract", () => {
         rateLimit: NO_LIMIT,
         now: systemClock.now,
       });
-      const options = { ...routing, authenticate, budget };
-      const onRequest = routeRequests(rpcEndpoints(served, options), options);
-      const listener = await listen({
-        host: "127.0.0.1",
-        port: 0,
-        tls: undefined,
-        onRequest,
-        monotonicMs: systemClock.monotonicMs,
-      });
-      url = `http://127.0.0.1:${listener.address.port}`;
-      close = () => listener.close(1_000);
+      const options = { ...routing, authenticate, authenticateToken, budget };
+      const onRequest = routeRequests(rpcEndpoints(services, options), options);
+      ({ url, close } = await served(onRequest));
     });
     afterAll(() => close());
 
@@ -261,10 +350,11 @@ describe("a method that was added to a service's contract", () => {
       expect(calls).toBe(0);
     });
 
-    test.each(added)("$name is unimplemented for a producer", async (method) => {
+    test.each(added)("$name is unimplemented for those who are known", async (method) => {
       const path = pathOf(method);
       for (const form of CALL_FORMS) {
-        const headers = testHeaders(path, emptyMessage(form));
+        const authorization = `Bearer ${own.text}`;
+        const headers = { ...testHeaders(path, emptyMessage(form)), authorization };
         const ending = await call(url, { path, methodKind: method.methodKind }, form, headers);
         expect(ending, form.name).toMatchObject({ code: "unimplemented", reason: undefined });
       }
@@ -281,5 +371,7 @@ describe("a method that was added to a service's contract", () => {
   test("does not compile without an implementation", () => {
     type Methods = SignedMethods<typeof IngestService>;
     expectTypeOf<Pick<Methods, "ingest">>().not.toExtend<Methods>();
+    type WithToken = TokenMethods<typeof TokenService>;
+    expectTypeOf<Pick<WithToken, "createToken">>().not.toExtend<WithToken>();
   });
 });

@@ -54,6 +54,8 @@ export interface SendOptions {
   readonly signing?: Parameters<typeof testHeaders>[2];
   /** The protocol's own timeout header. REST has none. */
   readonly timeoutMs?: number;
+  /** A method that takes a token, in place of Ingest, which takes a signature. REST has none. */
+  readonly method?: { readonly path: string; readonly token: string };
 }
 
 /** An answer, whatever its protocol. */
@@ -82,7 +84,7 @@ export interface WireError {
   readonly retryAfterMs: number | undefined;
 }
 
-/** Signs and sends one request. */
+/** Proves who sends, and sends one request. */
 export function send(
   url: string,
   protocol: Protocol,
@@ -126,34 +128,49 @@ async function sendRest(url: string, body: Uint8Array, options: SendOptions): Pr
   return { ...answer, error: isSuccess(answer) ? undefined : problemOf(answer) };
 }
 
+/** The path of the method that is called, and the headers that prove who calls. */
+function target(
+  { method, signing }: SendOptions,
+  message: Uint8Array,
+): { readonly path: string; readonly proof: Readonly<Record<string, string>> } {
+  if (method === undefined) {
+    return { path: INGEST_PATH, proof: testHeaders(INGEST_PATH, message, signing) };
+  }
+  return { path: method.path, proof: { authorization: `Bearer ${method.token}` } };
+}
+
 async function sendConnect(
   url: string,
   contentType: string,
   body: Uint8Array,
-  { headers, signing, timeoutMs }: SendOptions,
+  options: SendOptions,
 ): Promise<WireAnswer> {
+  const { headers, timeoutMs } = options;
+  const { path, proof } = target(options, body);
   const fields = {
     "content-type": contentType,
     ...(timeoutMs !== undefined && { "connect-timeout-ms": `${timeoutMs}` }),
-    ...testHeaders(INGEST_PATH, body, signing),
+    ...proof,
     ...headers,
   };
-  const answer = await http1Post(url, INGEST_PATH, fields, body);
+  const answer = await http1Post(url, path, fields, body);
   return { ...answer, error: isSuccess(answer) ? undefined : connectError(answer.body) };
 }
 
 async function sendGrpcWeb(
   url: string,
   message: Uint8Array,
-  { headers, signing, timeoutMs }: SendOptions,
+  options: SendOptions,
 ): Promise<WireAnswer> {
+  const { headers, timeoutMs } = options;
+  const { path, proof } = target(options, message);
   const fields = {
     "content-type": "application/grpc-web+proto",
     ...(timeoutMs !== undefined && { "grpc-timeout": `${timeoutMs}m` }),
-    ...testHeaders(INGEST_PATH, message, signing),
+    ...proof,
     ...headers,
   };
-  const answer = await http1Post(url, INGEST_PATH, fields, framed(message));
+  const answer = await http1Post(url, path, fields, framed(message));
   const frames = framesOf(answer.body);
   const last = frames.find(({ flags }) => flags === 0x80)?.bytes.toString("latin1") ?? "";
   const trailers = Object.fromEntries(
@@ -166,19 +183,17 @@ async function sendGrpcWeb(
   return { ...answer, body, error: grpcError({ ...answer.headers, ...trailers }) };
 }
 
-function sendGrpc(
-  url: string,
-  message: Uint8Array,
-  { headers, signing, timeoutMs }: SendOptions,
-): Promise<WireAnswer> {
+function sendGrpc(url: string, message: Uint8Array, options: SendOptions): Promise<WireAnswer> {
+  const { headers, timeoutMs } = options;
+  const { path, proof } = target(options, message);
   return http2Post(
     url,
-    INGEST_PATH,
+    path,
     {
       "content-type": "application/grpc+proto",
       te: "trailers",
       ...(timeoutMs !== undefined && { "grpc-timeout": `${timeoutMs}m` }),
-      ...testHeaders(INGEST_PATH, message, signing),
+      ...proof,
       ...headers,
     },
     framed(message),
