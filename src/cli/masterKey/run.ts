@@ -142,7 +142,7 @@ const STORE_TIMEOUT_MS = 10_000;
 const TO_ROTATE =
   "To rotate it, set COUNTERSIGN_MASTER_KEY to a new key and COUNTERSIGN_PREVIOUS_MASTER_KEY to this one.";
 const KEEP_OLD =
-  "Back it up, and keep the old one as long as you keep backups of the database from before.";
+  "Back the new key up, and keep the old one as long as you keep backups of the database from before.";
 const AFTER_GIVEN = `Restart the servers without COUNTERSIGN_PREVIOUS_MASTER_KEY. ${KEEP_OLD}`;
 const AFTER_FILE = `Servers that run take it up by themselves. ${KEEP_OLD}`;
 

@@ -52,7 +52,7 @@ async function makeFirstKey(dataDir: string, sealed: SealedSecrets): Promise<Mas
  * @returns `undefined` if there are none.
  * @throws Error if the key's own file is there but does not hold a key.
  */
-export async function findMasterKeys({
+async function findMasterKeys({
   masterKey,
   previousMasterKey,
   dataDir,

@@ -2,7 +2,7 @@
  * Who may sign: the producers in the database, those that a server makes sure of, and
  * how late a change of them is seen.
  */
-import { createCipheriv, randomBytes, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { appendFile, mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -31,6 +31,7 @@ import {
 } from "../../support/server.ts";
 import { temporaryDirectory } from "../../support/temporaryDirectory.ts";
 import { addProducers } from "../support/producers.ts";
+import { sealBefore, sealNow } from "../support/sealed.ts";
 import { expectNoLeak } from "../support/secrecy.ts";
 import { bodies, send } from "../support/wire.ts";
 
@@ -199,20 +200,14 @@ describe("a producer that a server makes sure of", () => {
     const PREVIOUS_KEY = Buffer.alloc(32, 8);
     const text = "configured-by-an-earlier-start-1";
 
-    /** A secret as an earlier version sealed and named it. */
-    function sealedBefore(key: Buffer, producerId: string) {
-      const nonce = randomBytes(12);
-      const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(Buffer.from(producerId));
-      const sealed = Buffer.concat([cipher.update(text), cipher.final()]);
-      return {
-        secret_id: randomUUID(),
-        sealed: Buffer.concat([nonce, cipher.getAuthTag(), sealed]),
-      };
-    }
-    function sealedNow(key: Buffer, producerId: string) {
-      const made = createSecretBox([key]).seal(new SecretText(text), producerId, undefined);
-      return { secret_id: made?.secretId ?? "", sealed: made?.sealed ?? Buffer.of() };
-    }
+    const sealedBefore = (key: Buffer, producerId: string) => ({
+      secret_id: randomUUID(),
+      sealed: sealBefore(key, producerId, text),
+    });
+    const sealedNow = (key: Buffer, producerId: string) => {
+      const { secretId, sealed } = sealNow(key, producerId, text);
+      return { secret_id: secretId, sealed };
+    };
 
     test.each([
       ["in the form of an earlier version", "form-bot", sealedBefore, KEY],

@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHmac, randomBytes } from "node:crypto";
+import { createDecipheriv, createHmac, randomBytes } from "node:crypto";
 import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import {
@@ -9,6 +9,7 @@ import {
 } from "../../../src/server/auth/secretBox.ts";
 import { generateCredential, type Secret } from "../../../src/signing/index.ts";
 import { TEST_SECRET } from "../../support/server.ts";
+import { sealBefore } from "../support/sealed.ts";
 
 const KEY = Buffer.alloc(32, 1);
 const OTHER_KEY = Buffer.alloc(32, 2);
@@ -32,13 +33,6 @@ const MAC = createHmac("sha256", TEST_SECRET).update("x").digest("hex");
 function hkdf(key: Buffer, info: string, bytes = 32): Buffer {
   const extracted = createHmac("sha256", Buffer.alloc(32)).update(key).digest();
   return createHmac("sha256", extracted).update(`${info}\x01`).digest().subarray(0, bytes);
-}
-
-/** The form of an earlier version. */
-function sealOld(masterKey: Buffer, text: string, producerId: string, nonce = randomBytes(12)) {
-  const cipher = createCipheriv("aes-256-gcm", masterKey, nonce).setAAD(Buffer.from(producerId));
-  const sealed = Buffer.concat([cipher.update(text, "utf8"), cipher.final()]);
-  return Buffer.concat([nonce, cipher.getAuthTag(), sealed]);
 }
 
 describe("what is sealed", () => {
@@ -81,7 +75,7 @@ describe("what is sealed", () => {
 
   test.each([
     ["now", () => Buffer.from(seal(box).sealed)],
-    ["before", () => sealOld(KEY, TEST_SECRET, "bot")],
+    ["before", () => sealBefore(KEY, "bot", TEST_SECRET)],
   ])("does not open with any bit changed or any byte cut off, in the form of %s", (_, make) => {
     const sealed = make();
     expect(both.opens(sealed, "bot")).toBe(true);
@@ -101,7 +95,7 @@ describe("what an earlier version sealed", () => {
   test("opens under any of the keys, also if it begins as the form of now does", () => {
     for (const nonce of [randomBytes(12), Buffer.alloc(12, 1)]) {
       for (const key of [KEY, OTHER_KEY]) {
-        const sealed = sealOld(key, TEST_SECRET, "bot", nonce);
+        const sealed = sealBefore(key, "bot", TEST_SECRET, nonce);
         expect(macOf(both.open(sealed, "bot"))).toBe(MAC);
         expect(both.opens(sealed, "other-bot")).toBe(false);
         expect(both.keyIds.some((keyId) => isSealedUnder(sealed, keyId))).toBe(false);
@@ -135,7 +129,7 @@ describe("with two keys", () => {
 
   test.each([
     ["now", () => seal(other).sealed],
-    ["before", () => sealOld(OTHER_KEY, TEST_SECRET, "bot")],
+    ["before", () => sealBefore(OTHER_KEY, "bot", TEST_SECRET)],
   ])("it seals anew what is in the form of %s", (_, make) => {
     const [keyId] = both.keyIds as [Uint8Array];
     const sealed = both.reseal(make(), "bot", keyId);
@@ -147,7 +141,7 @@ describe("with two keys", () => {
   });
 
   test("it recognises a secret by its text alone", () => {
-    const sealed = [seal(box).sealed, seal(other).sealed, sealOld(KEY, TEST_SECRET, "bot")];
+    const sealed = [seal(box).sealed, seal(other).sealed, sealBefore(KEY, "bot", TEST_SECRET)];
     for (const each of sealed) {
       expect(both.holds(each, "bot", new SecretText(TEST_SECRET))).toBe(true);
       expect(both.holds(each, "bot", new SecretText(`${TEST_SECRET} `))).toBe(false);

@@ -1,14 +1,15 @@
-import { createCipheriv, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { chmod, link, readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { SealedSecrets } from "../../../src/access/index.ts";
-import { createSecretBox, SecretText } from "../../../src/server/auth/secretBox.ts";
+import { createSecretBox } from "../../../src/server/auth/secretBox.ts";
 import { ConfigError } from "../../../src/server/config/config.ts";
 import { masterKeysOf, openSecretBox } from "../../../src/server/config/masterKey.ts";
 import { readMasterKeys, replaceMasterKeys } from "../../../src/server/config/masterKeyFile.ts";
 import { TEST_MASTER_KEY, TEST_SECRET } from "../../support/server.ts";
 import { temporaryDirectory } from "../../support/temporaryDirectory.ts";
+import { sealBefore, sealNow } from "../support/sealed.ts";
 
 const NOTHING: SealedSecrets = { sealingKeyId: undefined, secrets: [] };
 const KEY = Buffer.alloc(32, 1);
@@ -133,19 +134,10 @@ describe("must be the key that sealed the secrets of every producer", () => {
   /** A secret that is sealed, by an earlier version if so told. */
   function sealed(by: Buffer, producerId: string, { isLive = true, isOld = false } = {}) {
     const secretId = randomBytes(4).toString("hex");
-    if (!isOld) {
-      const made = createSecretBox([by]).seal(new SecretText(TEST_SECRET), producerId, undefined);
-      return { secretId, producerId, isLive, sealed: made?.sealed ?? Buffer.of() };
-    }
-    const nonce = randomBytes(12);
-    const cipher = createCipheriv("aes-256-gcm", by, nonce).setAAD(Buffer.from(producerId));
-    const text = Buffer.concat([cipher.update(TEST_SECRET), cipher.final()]);
-    return {
-      secretId,
-      producerId,
-      isLive,
-      sealed: Buffer.concat([nonce, cipher.getAuthTag(), text]),
-    };
+    const bytes = isOld
+      ? sealBefore(by, producerId, TEST_SECRET)
+      : sealNow(by, producerId, TEST_SECRET).sealed;
+    return { secretId, producerId, isLive, sealed: bytes };
   }
 
   function state(
@@ -258,9 +250,7 @@ describe("a file that is rotated while the server starts or runs", () => {
         secretId: "a",
         producerId: "bot",
         isLive: true,
-        sealed:
-          createSecretBox([key]).seal(new SecretText(TEST_SECRET), "bot", undefined)?.sealed ??
-          Buffer.of(),
+        sealed: sealNow(key, "bot", TEST_SECRET).sealed,
       },
     ],
   });
