@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "../cliError.ts";
+import { EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE, usageError } from "../cliError.ts";
 import { addHelp, createCommand, createCommandGroup } from "../command.ts";
 import type { RotateOptions } from "./run.ts";
 
@@ -14,6 +14,9 @@ On the embedded database the new key is made, and kept in master.key under DATA_
 (.countersign). Servers that run take it up by themselves.
 
 What was interrupted is finished by the same command.`;
+
+const NO_ARGUMENTS =
+  "It takes no arguments. Keys come from variables, since a command line can be seen by others: make another key, if one was given so.";
 
 const EXIT_CODES = {
   [EXIT_OK]: "done, or nothing to do",
@@ -39,7 +42,10 @@ function rotateCommand(): Command {
     .option("--env-file <path>", "read environment variables from this file first")
     .option("--json", "print one JSON object")
     .option("--yes", "do not ask")
-    .action(async (options: RotateOptions) => {
+    // Commander would repeat the arguments that it did not expect.
+    .allowExcessArguments()
+    .action(async (options: RotateOptions, { args }: Command) => {
+      if (args.length > 0) throw usageError(NO_ARGUMENTS);
       const { rotateMasterKey } = await import("./run.ts");
       await rotateMasterKey(options);
     });
