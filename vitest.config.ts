@@ -34,8 +34,9 @@ const UNIT = [
   "test/client/{alerts,retry,telemetry}/!(clockSkew|deliveryError).test.ts",
   "test/client/!(foreign|lifecycle|strictness).test.ts",
   "test/client/outbox/!(damage|lock|outbox|wrongClock).test.ts",
-  "test/server/auth/{accessDirectory,rateLimit,useRecorder}.test.ts",
-  "test/server/{http,rpc,services}/{address,allowance,batchParts,body,decode,pool,turns}.test.ts",
+  "test/server/auth/{accessDirectory,bearer,rateLimit,refusedAttempts,useRecorder}.test.ts",
+  "test/server/{http,rpc}/{address,allowance,body,crossSite,decode,pool}.test.ts",
+  "test/server/services/{batchParts,newSecret,pages,turns}.test.ts",
   "test/server/{ops,rest,workers}/{nearNames,portClaim,purger,readableLine,replaceDelays}.test.ts",
 ];
 
