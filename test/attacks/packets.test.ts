@@ -785,6 +785,20 @@ describe("a caller that takes its time", () => {
     expect(answer.isClosed).toBe(true);
     expect(answer.status).toBe(status);
   });
+
+  test.concurrent("and says goodbye, but never ends its watch, is hung up on", async () => {
+    const grpc = ["content-type", "application/grpc"] as const;
+    const bytes = [
+      frames.opening(),
+      frames.headers(1, [...frames.post("/grpc.health.v1.Health/Watch"), grpc]),
+      frames.data(1, Buffer.alloc(5), frames.END_STREAM),
+      frames.frame(frames.FRAME.goaway, 0, 0, Buffer.alloc(8)),
+      // After a goodbye, Node.js reads nothing more once a frame is wrong, and tells nobody.
+      frames.frame(frames.FRAME.ping, 0, 0, Buffer.alloc(3)),
+    ];
+    const answer = await exchange(server.port, [Buffer.concat(bytes)], "closed", 14_000);
+    expect(answer.isClosed).toBe(true);
+  });
 });
 
 describe("callers that go away", () => {

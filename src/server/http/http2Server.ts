@@ -24,6 +24,8 @@ const SCARCE_STREAMS_MAX = 16;
 const FIRST_STREAM_TIMEOUT_MS = 10_000;
 /** As long as HTTP/1.1 keeps a connection. */
 const IDLE_TIMEOUT_MS = 65_000;
+/** How long a client that has said goodbye still gets answers: the store has half as long. */
+const GOODBYE_TIMEOUT_MS = 10_000;
 /** For a session on which a producer has proven itself: some send every few minutes. */
 const PROVEN_IDLE_TIMEOUT_MS = 5 * 60_000;
 
@@ -67,6 +69,7 @@ export function createHttp2Server(
     sessions.set(session, connection);
     session.once("close", () => sessions.delete(session));
     endWhenIdle(session, connection);
+    endAfterGoodbye(session);
     if (connection.allowance.isScarce()) narrow(session, connection);
     // Before the listener of the server, which makes a request of the stream.
     session.prependListener("stream", (stream) => boundStream(stream, session, connection));
@@ -141,6 +144,18 @@ function cutOff(session: http2.ServerHttp2Session): void {
   if (session.destroyed) return;
   session.goaway(NGHTTP2_ENHANCE_YOUR_CALM);
   session.destroy();
+}
+
+/**
+ * Ends a session some time after its client's goodbye (RFC 9113, section 6.8). Node.js then stops
+ * reading at the first frame that is wrong, and tells nobody, not even that the connection has
+ * ended: a watch on it would last its full hour.
+ */
+function endAfterGoodbye(session: http2.ServerHttp2Session): void {
+  session.once("goaway", () => {
+    const timer = setTimeout(() => session.destroy(), GOODBYE_TIMEOUT_MS);
+    session.once("close", () => clearTimeout(timer));
+  });
 }
 
 function endWhenIdle(session: http2.ServerHttp2Session, connection: Connection): void {
