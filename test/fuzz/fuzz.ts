@@ -1,0 +1,217 @@
+/**
+ * Lets a server have many cases, and holds after each what it must hold: answers that are
+ * well-formed and no fault of the server, rows only of what was signed and valid, a process that
+ * lives and gives nothing away, and honest clients that are served.
+ */
+
+import { expectNoLeak } from "../server/support/secrecy.ts";
+import { bodies, PROTOCOLS as HONEST_PROTOCOLS, send } from "../server/support/wire.ts";
+import type { ServerProcess } from "../support/server.ts";
+import { judge } from "./answers/judge.ts";
+import { type FuzzCase, makeCase } from "./case.ts";
+import { exchange, isEndless } from "./exchange.ts";
+import { Report } from "./report.ts";
+import { type RowWatch, watchRows } from "./rows.ts";
+import { findTargets, type Target } from "./targets.ts";
+
+/** What is fuzzed, and with what. */
+export interface FuzzOptions {
+  readonly server: ServerProcess;
+  readonly databaseUrl: string;
+  readonly seed: number;
+  /** The first case, and how many there are at most. */
+  readonly from: number;
+  readonly count: number;
+  /** After so long, no more cases are begun. */
+  readonly seconds: number;
+  /** So many failures are enough. */
+  readonly failuresMax: number;
+  /** Told after each round. */
+  readonly onRound: (casesDone: number, rows: number) => void;
+}
+
+/** What came of it. */
+export interface FuzzResult {
+  readonly cases: number;
+  readonly rows: number;
+  readonly report: Report;
+  /** What did not hold, each with what is needed to see it again. None is as it should be. */
+  readonly failures: readonly string[];
+}
+
+const ROUND_CASES = 200;
+const CONCURRENCY = 24;
+/** An honest client is served at once; a busy machine has this long. */
+const HONEST_TIMEOUT_MS = 15_000;
+/** Where a module stands, which is nobody's business. */
+const MODULE_PATH = /node_modules|\bsrc\/(?:server|store|ingest|signal)\b|\.[jt]s:\d+/;
+const LEVEL_ERROR = 50;
+
+/** Fuzzes until there are no more cases, the time is over, or something did not hold. */
+export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
+  const { server, databaseUrl, seed, from, count } = options;
+  const targets = await findTargets();
+  const report = new Report();
+  const failures: string[] = [];
+  const output = watchOutput(server, databaseUrl);
+  const rows = await watchRows(databaseUrl);
+  const endMs = performance.now() + options.seconds * 1_000;
+  let next = from;
+  try {
+    while (
+      next < from + count &&
+      performance.now() < endMs &&
+      failures.length < options.failuresMax
+    ) {
+      const first = next;
+      next = Math.min(from + count, next + ROUND_CASES);
+      const queue = Array.from({ length: next - first }, (_, index) => first + index).values();
+      const work = async () => {
+        for (const number of queue)
+          failures.push(...(await runCase(number, targets, options, report, rows)));
+      };
+      await Promise.all(Array.from({ length: CONCURRENCY }, work));
+      const after = `after the cases ${first} to ${next - 1} of seed ${seed}`;
+      const found = [...(await rows.faults()), ...output.faults(), ...aliveFaults(server)];
+      found.push(...(await honestFaults(server, rows, `honest-${seed}-${first}`)));
+      failures.push(...found.map((fault) => `${after}: ${fault}`));
+      options.onRound(next - from, rows.count);
+    }
+    return { cases: next - from, rows: rows.count, report, failures };
+  } finally {
+    await rows.close();
+  }
+}
+
+async function runCase(
+  number: number,
+  targets: readonly Target[],
+  { server, databaseUrl, seed }: FuzzOptions,
+  report: Report,
+  rows: RowWatch,
+): Promise<string[]> {
+  const one = makeCase(seed, number, { targets, nowMs: Date.now() });
+  const signed = one.requests.flatMap(({ claim }) => claim ?? []);
+  rows.allow(
+    signed,
+    one.requests.flatMap(({ signature }) => signature ?? []),
+  );
+  const faults: string[] = [];
+  try {
+    const port = one.port === "public" ? server.port : Number(new URL(server.opsUrl ?? "").port);
+    const { answers, bytes, isClosed } = await exchange(one, port);
+    if (!isClosed) faults.push("the connection was not closed in time");
+    let isEnded = false;
+    for (const [index, answer] of answers.entries()) {
+      const request = one.isWhole ? one.requests[index] : undefined;
+      if (answer === undefined) {
+        if (!isEnded) faults.push(`request ${index} was not answered`);
+        continue;
+      }
+      // Behind the last answer of a connection, or behind one without an end, there is none.
+      isEnded ||= answer.headers.connection === "close";
+      isEnded ||= one.version === "1.1" && request !== undefined && isEndless(request);
+      const verdict = judge(answer, request);
+      report.count(
+        request?.protocol ?? `HTTP/${one.version} spoilt`,
+        verdict.stage,
+        verdict.reason,
+      );
+      faults.push(...verdict.faults.map((fault) => `answer ${index}: ${fault}`));
+      expectNoLeak(answer.body.toString("latin1") + JSON.stringify(answer), databaseUrl);
+    }
+    if (answers.length === 0) report.count(`HTTP/${one.version} spoilt`, "broken off", undefined);
+    expectNoLeak(bytes.toString("latin1"), databaseUrl);
+    if (MODULE_PATH.test(bytes.toString("latin1"))) faults.push("the answer names a module");
+  } catch (error) {
+    faults.push((error as Error).message);
+  }
+  return faults.map((fault) => `${fault}\n${describe(one, seed)}`);
+}
+
+/** What is needed to see a case again. The bytes hold signatures, but no secret. */
+function describe(one: FuzzCase, seed: number): string {
+  const asked = one.requests.map(
+    ({ protocol, method, path, oddities }) =>
+      `${protocol} ${method} ${path} (${oddities.join("; ")})`,
+  );
+  return [
+    `  case ${one.number} of seed ${seed}, ${one.port} port, HTTP/${one.version}${one.isWhole ? "" : ", spoilt"}`,
+    ...asked.map((text) => `  ${text}`),
+    `  again: npm run fuzz -- --seed ${seed} --case ${one.number}`,
+    `  base64: ${one.bytes.subarray(0, 6_000).toString("base64")}`,
+  ].join("\n");
+}
+
+/** Reads what a server writes, line by line. */
+function watchOutput(server: ServerProcess, databaseUrl: string): { faults(): string[] } {
+  const faults: string[] = [];
+  const check = (text: string) => {
+    if (MODULE_PATH.test(text)) faults.push(`the log names a module: ${text}`);
+    try {
+      expectNoLeak(text, databaseUrl);
+    } catch (error) {
+      faults.push(`the log gives away: ${(error as Error).message}`);
+    }
+  };
+  let rest = "";
+  server.child.stdout?.on("data", (chunk: Buffer) => {
+    const lines = (rest + chunk.toString("utf8")).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) {
+      check(line);
+      try {
+        const { level } = JSON.parse(line);
+        if (typeof level !== "number" || level >= LEVEL_ERROR)
+          faults.push(`the log tells of a fault: ${line}`);
+      } catch {
+        faults.push(`no line of a log: ${line}`);
+      }
+    }
+  });
+  server.child.stderr?.on("data", (chunk: Buffer) => {
+    const text = chunk.toString("utf8");
+    check(text);
+    faults.push(`on standard error: ${text}`);
+  });
+  return { faults: () => faults.splice(0) };
+}
+
+function aliveFaults({ child }: ServerProcess): string[] {
+  const isAlive = child.exitCode === null && child.signalCode === null;
+  return isAlive ? [] : [`the server has ended: ${child.exitCode ?? child.signalCode}`];
+}
+
+/** An honest client sends a signal over each protocol: it is stored, and acknowledged in time. */
+async function honestFaults(
+  { url }: ServerProcess,
+  rows: RowWatch,
+  name: string,
+): Promise<string[]> {
+  const faults = await Promise.all(
+    HONEST_PROTOCOLS.map(async (protocol) => {
+      const key = `${name}-${protocol.replaceAll(" ", "-")}`;
+      const startMs = performance.now();
+      const body = bodies({ idempotencyKey: key }, { idempotency_key: key });
+      const producerId = "test-bot";
+      rows.allow(
+        [
+          { kind: "protobuf", message: Buffer.from(body.binary), producerId },
+          { kind: "rest", message: Buffer.from(body.rest), producerId },
+        ],
+        [],
+      );
+      const { error, httpStatus } = await send(url, protocol, body);
+      const tookMs = performance.now() - startMs;
+      if (error !== undefined)
+        return [`an honest ${protocol} client got ${httpStatus} ${error.reason}`];
+      return tookMs > HONEST_TIMEOUT_MS ? [`an honest ${protocol} client waited ${tookMs} ms`] : [];
+    }),
+  ).catch((error: unknown) => [[`an honest client was not served: ${error}`]]);
+  faults.push(await rows.faults());
+  for (const protocol of HONEST_PROTOCOLS) {
+    const key = `${name}-${protocol.replaceAll(" ", "-")}`;
+    if (!rows.hasKey(key)) faults.push([`what an honest ${protocol} client sent is not there`]);
+  }
+  return faults.flat();
+}
