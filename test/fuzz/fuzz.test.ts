@@ -5,10 +5,12 @@
 import { expect, test } from "vitest";
 import { addProducers } from "../server/support/producers.ts";
 import { scrape } from "../server/support/scrape.ts";
+import { addTokens, aToken } from "../server/support/tokens.ts";
 import { fileDatabase } from "../support/serveFile.ts";
 import { spawnServer, testServerEnv } from "../support/server.ts";
 import { fuzz } from "./fuzz.ts";
-import { OTHER_PRODUCERS, PROTOCOLS } from "./request.ts";
+import { VICTIM } from "./messages.ts";
+import { OTHER_PRODUCERS, PROTOCOLS, WITH_TOKEN } from "./request.ts";
 
 const { FUZZ_SEED, FUZZ_SECONDS, FUZZ_CASE } = process.env;
 const isShort = FUZZ_SECONDS === undefined;
@@ -22,12 +24,17 @@ const database = fileDatabase();
 test(
   "whatever bytes come, only what is signed and valid is stored, and everybody is answered",
   async () => {
-    await addProducers(database.url, OTHER_PRODUCERS);
+    await addProducers(database.url, [...OTHER_PRODUCERS, { producerId: VICTIM }]);
+    const admin = aToken({ producerIds: [VICTIM] });
+    const reader = aToken({ producerIds: [VICTIM], scopes: ["read"] });
+    const expired = aToken({ producerIds: [VICTIM], expireTime: 1n });
+    await addTokens(database.url, [admin, reader, expired]);
     const server = await spawnServer(testServerEnv(database.url, { OPS_PORT: "0" }));
     shown(`seed ${seed}\n`);
     const { cases, rows, report, failures } = await fuzz({
       server,
       databaseUrl: database.url,
+      tokens: { admin: admin.text, reader: reader.text, expired: expired.text },
       seed,
       from: Number(FUZZ_CASE ?? 0),
       count: FUZZ_CASE !== undefined ? 1 : isShort ? SHORT_CASES : Number.POSITIVE_INFINITY,
@@ -44,9 +51,10 @@ test(
     if (FUZZ_CASE !== undefined) return;
     // A fuzzer that gets no further than the door finds nothing.
     expect(rows / cases).toBeGreaterThan(0.1);
-    for (const protocol of PROTOCOLS) {
-      expect(report.share([protocol], ["malformed", "refused", "served"])).toBeGreaterThan(0.5);
-      expect(report.share([protocol], ["refused", "served"])).toBeGreaterThan(0.2);
+    const withToken = ["gRPC", "gRPC-Web", "Connect"].map((protocol) => protocol + WITH_TOKEN);
+    for (const kinds of [...PROTOCOLS.map((protocol) => [protocol]), withToken]) {
+      expect(report.share(kinds, ["malformed", "refused", "served"])).toBeGreaterThan(0.5);
+      expect(report.share(kinds, ["refused", "served"])).toBeGreaterThan(0.2);
     }
   },
   (seconds + 120) * 1_000,

@@ -10,7 +10,9 @@ import type { ServerProcess } from "../support/server.ts";
 import { judge } from "./answers/judge.ts";
 import { type FuzzCase, makeCase } from "./case.ts";
 import { exchange, isEndless } from "./exchange.ts";
+import type { KnownTokens } from "./proof.ts";
 import { Report } from "./report.ts";
+import { type FuzzRequest, WITH_TOKEN } from "./request.ts";
 import { type RowWatch, watchRows } from "./rows.ts";
 import { findTargets, type Target } from "./targets.ts";
 
@@ -18,6 +20,7 @@ import { findTargets, type Target } from "./targets.ts";
 export interface FuzzOptions {
   readonly server: ServerProcess;
   readonly databaseUrl: string;
+  readonly tokens: KnownTokens;
   readonly seed: number;
   /** The first case, and how many there are at most. */
   readonly from: number;
@@ -46,6 +49,10 @@ const HONEST_TIMEOUT_MS = 15_000;
 /** Where a module stands, which is nobody's business. */
 const MODULE_PATH = /node_modules|\bsrc\/(?:server|store|ingest|signal)\b|\.[jt]s:\d+/;
 const LEVEL_ERROR = 50;
+/** A secret or a token, which is told once and logged never. */
+const TOKEN = /cs_(?:tok|sec)_[0-9A-Za-z]+_[0-9A-Za-z]+/g;
+/** Of the bytes of a case, so many are shown. */
+const SHOWN_BYTES = 6_000;
 
 /** Fuzzes until there are no more cases, the time is over, or something did not hold. */
 export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
@@ -54,7 +61,7 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
   const report = new Report();
   const failures: string[] = [];
   const output = watchOutput(server, databaseUrl);
-  const rows = await watchRows(databaseUrl);
+  const rows = await watchRows(databaseUrl, Object.values(options.tokens).map(tokenIdOf));
   const endMs = performance.now() + options.seconds * 1_000;
   let next = from;
   try {
@@ -83,14 +90,19 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
   }
 }
 
+/** The public part of a token. */
+function tokenIdOf(token: string): string {
+  return token.split("_")[2] ?? "";
+}
+
 async function runCase(
   number: number,
   targets: readonly Target[],
-  { server, databaseUrl, seed }: FuzzOptions,
+  { server, databaseUrl, tokens, seed }: FuzzOptions,
   report: Report,
   rows: RowWatch,
 ): Promise<string[]> {
-  const one = makeCase(seed, number, { targets, nowMs: Date.now() });
+  const one = makeCase(seed, number, { targets, tokens, nowMs: Date.now() });
   const signed = one.requests.flatMap(({ claim }) => claim ?? []);
   rows.allow(
     signed,
@@ -112,15 +124,11 @@ async function runCase(
       isEnded ||= answer.headers.connection === "close";
       isEnded ||= one.version === "1.1" && request !== undefined && isEndless(request);
       const verdict = judge(answer, request);
-      report.count(
-        request?.protocol ?? `HTTP/${one.version} spoilt`,
-        verdict.stage,
-        verdict.reason,
-      );
+      report.count(kindOf(one, request), verdict.stage, verdict.reason);
       faults.push(...verdict.faults.map((fault) => `answer ${index}: ${fault}`));
       expectNoLeak(answer.body.toString("latin1") + JSON.stringify(answer), databaseUrl);
     }
-    if (answers.length === 0) report.count(`HTTP/${one.version} spoilt`, "broken off", undefined);
+    if (answers.length === 0) report.count(kindOf(one, undefined), "broken off", undefined);
     expectNoLeak(bytes.toString("latin1"), databaseUrl);
     if (MODULE_PATH.test(bytes.toString("latin1"))) faults.push("the answer names a module");
   } catch (error) {
@@ -129,17 +137,23 @@ async function runCase(
   return faults.map((fault) => `${fault}\n${describe(one, seed)}`);
 }
 
-/** What is needed to see a case again. The bytes hold signatures, but no secret. */
+function kindOf({ version }: FuzzCase, request: FuzzRequest | undefined): string {
+  if (request === undefined) return `HTTP/${version} spoilt`;
+  return request.protocol + (request.target.takesToken ? WITH_TOKEN : "");
+}
+
+/** What is needed to see a case again. The bytes hold signatures, but no secret and no token. */
 function describe(one: FuzzCase, seed: number): string {
   const asked = one.requests.map(
     ({ protocol, method, path, oddities }) =>
       `${protocol} ${method} ${path} (${oddities.join("; ")})`,
   );
+  const withoutTokens = one.bytes.toString("latin1", 0, SHOWN_BYTES).replace(TOKEN, "cs_tok_…");
   return [
     `  case ${one.number} of seed ${seed}, ${one.port} port, HTTP/${one.version}${one.isWhole ? "" : ", spoilt"}`,
     ...asked.map((text) => `  ${text}`),
     `  again: npm run fuzz -- --seed ${seed} --case ${one.number}`,
-    `  base64: ${one.bytes.subarray(0, 6_000).toString("base64")}`,
+    `  base64: ${Buffer.from(withoutTokens, "latin1").toString("base64")}`,
   ].join("\n");
 }
 
@@ -148,6 +162,7 @@ function watchOutput(server: ServerProcess, databaseUrl: string): { faults(): st
   const faults: string[] = [];
   const check = (text: string) => {
     if (MODULE_PATH.test(text)) faults.push(`the log names a module: ${text}`);
+    if (text.search(TOKEN) >= 0) faults.push(`the log tells a token: ${text}`);
     try {
       expectNoLeak(text, databaseUrl);
     } catch (error) {

@@ -3,6 +3,7 @@ import {
   create,
   type DescField,
   type DescMessage,
+  ScalarType,
   toBinary,
   toJsonString,
 } from "@bufbuild/protobuf";
@@ -23,6 +24,8 @@ import type { Dice } from "./dice.ts";
 
 /** Of a message that has more, the server would be kept busy with one case. */
 const BATCH_MAX = 8;
+/** The one producer that calls with a token may change. */
+export const VICTIM = "victim";
 /** A message in a message in a message is enough. */
 const DEPTH_MAX = 3;
 
@@ -87,25 +90,33 @@ function anySignal(key: string, dice: Dice): Signal {
 
 /** A value of a field of a message that is not known here. */
 function fieldValue(field: DescField, key: string, dice: Dice, depth: number): unknown {
-  if (field.fieldKind === "list") return dice.chance(0.5) ? [] : undefined;
   if (field.fieldKind === "map") return undefined;
-  if (field.fieldKind === "message") {
+  if (field.fieldKind !== "list") return singleValue(field, key, dice, depth);
+  return Array.from({ length: dice.upTo(2) }, () => singleValue(field, key, dice, depth));
+}
+
+function singleValue(
+  { name, message, enum: desc, scalar }: DescField,
+  key: string,
+  dice: Dice,
+  depth: number,
+): unknown {
+  if (message !== undefined) {
     return depth < DEPTH_MAX
-      ? create(field.message, fieldsOf(field.message, key, dice, depth + 1))
-      : undefined;
+      ? create(message, fieldsOf(message, key, dice, depth + 1))
+      : create(message);
   }
-  if (field.fieldKind === "enum") return dice.pick(field.enum.values).number;
-  const defaultValue = field.getDefaultValue();
-  switch (typeof defaultValue) {
-    case "string":
-      return dice.pick(["", key, "signals.v1.IngestService", "test-bot"]);
-    case "bigint":
-      return BigInt(dice.pick([0, 1, 1_000]));
-    case "number":
-      return dice.pick([0, 1, 1_000]);
-    case "boolean":
+  if (desc !== undefined) return dice.pick(desc.values).number;
+  switch (scalar) {
+    case ScalarType.STRING:
+      if (name === "paths") return dice.pick(["display_name", "rate_limit_per_second", "enabled"]);
+      if (name.startsWith("producer_id") && dice.chance(0.8)) return VICTIM;
+      return dice.pick(["", key, VICTIM, "GOLD", "signals.v1.IngestService"]);
+    case ScalarType.BOOL:
       return dice.chance(0.5);
+    case ScalarType.INT64:
+      return BigInt(dice.pick([0, 1, 1_000]));
     default:
-      return undefined;
+      return dice.pick([0, 1, 1_000]);
   }
 }

@@ -93,6 +93,42 @@ export function proofOf(asked: ToProve, dice: Dice, oddities: string[]): Proof {
   return { ...(WRONG_PROOFS[what] as (typeof WRONG_PROOFS)[string])(asked, dice), isValid: false };
 }
 
+/** The tokens that the server knows. */
+export interface KnownTokens {
+  /** May administer one producer. */
+  readonly admin: string;
+  /** May not administer. */
+  readonly reader: string;
+  readonly expired: string;
+}
+
+/** Each says what is wrong with it. */
+const WRONG_TOKENS: Readonly<Record<string, (tokens: KnownTokens, dice: Dice) => string>> = {
+  none: () => "",
+  "without its scope": ({ reader }) => `Bearer ${reader}`,
+  expired: ({ expired }) => `Bearer ${expired}`,
+  changed: ({ admin }, dice) => {
+    const changed = mutateBytes(Buffer.from(admin), dice).toString("latin1");
+    const text = changed.replace(/[^!-~]/g, "");
+    return `Bearer ${text === admin ? `${text}0` : text}`;
+  },
+  "of another scheme": ({ admin }, dice) => `${dice.pick(["Basic", "Token", "Bearer:"])} ${admin}`,
+  twice: ({ admin }) => `Bearer ${admin}, Bearer ${admin}`,
+  "a secret": () => `Bearer ${TEST_SECRET}`,
+};
+
+/** The header field that proves who calls with a token: rightly three times out of four. */
+export function tokenFieldOf(
+  tokens: KnownTokens,
+  dice: Dice,
+  oddities: string[],
+): readonly [string, string] {
+  if (dice.chance(0.75)) return ["authorization", `Bearer ${tokens.admin}`];
+  const what = dice.pick(Object.keys(WRONG_TOKENS));
+  oddities.push(`token: ${what}`);
+  return ["authorization", (WRONG_TOKENS[what] as (typeof WRONG_TOKENS)[string])(tokens, dice)];
+}
+
 /** By hand, since the project's own signer signs nothing that is malformed. */
 function headersOf(
   { path, message, producerId, nowMs }: ToProve,

@@ -12,7 +12,7 @@ import { mutateFields } from "./mutate/fields.ts";
 import { mutateJson } from "./mutate/json.ts";
 import { mutateProtobuf } from "./mutate/protobuf.ts";
 import type { Claim, MessageKind } from "./oracle/oracle.ts";
-import { proofOf } from "./proof.ts";
+import { type KnownTokens, proofOf, tokenFieldOf } from "./proof.ts";
 import type { Target } from "./targets.ts";
 
 /** A request as it goes into the connection. */
@@ -33,6 +33,9 @@ export interface FuzzRequest {
   readonly oddities: readonly string[];
 }
 
+/** What answers to calls with a token are counted as, besides. */
+export const WITH_TOKEN = " with a token";
+
 export const PROTOCOLS = ["gRPC", "gRPC-Web", "Connect", "REST"] as const;
 export type Protocol = (typeof PROTOCOLS)[number];
 
@@ -47,12 +50,17 @@ export const OTHER_PRODUCERS = [
 /** What requests are made with. */
 export interface Making {
   readonly targets: readonly Target[];
+  readonly tokens: KnownTokens;
   /** The time at which requests are signed. */
   readonly nowMs: number;
 }
 
 /** Makes a request. @param key an idempotency key that nobody else has. */
-export function makeRequest(key: string, { targets, nowMs }: Making, dice: Dice): FuzzRequest {
+export function makeRequest(
+  key: string,
+  { targets, tokens, nowMs }: Making,
+  dice: Dice,
+): FuzzRequest {
   const target = dice.pick(targets.flatMap((one) => Array.from({ length: one.weight }, () => one)));
   const { path, method } = target;
   const oddities: string[] = [];
@@ -80,7 +88,9 @@ export function makeRequest(key: string, { targets, nowMs }: Making, dice: Dice)
   const fields = mutateFields(
     [
       ["content-type", contentTypeOf(protocol, codec, isFramed)],
-      ...Object.entries(proof.headers),
+      ...(target.takesToken
+        ? [tokenFieldOf(tokens, dice, oddities)]
+        : Object.entries(proof.headers)),
       ...(protocol === "gRPC" ? ([["te", "trailers"]] as const) : []),
     ],
     dice,

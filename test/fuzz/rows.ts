@@ -1,6 +1,7 @@
 /** What the database holds after a round, held against what it may hold. */
 import { createSignalStore, openDatabase, type StoredSignal } from "../../src/store/index.ts";
 import { silentLog } from "../support/postgres.ts";
+import { VICTIM } from "./messages.ts";
 import { type Allowed, allowedBy, type Claim, digestOf } from "./oracle/oracle.ts";
 import { faultsOf } from "./oracle/rules.ts";
 import { OTHER_PRODUCERS } from "./request.ts";
@@ -21,14 +22,14 @@ export interface RowWatch {
 const EVERYTHING = 1_000_000;
 const READ_TIMEOUT_MS = 30_000;
 
-/** Begins with an empty table. */
-export async function watchRows(url: string): Promise<RowWatch> {
+/** Begins with an empty table. @param tokenIds those that call. */
+export async function watchRows(url: string, tokenIds: readonly string[]): Promise<RowWatch> {
   const database = openDatabase({ url, poolSize: 1, log: silentLog });
   const store = createSignalStore(database);
   const allowed = new Map<string, Allowed[]>();
   const signatures = new Set<string>();
   const keys = new Set<string>();
-  const otherTables = await countOthers();
+  const untouchedAtStart = await untouched();
   let afterSequence = 0n;
   let signaturesSeen = 0;
   let count = 0;
@@ -37,17 +38,25 @@ export async function watchRows(url: string): Promise<RowWatch> {
     return `${producerId} ${digestOf(signal)}`;
   }
 
-  async function countOthers(): Promise<string> {
-    const rows = await database.query<{ readonly counts: string }>(
+  /** All that neither a signal nor a call with the fuzzer's own tokens may change. */
+  async function untouched(): Promise<string> {
+    const [row] = await database.query<{ readonly digest: string }>(
       READ_TIMEOUT_MS,
       (sql) => sql`
-      SELECT string_agg(table_name || ' ' || (xpath('/row/n/text()', query_to_xml(
-        format('SELECT count(*) AS n FROM %I', table_name), false, true, '')))[1]::text, ', ' ORDER BY table_name) AS counts
-      FROM information_schema.tables
-      WHERE table_schema = 'public' AND table_name NOT IN ('signals', 'request_signatures', 'maintenance_tasks')
-    `,
+        SELECT md5(string_agg(line, ',' ORDER BY line)) AS digest FROM (
+          SELECT (to_jsonb(one) - 'last_seen_at' - 'updated_at')::text AS line
+            FROM producers one WHERE producer_id <> ${VICTIM}
+          UNION ALL SELECT (to_jsonb(one) - 'last_used_at')::text
+            FROM producer_secrets one WHERE producer_id <> ${VICTIM}
+          UNION ALL SELECT (to_jsonb(one) - 'last_used_at')::text
+            FROM access_tokens one WHERE producer_ids IS DISTINCT FROM ARRAY[${VICTIM}]::text[]
+          UNION ALL SELECT to_jsonb(one)::text FROM audit_log one
+            WHERE actor_token_id <> ALL (string_to_array(${tokenIds.join(" ")}, ' '))
+            OR actor_token_id IS NULL AND action NOT LIKE '%.first_use'
+        ) AS lines
+      `,
     );
-    return rows[0]?.counts ?? "";
+    return row?.digest ?? "";
   }
 
   return {
@@ -82,9 +91,9 @@ export async function watchRows(url: string): Promise<RowWatch> {
       for (const { signature } of proofs) {
         if (!signatures.has(signature)) faults.push(`a signature that nobody made: ${signature}`);
       }
-      const others = await countOthers();
-      if (others !== otherTables)
-        faults.push(`other tables changed: ${otherTables} became ${others}`);
+      if ((await untouched()) !== untouchedAtStart) {
+        faults.push("producers, tokens or the audit changed that nobody may change");
+      }
       return faults;
     },
 

@@ -4,6 +4,8 @@
  */
 import { globSync } from "node:fs";
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
+import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
+import { IngestService } from "../../gen/signals/v1/ingest_service_pb.ts";
 import { pathOf } from "../server/support/closedCalls.ts";
 import { OPS_ENDPOINTS, PUBLIC_ENDPOINTS } from "../server/support/served.ts";
 
@@ -17,12 +19,17 @@ export interface Target {
   readonly method: "GET" | "POST";
   /** The method of a service that stands there; `undefined` for REST. */
   readonly rpc: DescMethod | undefined;
+  /** Whether it takes a bearer token, and no signature. */
+  readonly takesToken: boolean;
   /** How often it is chosen, compared with the others. */
   readonly weight: number;
 }
 
 /** What signals go to, as against all else. */
 const SIGNAL_WEIGHT = 12;
+const TOKEN_WEIGHT = 2;
+/** All other services take calls with a token. */
+const WITHOUT_TOKEN: readonly string[] = [IngestService.typeName, Health.typeName];
 
 /** All targets, always in the same order. */
 export async function findTargets(): Promise<readonly Target[]> {
@@ -31,10 +38,10 @@ export async function findTargets(): Promise<readonly Target[]> {
   return Object.entries(ports).flatMap(([port, endpoints]) =>
     [...endpoints].map(([path, { method }]): Target => {
       const rpc = methods.get(path);
-      const takesSignals =
-        rpc === undefined ? method === "POST" : /\.Ingest/.test(rpc.input.typeName);
-      const weight = takesSignals ? SIGNAL_WEIGHT : 1;
-      return { port: port as Port, path, method, rpc, weight };
+      const takesToken = rpc !== undefined && !WITHOUT_TOKEN.includes(rpc.parent.typeName);
+      const takesSignals = method === "POST" && !takesToken && rpc?.parent !== Health;
+      const weight = takesSignals ? SIGNAL_WEIGHT : takesToken ? TOKEN_WEIGHT : 1;
+      return { port: port as Port, path, method, rpc, takesToken, weight };
     }),
   );
 }

@@ -33,7 +33,7 @@ const CONTENT_TYPE =
 /** A refusal that no reason tells: of a method, of an encoding, of a name that is not known. */
 const WITHOUT_REASON = ["unimplemented", "not_found", "resource_exhausted", "unavailable"];
 /** Of RPC in HTTP itself. */
-const HTTP_ONLY = [400, 404, 405, 408, 413, 415, 417, 421, 431];
+const HTTP_ONLY = [400, 403, 404, 405, 408, 413, 415, 417, 421, 431];
 
 /** Judges an answer. @param request what it answers, if that is known. */
 export function judge(answer: WireAnswer, request: FuzzRequest | undefined): Verdict {

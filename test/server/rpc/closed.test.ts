@@ -28,23 +28,13 @@ import {
 import { ProducerService } from "../../../gen/signals/v1/producer_service_pb.ts";
 import { file_signals_v1_signal } from "../../../gen/signals/v1/signal_pb.ts";
 import { TokenService } from "../../../gen/signals/v1/token_service_pb.ts";
-import type { AccessStore } from "../../../src/access/index.ts";
-import type { Ingest } from "../../../src/ingest/index.ts";
-import { adminEndpoints } from "../../../src/server/adminEndpoints.ts";
-import {
-  type Authenticate,
-  authenticateBySignature,
-} from "../../../src/server/auth/authenticate.ts";
-import { authenticateByToken } from "../../../src/server/auth/bearer.ts";
+import { authenticateBySignature } from "../../../src/server/auth/authenticate.ts";
 import { systemClock } from "../../../src/server/clock.ts";
 import { createBodyBudget } from "../../../src/server/http/bodyBudget.ts";
 import { listen } from "../../../src/server/http/listener.ts";
 import type { RequestListener } from "../../../src/server/http/nodeHttp.ts";
 import { createPendingMemory } from "../../../src/server/http/pendingMemory.ts";
-import { createRequestLog } from "../../../src/server/http/requestLog.ts";
 import { routeRequests } from "../../../src/server/http/router.ts";
-import { opsEndpoints } from "../../../src/server/ops/opsPort.ts";
-import { publicEndpoints } from "../../../src/server/publicPort.ts";
 import { admissionGate, admittedAnswer } from "../../../src/server/rpc/rpc.ts";
 import {
   openService,
@@ -57,12 +47,12 @@ import type { SignedMethods, SignedRpcDependencies } from "../../../src/server/r
 import type { TokenMethods, TokenRpcDependencies } from "../../../src/server/rpc/tokenRpc.ts";
 import { ingestMethods } from "../../../src/server/services/ingestService.ts";
 import { createTurns } from "../../../src/server/services/turns.ts";
-import { silentLog } from "../../support/postgres.ts";
 import { serveFile } from "../../support/serveFile.ts";
 import { TEST_PRODUCER_ID, testHeaders } from "../../support/server.ts";
 import { CALL_FORMS, call, emptyMessage, pathOf } from "../support/closedCalls.ts";
 import { directoryOf } from "../support/directory.ts";
 import { NO_LIMIT } from "../support/noLimit.ts";
+import { emptyPort, never, OPS_ENDPOINTS, OWN_TOKEN, PUBLIC_ENDPOINTS } from "../support/served.ts";
 import { aToken } from "../support/tokens.ts";
 
 /** The services that the walk knows, on the public port. */
@@ -83,21 +73,6 @@ const OPEN: readonly string[] = [
 /** What the operations port shows to those who can reach it. */
 const OPEN_ON_OPS = ["/api/v1/health", "/api/v1/ready", "/api/v1/version", "/errors", "/metrics"];
 
-const never: Ingest = async () => {
-  throw new Error("nobody may get this far");
-};
-const routing = {
-  authenticate: (async () => {
-    throw new Error("nobody asks");
-  }) as Authenticate,
-  ingest: never,
-  isReady: async () => true,
-  monotonicMs: systemClock.monotonicMs,
-  requestLog: createRequestLog({ log: silentLog, monotonicMs: systemClock.monotonicMs }),
-  version: "0.0.0",
-  shutdownSignal: new AbortController().signal,
-};
-const endpoints = publicEndpoints(routing);
 const methodsOf = (services: readonly DescService[]) =>
   services.flatMap((service) =>
     service.methods.map((method) => ({ path: pathOf(method), methodKind: method.methodKind })),
@@ -105,28 +80,6 @@ const methodsOf = (services: readonly DescService[]) =>
 const methods = methodsOf(SERVICES);
 const methodsOnOps = methodsOf(SERVICES_ON_OPS);
 
-const own = aToken();
-const authenticateToken = authenticateByToken({
-  directory: {
-    findToken: (tokenId) => (tokenId === own.tokenId ? own : undefined),
-    isStale: () => false,
-  },
-});
-/** What administers, with a store that nobody may get as far as. */
-const admin = {
-  ...routing,
-  authenticateToken,
-  store: {} as AccessStore,
-  sealing: { seal: () => undefined, keyId: () => undefined, refresh: async () => {} },
-  onChanged: async () => {},
-  onRefusedAttempt: () => {},
-  now: systemClock.now,
-};
-const endpointsOnOps = opsEndpoints({
-  ...routing,
-  metricsText: async () => "",
-  services: adminEndpoints(admin),
-});
 const isRpc = (path: string) => /^\/[a-z0-9_.]+\.[A-Z]\w*\/\w+$/.test(path);
 const UNAUTHENTICATED = { code: "unauthenticated", reason: "UNAUTHENTICATED" };
 
@@ -145,14 +98,14 @@ const NO_PROOFS: readonly (readonly [string, Readonly<Record<string, string>>])[
 const file = serveFile();
 
 test("the walk knows every method of every service that is served, and no other", () => {
-  const served = [...endpoints.keys()].filter(isRpc);
+  const served = [...PUBLIC_ENDPOINTS.keys()].filter(isRpc);
   expect(served.sort()).toEqual(methods.map(({ path }) => path).sort());
-  const servedOnOps = [...endpointsOnOps.keys()].filter(isRpc);
+  const servedOnOps = [...OPS_ENDPOINTS.keys()].filter(isRpc);
   expect(servedOnOps.sort()).toEqual(methodsOnOps.map(({ path }) => path).sort());
 });
 
 test("what is open is there, and answers", async () => {
-  expect([...endpoints.keys()]).toEqual(expect.arrayContaining([...OPEN]));
+  expect([...PUBLIC_ENDPOINTS.keys()]).toEqual(expect.arrayContaining([...OPEN]));
   for (const path of OPEN.filter((name) => !isRpc(name))) {
     expect((await fetch(file.server.url + path)).status, path).toBe(200);
   }
@@ -175,7 +128,7 @@ describe.each(NO_PROOFS)("with %s", (_, headers) => {
     },
   );
 
-  test.each([...endpoints].filter(([path]) => !isRpc(path) && !OPEN.includes(path)))(
+  test.each([...PUBLIC_ENDPOINTS].filter(([path]) => !isRpc(path) && !OPEN.includes(path)))(
     "%s is refused over REST",
     async (path, { method }) => {
       const response = await fetch(file.server.url + path, {
@@ -194,13 +147,13 @@ describe("the operations port", () => {
   let close: () => Promise<void>;
 
   beforeAll(async () => {
-    const onRequest = routeRequests(endpointsOnOps, routing);
+    const onRequest = routeRequests(OPS_ENDPOINTS, emptyPort);
     ({ url, close } = await served(onRequest));
   });
   afterAll(() => close());
 
   test("has nothing else that is open", () => {
-    const open = [...endpointsOnOps.keys()].filter((path) => !isRpc(path));
+    const open = [...OPS_ENDPOINTS.keys()].filter((path) => !isRpc(path));
     expect(open.sort()).toEqual(OPEN_ON_OPS);
   });
 
@@ -218,7 +171,7 @@ describe("the operations port", () => {
   test.each(methodsOnOps)(
     "takes $path with a token, and the public port has none",
     async (method) => {
-      const authorization = `Bearer ${own.text}`;
+      const authorization = `Bearer ${OWN_TOKEN.text}`;
       for (const form of CALL_FORMS) {
         const ending = await call(url, method, form, { authorization });
         expect(ending.code, form.name).not.toBe("unauthenticated");
@@ -333,7 +286,7 @@ describe("a method that was added to a service's contract", () => {
         rateLimit: NO_LIMIT,
         now: systemClock.now,
       });
-      const options = { ...routing, authenticate, authenticateToken, budget };
+      const options = { ...emptyPort, authenticate, budget };
       const onRequest = routeRequests(rpcEndpoints(services, options), options);
       ({ url, close } = await served(onRequest));
     });
@@ -353,7 +306,7 @@ describe("a method that was added to a service's contract", () => {
     test.each(added)("$name is unimplemented for those who are known", async (method) => {
       const path = pathOf(method);
       for (const form of CALL_FORMS) {
-        const authorization = `Bearer ${own.text}`;
+        const authorization = `Bearer ${OWN_TOKEN.text}`;
         const headers = { ...testHeaders(path, emptyMessage(form)), authorization };
         const ending = await call(url, { path, methodKind: method.methodKind }, form, headers);
         expect(ending, form.name).toMatchObject({ code: "unimplemented", reason: undefined });
