@@ -46,7 +46,7 @@ test(
     expect(failures.slice(0, 5).join("\n\n")).toBe("");
     const metrics = await scrape(server.opsUrl);
     expect(metrics.sum("countersign_requests_total", { outcome: "INTERNAL" })).toBe(0);
-    expect(metrics.sum("countersign_store_failures_total")).toBe(0);
+    expect(metrics.sum("countersign_store_failures_total", { reason: "fault" })).toBe(0);
     expect(await server.stop()).toBe(0);
     if (FUZZ_CASE !== undefined) return;
     // A fuzzer that gets no further than the door finds nothing.

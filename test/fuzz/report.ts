@@ -18,10 +18,6 @@ export class Report {
     return all === 0 ? 0 : this.#sum(kinds, stages) / all;
   }
 
-  reasons(): readonly string[] {
-    return [...this.#reasons.keys()];
-  }
-
   #sum(kinds: readonly string[], stages: readonly Stage[]): number {
     let sum = 0;
     for (const kind of kinds)

@@ -41,7 +41,6 @@ export function judge(answer: WireAnswer, request: FuzzRequest | undefined): Ver
   const check = (holds: boolean, what: string) => void (holds || faults.push(what));
   const { status, headers, body } = answer;
   if (typeof status === "string") return { stage: "broken off", reason: undefined, faults };
-  check(status < 500 || isOwnFault(answer, request), `status ${status}`);
   check(REQUEST_ID.test(headers["x-request-id"] ?? ""), `x-request-id: ${headers["x-request-id"]}`);
   const type = headers["content-type"];
   check(type === undefined ? body.length === 0 : CONTENT_TYPE.test(type), `content-type: ${type}`);
@@ -62,6 +61,8 @@ export function judge(answer: WireAnswer, request: FuzzRequest | undefined): Ver
       return { code: undefined, reason: undefined };
     }
   })();
+  const isExpected = status < 500 || isHonest(answer, request, told.reason);
+  check(isExpected, `status ${status}: ${body.toString("latin1", 0, 400)}`);
   return { stage: stageOf(status, told), reason: told.reason, faults };
 }
 
@@ -166,13 +167,27 @@ function checkMessage(
   }
 }
 
+/** Of a server that is kept from its work: the same may be sent again. */
+const BUSY = ["STORE_UNAVAILABLE", "OVERLOADED"];
+
+/** Whether a refusal only says that the server is kept from its work. */
+export function isBusy(reason: string | undefined): boolean {
+  return reason !== undefined && BUSY.includes(reason);
+}
+
 /**
- * A status of 500 or more that the caller's own wish brought about: its deadline was over (504),
- * or it sent what is compressed, for which the Connect protocol has 501.
+ * A status of 500 or more that is no fault: the caller's own deadline was over (504), it sent what
+ * is compressed, for which the Connect protocol has 501, or the server is kept from its work (503),
+ * which the fuzzer takes for a fault only if it stays so.
  */
-function isOwnFault(answer: WireAnswer, request: FuzzRequest | undefined): boolean {
+function isHonest(
+  answer: WireAnswer,
+  request: FuzzRequest | undefined,
+  reason: string | undefined,
+): boolean {
   const asked = (name: string) => request?.fields.some(([field]) => field === name) ?? true;
   if (answer.status === 501) return facetsOf(answer).code === "unimplemented";
+  if (answer.status === 503) return isBusy(reason);
   return answer.status === 504 && asked("connect-timeout-ms");
 }
 
