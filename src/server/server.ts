@@ -147,8 +147,7 @@ async function start(
   // First of all, so that wrong files cost nothing.
   const tls = config.tls && (await readTls(config.tls));
   const { database, databaseUrl } = await openSafeDatabase(config, log, parts);
-  const addsProducer = config.producer !== undefined || needsOwnProducer(config);
-  await assertMayStart(database, { addsProducer });
+  await assertMayStart(database);
   const accessStore = createAccessStore(database);
   // Before anything is written, so that a wrong key changes nothing.
   const masterKeys = await masterKeysOf(config, () =>

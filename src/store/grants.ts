@@ -9,38 +9,56 @@ import type { SchemaObject } from "./migrationFiles.ts";
 import { RECORD_TABLE } from "./migrationRecord.ts";
 import { toArray } from "./values.ts";
 
-/** What a server is going to do. */
-export interface ServingPlan {
-  /** Whether it makes sure of a producer at its start. */
-  readonly addsProducer: boolean;
-}
+/** What serving needs of each table. */
+const TABLES: Readonly<Record<string, readonly string[]>> = {
+  producers: ["SELECT", "INSERT", "UPDATE"],
+  producer_secrets: ["SELECT", "INSERT", "UPDATE"],
+  access_tokens: ["SELECT", "INSERT", "UPDATE"],
+  sealing_key: ["SELECT", "INSERT", "UPDATE"],
+  access_version: ["SELECT", "UPDATE"],
+  // What is in it stays as it is.
+  audit_log: ["SELECT", "INSERT"],
+  signals: ["SELECT", "INSERT"],
+  request_signatures: ["SELECT", "INSERT", "UPDATE", "DELETE"],
+  maintenance_tasks: ["SELECT", "UPDATE"],
+  rate_limit_buckets: ["SELECT", "INSERT", "UPDATE"],
+};
+
+const SEQUENCES = ["signal_sequence", "audit_entry_id"];
+
+/** Everybody may execute these, unless the defaults of the database were changed. */
+const FUNCTIONS = [
+  "ingest_signals",
+  "answer_known_signals",
+  "lock_signal_sequence",
+  "epoch_micros",
+  "lease_rate_tokens",
+  "create_producer",
+  "update_producer",
+  "rotate_producer_secret",
+  "revoke_producer_secret",
+  "ensure_producer",
+  "create_access_token",
+  "revoke_access_token",
+  "reseal_producer_secrets",
+  "record_use",
+  "is_sealing_key",
+  "live_secret_ids",
+  "add_secret",
+  "audited_producer",
+  "audited_secrets",
+  "audited_token",
+  "audited_time",
+];
 
 /** Each right that serving needs, beside USAGE of the schema, as in `GRANT … TO`. */
-function servingGrants({ addsProducer }: ServingPlan): readonly Grant[] {
-  const insert = addsProducer ? ["INSERT"] : [];
-  const tables: Readonly<Record<string, readonly string[]>> = {
-    producers: ["SELECT", ...insert],
-    producer_secrets: ["SELECT", ...insert],
-    signals: ["SELECT", "INSERT"],
-    request_signatures: ["SELECT", "INSERT", "UPDATE", "DELETE"],
-    maintenance_tasks: ["SELECT", "UPDATE"],
-    rate_limit_buckets: ["SELECT", "INSERT", "UPDATE"],
-  };
-  return [
-    ...Object.entries(tables).flatMap(([name, privileges]) =>
-      privileges.map((privilege) => ({ kind: "TABLE", name, privilege })),
-    ),
-    { kind: "SEQUENCE", name: "signal_sequence", privilege: "USAGE" },
-    // Everybody has these, unless the defaults of the database were changed.
-    ...[
-      "ingest_signals",
-      "answer_known_signals",
-      "lock_signal_sequence",
-      "epoch_micros",
-      "lease_rate_tokens",
-    ].map((name) => ({ kind: "FUNCTION", name, privilege: "EXECUTE" })),
-  ];
-}
+const SERVING_GRANTS: readonly Grant[] = [
+  ...Object.entries(TABLES).flatMap(([name, privileges]) =>
+    privileges.map((privilege) => ({ kind: "TABLE", name, privilege })),
+  ),
+  ...SEQUENCES.map((name) => ({ kind: "SEQUENCE", name, privilege: "USAGE" })),
+  ...FUNCTIONS.map((name) => ({ kind: "FUNCTION", name, privilege: "EXECUTE" })),
+];
 
 interface Grant {
   readonly kind: string;
@@ -55,12 +73,8 @@ interface Grant {
  * @throws MissingGrantError
  * @throws StoreUnavailableError
  */
-export async function assertMayServe(
-  database: Database,
-  plan: ServingPlan,
-  timeoutMs: number,
-): Promise<void> {
-  const wanted = servingGrants(plan);
+export async function assertMayServe(database: Database, timeoutMs: number): Promise<void> {
+  const wanted = SERVING_GRANTS;
   const missing = await database.query<Grant & { readonly role: string }>(
     timeoutMs,
     (sql) => sql`

@@ -26,13 +26,6 @@ export {
   NewerDatabaseError,
 } from "./migrate.ts";
 export {
-  createProducerStore,
-  type NewProducer,
-  type ProducerStore,
-  type SealedSecret,
-  type StoredProducer,
-} from "./producerStore.ts";
-export {
   createRateLimitStore,
   type RateLimitStore,
   type TokenGrant,

@@ -11,7 +11,7 @@ import type { Logger } from "pino";
 import type { Database } from "./database.ts";
 import { MissingGrantError, sqlStateOf } from "./failure.ts";
 import { ForeignObjectsError, findByName } from "./foreignObjects.ts";
-import { assertMayServe, findMissingMigrationGrant, type ServingPlan } from "./grants.ts";
+import { assertMayServe, findMissingMigrationGrant } from "./grants.ts";
 import { readCreatedObjects, readMigration, readMigrationNames } from "./migrationFiles.ts";
 import {
   type MigrationRecord,
@@ -88,10 +88,10 @@ export async function migrateUp(database: Database, log: Logger): Promise<string
  * @throws ForeignObjectsError
  * @throws StoreUnavailableError
  */
-export async function assertMayStart(database: Database, plan: ServingPlan): Promise<void> {
+export async function assertMayStart(database: Database): Promise<void> {
   const { record, pending } = await findPending(database);
   if (pending.length === 0) {
-    await assertMayServe(database, plan, MIGRATION_TIMEOUT_MS);
+    await assertMayServe(database, MIGRATION_TIMEOUT_MS);
   } else {
     await assertMayMigrate(database, record);
   }

@@ -4,6 +4,17 @@ import { readFile } from "node:fs/promises";
 import postgres from "postgres";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { MissingGrantError, migrateUp, openDatabase } from "../../src/store/index.ts";
+import {
+  ACTOR,
+  aSecret,
+  aToken,
+  EVERYTHING,
+  FIRST_PAGE,
+  KEY_ID,
+  OTHER_KEY_ID,
+  openTestStore,
+  TIMEOUT_MS,
+} from "../store/access/support.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   createTestDatabase,
@@ -165,7 +176,13 @@ test("starts on a schema whose table of migrations only its owner could rename",
 test.each([
   ["SELECT ON countersign_migrations", "GRANT SELECT ON countersign_migrations"],
   ["SELECT, INSERT ON signals", "GRANT SELECT, INSERT ON TABLE signals"],
-  ["INSERT ON producers", "GRANT INSERT ON TABLE producers"],
+  ["UPDATE ON producers", "GRANT UPDATE ON TABLE producers"],
+  ["INSERT, UPDATE ON sealing_key", "GRANT INSERT, UPDATE ON TABLE sealing_key"],
+  ["SELECT ON access_tokens", "GRANT SELECT ON TABLE access_tokens"],
+  ["UPDATE ON access_version", "GRANT UPDATE ON TABLE access_version"],
+  ["INSERT ON audit_log", "GRANT INSERT ON TABLE audit_log"],
+  ["USAGE ON SEQUENCE audit_entry_id", "GRANT USAGE ON SEQUENCE audit_entry_id"],
+  ["EXECUTE ON FUNCTION add_secret", "GRANT EXECUTE ON FUNCTION add_secret"],
   ["DELETE ON request_signatures", "GRANT DELETE ON TABLE request_signatures"],
   ["UPDATE ON maintenance_tasks", "GRANT UPDATE ON TABLE maintenance_tasks"],
   ["INSERT ON rate_limit_buckets", "GRANT INSERT ON TABLE rate_limit_buckets"],
@@ -181,15 +198,124 @@ test.each([
   await expect(startTestServer(url)).rejects.toThrow(`run: ${command} TO ${server};`);
 });
 
-test("needs no INSERT for producers if it is given none", async () => {
+test("administers with the grants of the page, also where functions are granted one by one", async () => {
   const url = await prepare();
+  const functions = "ALL FUNCTIONS IN SCHEMA countersign";
   await runOnServer(
     urlOf(owner, "change-me-1", ""),
-    `SET search_path = countersign; REVOKE INSERT ON producers, producer_secrets FROM ${server}`,
+    `REVOKE EXECUTE ON ${functions} FROM PUBLIC; GRANT EXECUTE ON ${functions} TO ${server}`,
   );
-  const none = { PRODUCER_ID: undefined, HMAC_PRODUCER_SECRET: undefined };
-  const running = await startTestServer(url, none);
+  const connection = openDatabase({ url, poolSize: 1, log: silentLog });
+  const store = openTestStore(connection);
+  try {
+    const { producerId, secret } = await store.make();
+    const token = aToken();
+    const seen = { producerIds: [producerId], secretIds: [secret.secretId], tokenIds: [] };
+    const attempt = { actor: ACTOR, producerId, tokenId: undefined } as const;
+    const keys = { from: KEY_ID, to: OTHER_KEY_ID };
+    await store.updateProducer(producerId, { displayName: "x" }, ACTOR, TIMEOUT_MS);
+    await store.setProducerEnabled(producerId, false, ACTOR, TIMEOUT_MS);
+    await store.rotate(producerId);
+    await store.revokeProducerSecret(producerId, secret.secretId, ACTOR, TIMEOUT_MS);
+    await store.ensureProducer("ensured", aSecret(), "test", TIMEOUT_MS);
+    await store.createToken(token, ACTOR, TIMEOUT_MS);
+    await store.bootstrapToken(aToken(), false, "test", TIMEOUT_MS);
+    await store.revokeToken(token.tokenId, ACTOR, TIMEOUT_MS);
+    await store.addRefusedAttempt(
+      { ...attempt, action: "producer.read", reason: "NOT_FOUND" },
+      TIMEOUT_MS,
+    );
+    await store.recordUse(seen, TIMEOUT_MS);
+    const { secrets } = await store.loadSealedSecrets(TIMEOUT_MS);
+    await store.resealSecrets(secrets, keys, "master_key.rotate", "test", TIMEOUT_MS);
+    await store.load(TIMEOUT_MS);
+    const page = await store.listAuditEntries(EVERYTHING, FIRST_PAGE, TIMEOUT_MS);
+    expect(page.items.map(({ action }) => action)).toEqual([
+      "master_key.rotate",
+      "producer_secret.first_use",
+      "producer.read",
+      "token.revoke",
+      "token.bootstrap",
+      "token.create",
+      "producer.create",
+      "producer_secret.revoke",
+      "producer_secret.rotate",
+      "producer.disable",
+      "producer.update",
+      "producer.create",
+    ]);
+  } finally {
+    await connection.close();
+  }
+});
+
+test("the server's role changes nothing in the audit, and drops and alters nothing", async () => {
+  const url = await prepare();
+  const running = await startTestServer(url);
   await running.close();
+  const sql = postgres(database.url, { max: 1, fetch_types: false });
+  const objects = await sql<{ kind: string; name: string }[]>`
+    SELECT CASE relkind WHEN 'r' THEN 'TABLE' WHEN 'S' THEN 'SEQUENCE' ELSE 'INDEX' END AS kind,
+      relname::text AS name
+    FROM pg_class WHERE relnamespace = 'countersign'::regnamespace AND relkind IN ('r', 'S', 'i')
+    UNION ALL
+    SELECT 'FUNCTION', proname::text FROM pg_proc
+    WHERE pronamespace = 'countersign'::regnamespace
+  `;
+  const entries = () => sql`SELECT * FROM countersign.audit_log ORDER BY entry_id`;
+  const before = await entries();
+  expect(before.length).toBeGreaterThan(0);
+  expect(objects.length).toBeGreaterThan(40);
+  const tables = objects.filter(({ kind }) => kind === "TABLE").map(({ name }) => name);
+  const statements = [
+    "UPDATE audit_log SET actor_name = 'nobody'",
+    "DELETE FROM audit_log",
+    "INSERT INTO audit_log (entry_id, actor_name, action) VALUES (1, 'x', 'a.b') ON CONFLICT (entry_id) DO UPDATE SET actor_name = 'nobody'",
+    "SELECT FROM audit_log FOR UPDATE",
+    "SELECT setval('audit_entry_id', 1)",
+    "DELETE FROM producers",
+    "DELETE FROM access_tokens",
+    "UPDATE countersign_migrations SET name = name",
+    "CREATE TABLE made (x integer)",
+    "CREATE FUNCTION made() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+    "CREATE SCHEMA made",
+    `SET ROLE ${owner}`,
+    "SET session_replication_role = replica",
+    ...tables.flatMap((name) => [
+      `TRUNCATE ${name} CASCADE`,
+      `ALTER TABLE ${name} ADD COLUMN made integer`,
+      `ALTER TABLE ${name} DISABLE TRIGGER ALL`,
+      `CREATE TRIGGER made BEFORE INSERT ON ${name} FOR EACH ROW EXECUTE FUNCTION set_updated_at()`,
+    ]),
+    ...objects.map(({ kind, name }) => `DROP ${kind} ${name} CASCADE`),
+  ];
+  const refused = /permission denied|must be owner|must be able to SET ROLE/;
+  for (const statement of statements) {
+    const work = runOnServer(
+      url.replace("?schema=countersign", ""),
+      `SET search_path = countersign; ${statement}`,
+    );
+    await expect(work, statement).rejects.toThrow(refused);
+  }
+  expect(await entries()).toEqual(before);
+  await sql.end();
+});
+
+test("the owner does not change the audit by mistake", async () => {
+  const url = await prepare();
+  const running = await startTestServer(url);
+  await running.close();
+  for (const statement of [
+    "UPDATE audit_log SET after = NULL",
+    "DELETE FROM audit_log",
+    "TRUNCATE audit_log",
+  ]) {
+    const work = runOnServer(
+      urlOf(owner, "change-me-1", ""),
+      `SET search_path = countersign; ${statement}`,
+    );
+    await expect(work, statement).rejects.toThrow("audit_log is append-only");
+  }
 });
 
 test("a role that may not migrate is refused before anything is changed, and told why", async () => {

@@ -5,8 +5,9 @@
 import { randomUUID } from "node:crypto";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { AccessStore } from "../../src/access/index.ts";
 import {
-  createProducerStore,
+  createAccessStore,
   createRateLimitStore,
   createSignalStore,
   type Database,
@@ -16,6 +17,7 @@ import {
 } from "../../src/store/index.ts";
 import { createTestCluster, type TestCluster } from "../support/cluster.ts";
 import { runOnServer, silentLog } from "../support/postgres.ts";
+import { ACTOR, aSecret, aToken, FIRST_PAGE, KEY_ID, SETTINGS } from "./access/support.ts";
 import { aCandidate, aSignature } from "./builders.ts";
 
 const TIMEOUT_MS = 10_000;
@@ -37,7 +39,7 @@ beforeAll(async () => {
   observer = postgres(cluster.url, { max: 1, fetch_types: false });
   const database = openDatabase({ url: cluster.url, poolSize: 1, log: silentLog });
   await migrateUp(database, silentLog);
-  await createProducerStore(database).ensureProducer(aProducer("bot-1"), TIMEOUT_MS);
+  await ensureBot(database, "bot-1");
   await database.close();
 });
 
@@ -62,31 +64,81 @@ async function unflushedBytes(): Promise<number> {
   return isHeader ? 0 : row.bytes;
 }
 
-const aProducer = (producerId: string = randomUUID()) => ({
-  producerId,
-  requireApproval: false,
-  allowedInstruments: undefined,
-  rateLimitPerSecond: undefined,
-});
+const ensureBot = (database: Database, producerId: string) =>
+  createAccessStore(database).ensureProducer(producerId, aSecret(), "test", TIMEOUT_MS);
 
 type Change = (database: Database) => Promise<unknown>;
 
+/** The same of the access store. */
+function access(change: (store: AccessStore) => Promise<unknown>): Change {
+  return (database) => change(createAccessStore(database));
+}
+
 /** Every way in which the stores change something, by the name of its method. */
 const CHANGES: Readonly<Record<string, readonly Change[]>> = {
-  ensureProducer: [
-    (database) => createProducerStore(database).ensureProducer(aProducer(), TIMEOUT_MS),
+  createProducer: [
+    access((store) =>
+      store.createProducer({ producerId: randomUUID(), ...SETTINGS }, aSecret(), ACTOR, TIMEOUT_MS),
+    ),
   ],
-  addProducerSecret: [
-    (database) =>
-      createProducerStore(database).addProducerSecret(
-        "bot-1",
-        { secretId: randomUUID(), sealed: new Uint8Array(60) },
-        undefined,
+  updateProducer: [
+    access((store) =>
+      store.updateProducer("bot-1", { displayName: randomUUID() }, ACTOR, TIMEOUT_MS),
+    ),
+  ],
+  setProducerEnabled: [false, true].map((enabled) =>
+    access((store) => store.setProducerEnabled("bot-1", enabled, ACTOR, TIMEOUT_MS)),
+  ),
+  rotateProducerSecret: [
+    access((store) => {
+      const rule = { graceSeconds: 60, force: true };
+      return store.rotateProducerSecret("bot-1", aSecret(), rule, ACTOR, TIMEOUT_MS);
+    }),
+  ],
+  revokeProducerSecret: [
+    access(async (store) => {
+      const [secret] = (await store.getProducer("bot-1", TIMEOUT_MS))?.secrets ?? [];
+      await store.revokeProducerSecret("bot-1", secret?.secretId ?? "", ACTOR, TIMEOUT_MS);
+    }),
+  ],
+  ensureProducer: [(database) => ensureBot(database, randomUUID())],
+  createToken: [access((store) => store.createToken(aToken(), ACTOR, TIMEOUT_MS))],
+  bootstrapToken: [access((store) => store.bootstrapToken(aToken(), true, "test", TIMEOUT_MS))],
+  revokeToken: [
+    access(async (store) => {
+      const page = await store.listTokens(undefined, FIRST_PAGE, TIMEOUT_MS);
+      const live = page.items.find(({ revokeTime }) => revokeTime === undefined);
+      await store.revokeToken(live?.tokenId ?? "", ACTOR, TIMEOUT_MS);
+    }),
+  ],
+  addRefusedAttempt: [
+    access((store) =>
+      store.addRefusedAttempt(
+        {
+          actor: ACTOR,
+          action: "producer.update",
+          producerId: "bot-1",
+          tokenId: undefined,
+          reason: "SCOPE_MISSING",
+        },
         TIMEOUT_MS,
       ),
+    ),
   ],
-  setProducerEnabled: [
-    (database) => createProducerStore(database).setProducerEnabled("bot-1", false, TIMEOUT_MS),
+  recordUse: [
+    access(async (store) => {
+      const { producers } = await store.load(TIMEOUT_MS);
+      // All that were made by now, so that some are new.
+      const secretIds = producers.flatMap(({ secrets }) => secrets.map(({ secretId }) => secretId));
+      await store.recordUse({ producerIds: [], secretIds, tokenIds: [] }, TIMEOUT_MS);
+    }),
+  ],
+  resealSecrets: [
+    access(async (store) => {
+      const { secrets } = await store.loadSealedSecrets(TIMEOUT_MS);
+      const keys = { from: KEY_ID, to: KEY_ID };
+      await store.resealSecrets(secrets, keys, "master_key.reseal", "test", TIMEOUT_MS);
+    }),
   ],
   ingest: [
     (database) => createSignalStore(database).ingest([aCandidate()], TIMEOUT_MS),
@@ -112,7 +164,11 @@ const UNLOGGED: Readonly<Record<string, Change>> = {
       TIMEOUT_MS,
     ),
 };
-const READS = ["loadProducers", "loadSealedSecrets", "findSignal", "listSignals"];
+const READS = [
+  ...["version", "load", "loadSealedSecrets", "listAuditEntries"],
+  ...["getProducer", "listProducers", "getToken", "listTokens"],
+  ...["findSignal", "listSignals"],
+];
 
 test.each(Object.entries(UNLOGGED))("%s waits for no disk", async (_, change) => {
   const database = openDatabase({ url: cluster.url, poolSize: 1, log: silentLog });
@@ -143,7 +199,7 @@ const reload = () => runOnServer(cluster.url, "SELECT pg_reload_conf(), pg_sleep
 test("every method of the stores is known to change something, or only to read", () => {
   const database = openDatabase({ url: cluster.url, poolSize: 1, log: silentLog });
   const methods = [
-    ...Object.keys(createProducerStore(database)),
+    ...Object.keys(createAccessStore(database)),
     ...Object.keys(createSignalStore(database)),
     ...Object.keys(createRateLimitStore(database)),
   ];

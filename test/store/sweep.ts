@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import postgres from "postgres";
 import {
-  createProducerStore,
+  createAccessStore,
   createRateLimitStore,
   createSignalStore,
   type Database,
@@ -130,12 +130,12 @@ function hostileValues({ name, vartype, enumvals, min_val, max_val }: SettingRow
 
 /** What a sweep compares from run to run. */
 const SEALED = new Uint8Array(randomBytes(60));
-const PRODUCER = {
-  producerId: "bot-1",
+const SETTINGS = {
   requireApproval: false,
-  allowedInstruments: new Set(["GOLD", 'EU"R,{}\\']),
+  allowedInstruments: ["GOLD", 'EU"R,{}\\'],
   rateLimitPerSecond: 7,
 };
+const EXPIRE_TIME = 1_861_402_645_123_456_000n;
 const SIGNAL = aSignal({
   entryPrice: 2000.1 + 0.2,
   expireTime: 1_861_402_645_123_456_789n,
@@ -151,7 +151,7 @@ const SIGNAL = aSignal({
 export async function findBroken(url: string): Promise<string | undefined> {
   const database = openDatabase({ url, poolSize: 1, log: silentLog });
   try {
-    const broken = await findBrokenProducers(database);
+    const broken = (await findBrokenAccess(database)) ?? (await findBrokenRest(database));
     // A session that may not be idle is ended meanwhile.
     await sleep(20);
     return broken ?? (await findBrokenSignals(database));
@@ -162,19 +162,61 @@ export async function findBroken(url: string): Promise<string | undefined> {
   }
 }
 
-async function findBrokenProducers(database: Database): Promise<string | undefined> {
-  const store = createProducerStore(database);
-  await store.ensureProducer(PRODUCER, TIMEOUT_MS);
-  const secret = { secretId: randomUUID(), sealed: SEALED };
-  await store.addProducerSecret(PRODUCER.producerId, secret, undefined, TIMEOUT_MS);
-  await store.setProducerEnabled(PRODUCER.producerId, true, TIMEOUT_MS);
-  const [producer] = await store.loadProducers(TIMEOUT_MS);
-  const { secrets = [], ...rest } = producer ?? {};
-  if (!isDeepStrictEqual(rest, { ...PRODUCER, enabled: true })) return "producer";
-  const isKept = secrets.every(({ sealed }) => isDeepStrictEqual(sealed, SEALED));
-  if (!isKept || secrets[0]?.secretId !== secret.secretId) return "secret";
+async function findBrokenAccess(database: Database): Promise<string | undefined> {
+  const store = createAccessStore(database);
+  const [producerId, actor] = [randomUUID(), { tokenId: undefined, name: "sweep" }];
+  const aSecret = () => ({ secretId: randomUUID(), sealed: SEALED, keyId: new Uint8Array(8) });
+  const [first, second] = [aSecret(), aSecret()];
+  const version = await store.version(TIMEOUT_MS);
+  const producer = { producerId, displayName: "'\\x41\" ☃", ...SETTINGS };
+  const token = {
+    tokenId: randomUUID().replaceAll("-", ""),
+    tokenSha256: new Uint8Array(randomBytes(32)),
+    name: "NULL",
+    scopes: ["read"] as const,
+    producerIds: [producerId],
+  };
+  const expiring = { ...token, expireTime: EXPIRE_TIME };
+  const rule = { graceSeconds: 60, force: false };
+  const outcomes = [
+    await store.createProducer(producer, first, actor, TIMEOUT_MS),
+    await store.rotateProducerSecret(producerId, second, rule, actor, TIMEOUT_MS),
+    await store.setProducerEnabled(producerId, false, actor, TIMEOUT_MS),
+    await store.createToken(expiring, actor, TIMEOUT_MS),
+  ];
+  if (outcomes.some((outcome) => outcome !== "done")) return `access: ${outcomes}`;
 
-  const perSecond = PRODUCER.rateLimitPerSecond;
+  const seen = { producerIds: [producerId], secretIds: [first.secretId], tokenIds: [] };
+  await store.recordUse(seen, TIMEOUT_MS);
+  const loaded = await store.load(TIMEOUT_MS);
+  if (loaded.version !== version + 4n) return "version";
+  const expected = {
+    producerId,
+    enabled: false,
+    ...SETTINGS,
+    secrets: [second, first].map(({ secretId, sealed }) => ({ secretId, sealed })),
+  };
+  const found = loaded.producers.find((one) => one.producerId === producerId);
+  if (!isDeepStrictEqual(found, expected)) return "producer";
+  if (!loaded.tokens.some((one) => isDeepStrictEqual(one, token))) return "token";
+  const ofSecret = (loaded.nextExpiryMs ?? 0) / 1_000;
+  if (!(ofSecret > 0 && ofSecret <= 60)) return "next expiry";
+
+  const info = await store.getProducer(producerId, TIMEOUT_MS);
+  const [newest, kept] = info?.secrets ?? [];
+  const graceNanos = (kept?.expireTime ?? 0n) - (newest?.createTime ?? 0n);
+  if (info?.displayName !== producer.displayName || graceNanos !== 60_000_000_000n) return "info";
+  const known = await store.getToken(token.tokenId, TIMEOUT_MS);
+  if (known?.expireTime !== EXPIRE_TIME || known.name !== "NULL") return "token's info";
+  const filter = { within: [producerId], producerId, tokenId: undefined, action: "producer" };
+  const audit = await store.listAuditEntries(filter, { size: 9, after: undefined }, TIMEOUT_MS);
+  const { display_name } = audit.items.at(-1)?.after ?? {};
+  if (audit.items.length !== 2 || display_name !== producer.displayName) return "audit";
+  return undefined;
+}
+
+async function findBrokenRest(database: Database): Promise<string | undefined> {
+  const perSecond = SETTINGS.rateLimitPerSecond;
   const request = { producerId: randomUUID(), perSecond, least: 1, most: 3 };
   const grant = await createRateLimitStore(database).leaseTokens(request, TIMEOUT_MS);
   if (!isDeepStrictEqual(grant, { granted: 3, remaining: perSecond - 3 })) return "rate limit";

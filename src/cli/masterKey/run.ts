@@ -126,7 +126,7 @@ async function takeTurn(database: Database): Promise<void> {
 
 /** @throws CliError if this version's migrations are not applied. */
 async function assertMigrated(database: Database): Promise<void> {
-  await assertMayStart(database, { addsProducer: false });
+  await assertMayStart(database);
   const states = await migrationStatus(database);
   if (states.every(({ appliedAt }) => appliedAt !== undefined)) return;
   throw failedError(
