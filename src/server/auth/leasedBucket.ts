@@ -112,13 +112,9 @@ export class LeasedBucket {
 
   /** How long to wait before it is of use to ask the truth. Not above 0 if it is now. */
   #waitMs(count: number): number {
-    const nowMs = this.#options.monotonicMs();
-    const pauseMs = Math.ceil(this.#nextLeaseMs - nowMs);
+    const pauseMs = Math.ceil(this.#nextLeaseMs - this.#options.monotonicMs());
     if (pauseMs > 0 && this.#failure !== undefined) throw this.#failure;
-    const waitMs = this.#truth.getWaitTime(count - this.#leased);
-    // What is leased may be lost by then, or just after.
-    const isLost = waitMs > 0 && nowMs + waitMs + LEASE_MS > this.#lapseMs;
-    return Math.max(pauseMs, isLost ? this.#truth.getWaitTime(count) : waitMs);
+    return Math.max(pauseMs, this.#truth.getWaitTime(count - this.#leased));
   }
 
   async #leaseAndSpend(count: number, wanted: number): Promise<number> {
