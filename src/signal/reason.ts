@@ -250,8 +250,10 @@ const RECORDS = {
     mayBeStored: false,
     outbox: "wait",
     isFixable: true,
-    meaning: "The producer sent more signals than it may in so short a time.",
-    advice: "Send again after the delay that the answer names, or more slowly.",
+    meaning:
+      "The producer sent more signals than it may in so short a time. Or the request is not authenticated, as after `UNAUTHENTICATED`, and too many from its address were not: then the message says so.",
+    advice:
+      "Send again after the delay that the answer names, or more slowly. Where the message speaks of the address, do what `UNAUTHENTICATED` advises.",
   },
   OVERLOADED: {
     code: "unavailable",

@@ -211,7 +211,15 @@ describe("the metrics", () => {
   it("of a server are those of operations.md, with their labels", async () => {
     const server = createServerMetrics(() => 0);
     const requestId = "1";
-    const caller = { address: "", connection: {}, isProven: true, end() {}, prove() {} };
+    const caller = {
+      address: "",
+      connection: {},
+      isProven: true,
+      end() {},
+      prove() {},
+      takeFailure: () => undefined,
+      endWithAnswer: async () => undefined,
+    };
     server.requestDone({ requestId, caller, protocol: "rest" }, 200, 1);
     server.authenticationFailed("wrong_signature");
     const refusal = refuse("INTERNAL", "x");
@@ -311,6 +319,7 @@ describe("the limits on strangers in operations.md", () => {
     ["the same of all strangers", "http/allowance.ts", "FEW_REQUESTS"],
     ["the same of all strangers", "http/allowance.ts", "FEW_RESETS"],
     ["the same of all strangers", "http/http2Server.ts", "SCARCE_STREAMS_MAX"],
+    ["signatures and tokens that prove nothing", "http/allowance.ts", "ADDRESS_FAILURES"],
     ["requests under way", "http/router.ts", "UNPROVEN_REQUESTS_MAX"],
     ["memory for bodies", "publicPort.ts", "SINGLE_BODIES_MAX_BYTES"],
     ["memory for bodies", "publicPort.ts", "BATCH_BODIES_MAX_BYTES"],

@@ -9,6 +9,7 @@ import { type Framing, type MessageReading, readMessage } from "../http/message.
 import type { NodeRequest } from "../http/nodeHttp.ts";
 import type { RequestRecord } from "../http/requestRecord.ts";
 import type { Admitted, Authenticate } from "./authenticate.ts";
+import { boundFailure } from "./failedProof.ts";
 
 /** What of a signed endpoint matters before its body is parsed. */
 export interface SignedEndpointLimits {
@@ -56,7 +57,7 @@ export async function receiveSigned(
     // Such a producer has proven itself, but maybe long ago: a request that was captured and
     // is sent again is refused so, too.
     if (result.producerId !== undefined) record.producerId = result.producerId;
-    return { kind: "refused", refusal: result.refusal };
+    return { kind: "refused", refusal: await boundFailure(result.refusal, record.caller) };
   }
   record.caller.prove();
   record.producerId = result.value.origin.producer.producerId;

@@ -1,6 +1,6 @@
 /**
- * How many requests, and how many of them broken off, callers may bring who have proven
- * nothing. Opening a stream of HTTP/2 and resetting it at once costs the caller nothing,
+ * How many requests, how many of them broken off, and how many false proofs callers may bring
+ * who have proven nothing. Opening a stream of HTTP/2 and resetting it at once costs the caller nothing,
  * goes around the limit of concurrent streams, and costs the server as much as an answer
  * ("rapid reset", CVE-2023-44487). Node's own limit, of nghttp2, counts only resets, only
  * within a connection, and still serves the frames that were read together with the last
@@ -13,7 +13,8 @@
  *    requests and resets, enough for an honest caller to prove itself: whoever sends a
  *    flood over ever new connections gets little from each.
  *
- * A proof gives back what its connection took, and nothing is counted on it any more.
+ * A proof gives back what its connection took, and nothing is counted on it any more, but for
+ * proofs that fail: those an address may bring so often, on whatever connection.
  */
 
 /** Tokens that can be taken at once, and that come back each second. */
@@ -29,6 +30,11 @@ const CONNECTION_RESETS: Rate = { burst: 100, perSecond: 10 };
 /** What a few connections may ask at once. One core answers many times as much a second. */
 const ADDRESS_REQUESTS: Rate = { burst: 2_000, perSecond: 200 };
 const ADDRESS_RESETS: Rate = { burst: 1_000, perSecond: 50 };
+/**
+ * Proofs that fail. A bot with a wrong secret tries once a minute, so that of sixty such bots
+ * behind one address each is still told what is wrong.
+ */
+const ADDRESS_FAILURES: Rate = { burst: 20, perSecond: 1 };
 /** A client may open all its streams before the first is proven: 100, and some to ask for health. */
 const FEW_REQUESTS = 128;
 const FEW_RESETS = 8;
@@ -43,6 +49,13 @@ export interface Allowance {
   takeRequest(): boolean;
   /** Counts a stream that did not come to an answer. @returns as for a request. */
   takeReset(): boolean;
+  /**
+   * Counts a proof that failed.
+   *
+   * @returns how long it is until the address may fail again, in milliseconds, if this was one
+   *   too many.
+   */
+  takeFailure(): number | undefined;
   /** A producer has proven itself on the connection. */
   prove(): void;
 }
@@ -52,12 +65,13 @@ export type Allowances = (address: string) => Allowance;
 
 /** Makes the allowances of a process. */
 export function createAllowances(monotonicMs: () => number): Allowances {
-  const addresses = new Map<string, { requests: TokenBucket; resets: TokenBucket }>();
+  const addresses = new Map<string, Shared>();
   function bucketsOf(address: string) {
     const known = addresses.get(address);
     const buckets = known ?? {
       requests: new TokenBucket(ADDRESS_REQUESTS, monotonicMs),
       resets: new TokenBucket(ADDRESS_RESETS, monotonicMs),
+      failures: new TokenBucket(ADDRESS_FAILURES, monotonicMs),
     };
     addresses.delete(address);
     addresses.set(address, buckets);
@@ -85,12 +99,20 @@ export function createAllowances(monotonicMs: () => number): Allowances {
       isScarce: () => shared.requests.isScarce() || shared.resets.isScarce(),
       takeRequest: () => requests.take(),
       takeReset: () => resets.take(),
+      takeFailure: () => (shared.failures.take() ? undefined : shared.failures.msUntilNext()),
       prove() {
         requests.close();
         resets.close();
       },
     };
   };
+}
+
+/** What all connections of an address share. */
+interface Shared {
+  readonly requests: TokenBucket;
+  readonly resets: TokenBucket;
+  readonly failures: TokenBucket;
 }
 
 /** One connection's use of its own tokens and of its address's. */
@@ -147,6 +169,12 @@ class TokenBucket {
     if (this.#tokens < 1) return false;
     this.#tokens -= 1;
     return true;
+  }
+
+  /** How long it is until there is a whole token. */
+  msUntilNext(): number {
+    this.#refill();
+    return Math.ceil(((1 - Math.min(this.#tokens, 1)) / this.#rate.perSecond) * 1_000);
   }
 
   #refill(): void {

@@ -61,6 +61,7 @@ export function createConnections(monotonicMs: () => number): Connections {
           return isProven;
         },
         end: () => socket.destroy(),
+        takeFailure: allowance.takeFailure,
         prove() {
           place.prove();
           if (isProven) return;

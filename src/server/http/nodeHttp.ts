@@ -30,6 +30,19 @@ export interface Caller {
   end(): void;
   /** Notes that a producer has proven itself on this connection just now. */
   prove(): void;
+  /**
+   * Counts a proof that failed.
+   *
+   * @returns how long it is until one of this address may fail again, in milliseconds, if this
+   *   was one too many.
+   */
+  takeFailure(): number | undefined;
+}
+
+/** The caller of one request. */
+export interface RequestCaller extends Caller {
+  /** Has the connection end with the answer. Resolves when that can be sent. */
+  endWithAnswer(): Promise<void>;
 }
 
 /** The greatest size of a request's headers, over either HTTP version. */

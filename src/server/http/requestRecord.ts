@@ -3,14 +3,14 @@
  * written as one line when the answer is done.
  */
 import type { Reason } from "../../signal/index.ts";
-import type { Caller } from "./nodeHttp.ts";
+import type { RequestCaller } from "./nodeHttp.ts";
 
 /** The facts of one request. */
 export interface RequestRecord {
   /** As in `x-request-id`. */
   readonly requestId: string;
   /** Whose connection it came on. */
-  readonly caller: Caller;
+  readonly caller: RequestCaller;
   /** `grpc`, `grpc-web`, `connect` or `rest`; `http` until it is known. */
   protocol: "http" | "grpc" | "grpc-web" | "connect" | "rest";
   /** The path that it asked for, if there is something at it. */

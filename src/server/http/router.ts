@@ -7,7 +7,13 @@ import { constants } from "node:http2";
 import { crossSiteFault } from "./crossSite.ts";
 import { REQUEST_TIMEOUT_MS, STREAM_MAX_MS } from "./deadline.ts";
 import type { Endpoint } from "./endpoint.ts";
-import type { Caller, NodeRequest, NodeResponse, RequestListener } from "./nodeHttp.ts";
+import type {
+  Caller,
+  NodeRequest,
+  NodeResponse,
+  RequestCaller,
+  RequestListener,
+} from "./nodeHttp.ts";
 import { createPool, type Place } from "./pool.ts";
 import { internalRefusal, sendProblem, sendRefusal } from "./problem.ts";
 import { type FormFault, settleForm } from "./requestForm.ts";
@@ -84,7 +90,7 @@ export function routeRequests(
       if (connection.isProven) response.destroy();
       else connection.end();
     });
-    const caller = callerOf(connection, place);
+    const caller = callerOf(connection, place, request, response);
     const record: RequestRecord = { requestId: requestIdOf(request), caller, protocol: "http" };
     if (endpoint !== undefined) record.endpoint = path;
     response.setHeader("x-request-id", record.requestId);
@@ -111,7 +117,12 @@ export function routeRequests(
 }
 
 /** The caller of one request, which has a place among the unproven until it proves itself. */
-function callerOf(connection: Caller, place: Place): Caller {
+function callerOf(
+  connection: Caller,
+  place: Place,
+  request: NodeRequest,
+  response: NodeResponse,
+): RequestCaller {
   return {
     address: connection.address,
     connection: connection.connection,
@@ -122,6 +133,17 @@ function callerOf(connection: Caller, place: Place): Caller {
     prove() {
       place.leave();
       connection.prove();
+    },
+    takeFailure: () => connection.takeFailure(),
+    async endWithAnswer() {
+      if ("stream" in response) {
+        // Streams that are under way go on.
+        response.stream.session?.close();
+        return;
+      }
+      response.shouldKeepAlive = false;
+      // A body that still came would make a reset of the end, and the answer may be lost.
+      await endOfBody(request);
     },
   };
 }
@@ -177,6 +199,19 @@ function endUnreadBody(request: NodeRequest): void {
     else request.socket.destroy();
   }, UNREAD_BODY_GRACE_MS);
   request.once("close", () => clearTimeout(timer));
+}
+
+/** Throws away what still comes of a body. Resolves at its end, or when that takes too long. */
+function endOfBody(request: NodeRequest): Promise<void> {
+  if (request.complete) return Promise.resolve();
+  request.resume();
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, UNREAD_BODY_GRACE_MS);
+    request.once("close", () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
 }
 
 /** The last resort: what no handler turned into an answer of its protocol. */

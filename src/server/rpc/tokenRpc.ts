@@ -5,6 +5,7 @@ import type { DescMessage, DescMethodUnary, DescService, MessageShape } from "@b
 import type { LoadedToken, Scope } from "../../access/index.ts";
 import { NOT_STORED, type Refusal, type Result, refuseCall } from "../../signal/index.ts";
 import { type AuthenticateToken, BEARER_CHALLENGE } from "../auth/bearer.ts";
+import { boundFailure } from "../auth/failedProof.ts";
 import type { BodyBudget } from "../http/bodyBudget.ts";
 import { readMessage } from "../http/message.ts";
 import type { RequestRecord } from "../http/requestRecord.ts";
@@ -94,7 +95,10 @@ async function admit(
   // A token in a query string would be kept in the logs of everything on the way.
   if (request.url !== path) return refused(NO_QUERY, record);
   const proof = dependencies.authenticateToken(request);
-  if (!proof.ok) return refused(proof.refusal, record, challengeOf(proof.refusal));
+  if (!proof.ok) {
+    const refusal = await boundFailure(proof.refusal, record.caller);
+    return refused(refusal, record, challengeOf(refusal));
+  }
   const token = proof.value;
   record.caller.prove();
   record.token = token;

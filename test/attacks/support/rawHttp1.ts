@@ -3,6 +3,7 @@
  * server hangs up.
  */
 import net from "node:net";
+import { anotherAddress } from "../../support/anotherAddress.ts";
 
 /** One header field after the other, as they stand on the wire; names may repeat. */
 export type HeaderLines = readonly (readonly [string, string])[];
@@ -55,7 +56,8 @@ export async function exchange(
   until: Until = "answered",
   patienceMs = PATIENCE_MS,
 ): Promise<RawAnswer> {
-  const socket = net.connect({ port, host: "127.0.0.1", noDelay: true });
+  const localAddress = anotherAddress();
+  const socket = net.connect({ port, host: "127.0.0.1", localAddress, noDelay: true });
   const chunks: Buffer[] = [];
   let isClosed = false;
   const end = new Promise<void>((resolve) => {

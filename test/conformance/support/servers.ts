@@ -225,6 +225,8 @@ const CALLER = {
   isProven: false,
   end: () => undefined,
   prove: () => undefined,
+  takeFailure: () => undefined,
+  endWithAnswer: async () => undefined,
 };
 
 function plainRoutes(router: ConnectRouter): void {

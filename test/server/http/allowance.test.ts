@@ -82,15 +82,45 @@ describe("an address", () => {
     expect(allowanceOf("a").isScarce()).toBe(false);
   });
 
+  test("may fail to prove itself 20 times, and once more each second", () => {
+    const { clock, allowanceOf } = setUp();
+    const first = allowanceOf("a");
+    const second = allowanceOf("a");
+    const isAllowed = () => first.takeFailure() === undefined;
+    expect(second.takeFailure()).toBeUndefined();
+    expect(countAllowed(isAllowed)).toBe(19);
+    expect(second.takeFailure()).toBe(1_000);
+    expect(allowanceOf("b").takeFailure()).toBeUndefined();
+    clock.nowMs += 400;
+    expect(second.takeFailure()).toBe(600);
+    clock.nowMs += 600;
+    expect(second.takeFailure()).toBeUndefined();
+    expect(first.takeFailure()).toBe(1_000);
+    clock.nowMs += 3_600_000;
+    expect(countAllowed(isAllowed)).toBe(20);
+  });
+
+  test("has no more failures for what is proven on its connections", () => {
+    const { allowanceOf } = setUp();
+    const connection = allowanceOf("a");
+    connection.prove();
+    expect(countAllowed(() => connection.takeFailure() === undefined)).toBe(20);
+    connection.prove();
+    expect(allowanceOf("a").takeFailure()).toBe(1_000);
+  });
+
   test("is remembered among the last 4,096 only", () => {
     const { allowanceOf } = setUp();
     for (let index = 0; index < 20; index++) {
       const connection = allowanceOf("first");
       countAllowed(() => connection.takeReset());
     }
+    countAllowed(() => allowanceOf("first").takeFailure() === undefined);
     for (let index = 0; index < 4_095; index++) allowanceOf(`${index}`);
     expect(allowanceOf("first").isScarce()).toBe(true);
+    expect(allowanceOf("first").takeFailure()).toBe(1_000);
     for (let index = 0; index < 4_096; index++) allowanceOf(`${index}`);
     expect(allowanceOf("first").isScarce()).toBe(false);
+    expect(allowanceOf("first").takeFailure()).toBeUndefined();
   });
 });

@@ -2,6 +2,8 @@
  * One signed request over each protocol, written and read by hand, so that what a test
  * sees is what was on the wire: the HTTP status, the headers, and the error details.
  */
+import { once } from "node:events";
+import http from "node:http";
 import http2 from "node:http2";
 import { fromBinary, type MessageInitShape, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { BinaryReader } from "@bufbuild/protobuf/wire";
@@ -11,6 +13,8 @@ import {
   RetryInfoSchema,
 } from "../../../gen/google/rpc/error_details_pb.ts";
 import { IngestRequestSchema } from "../../../gen/signals/v1/ingest_service_pb.ts";
+import { allOf } from "../../support/allOf.ts";
+import { anotherAddress } from "../../support/anotherAddress.ts";
 import { testHeaders } from "../../support/server.ts";
 import { restBody, validIngestRequest } from "../../support/signals.ts";
 
@@ -204,29 +208,34 @@ function sendGrpc(url: string, message: Uint8Array, options: SendOptions): Promi
   }));
 }
 
-/** A POST over HTTP/1.1. */
+/** A POST on an HTTP/1.1 connection of its own. @param from the address that it comes from. */
 export async function http1Post(
   url: string,
   path: string,
   headers: Readonly<Record<string, string>>,
   body: Uint8Array,
+  from = anotherAddress(),
 ): Promise<Omit<WireAnswer, "error">> {
-  const response = await fetch(url + path, { method: "POST", headers, body: Buffer.from(body) });
-  const received = Object.fromEntries(response.headers);
-  const bytes = Buffer.from(await response.arrayBuffer());
+  const options = { method: "POST", headers, localAddress: from, agent: false };
+  const request = http.request(url + path, options).end(body);
+  const [response] = (await once(request, "response")) as [http.IncomingMessage];
+  const bytes = Buffer.concat(await allOf(response as AsyncIterable<Buffer>));
+  const received = response.headers as Record<string, string>;
   const text = JSON.stringify(received) + bytes.toString("latin1");
-  return { httpStatus: response.status, headers: received, body: bytes, text };
+  return { httpStatus: response.statusCode ?? 0, headers: received, body: bytes, text };
 }
 
-/** A POST on an HTTP/2 connection of its own. Trailers are among the headers. */
+/** As {@link http1Post}, over HTTP/2. Trailers are among the headers. */
 export function http2Post(
   url: string,
   path: string,
   headers: Readonly<Record<string, string | string[]>>,
   body: Uint8Array,
+  from = anotherAddress(),
 ): Promise<Omit<WireAnswer, "error">> {
+  const options = { rejectUnauthorized: false, localAddress: from };
   return new Promise((resolve, reject) => {
-    const session = http2.connect(url, { rejectUnauthorized: false });
+    const session = http2.connect(url, options);
     session.once("error", reject);
     const stream = session.request({ ":method": "POST", ":path": path, ...headers });
     const chunks: Buffer[] = [];
