@@ -55,9 +55,9 @@ export async function exchange(
   pieces: readonly Uint8Array[],
   until: Until = "answered",
   patienceMs = PATIENCE_MS,
+  from = anotherAddress(),
 ): Promise<RawAnswer> {
-  const localAddress = anotherAddress();
-  const socket = net.connect({ port, host: "127.0.0.1", localAddress, noDelay: true });
+  const socket = net.connect({ port, host: "127.0.0.1", localAddress: from, noDelay: true });
   const chunks: Buffer[] = [];
   let isClosed = false;
   const end = new Promise<void>((resolve) => {

@@ -5,10 +5,18 @@ import { TEST_MASTER_KEY, TEST_SECRET } from "../../support/server.ts";
 const STACK = /\bat (?:async )?[\w.<>[\] ]* ?\(?(?:file:|node:|\/)[^\s)]*:\d+:\d+/;
 const SQL = /\b(?:SELECT\s.*\sFROM|INSERT\s+INTO|UPDATE\s+\w+\s+SET|unnest\()/i;
 
-/** Expects that a text, of an answer or of the log, gives nothing away. */
-export function expectNoLeak(text: string, databaseUrl: string): void {
+/**
+ * Expects that a text, of an answer or of the log, gives nothing away.
+ *
+ * @param secrets that are looked for besides those that every test has.
+ */
+export function expectNoLeak(
+  text: string,
+  databaseUrl: string,
+  secrets: readonly string[] = [],
+): void {
   const password = new URL(databaseUrl).password;
-  for (const secret of [TEST_SECRET, TEST_MASTER_KEY, password]) {
+  for (const secret of [TEST_SECRET, TEST_MASTER_KEY, password, ...secrets]) {
     if (secret !== "") expect(text).not.toContain(secret);
   }
   expect(text).not.toMatch(STACK);

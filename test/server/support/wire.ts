@@ -60,6 +60,8 @@ export interface SendOptions {
   readonly timeoutMs?: number;
   /** A method that takes a token, in place of Ingest, which takes a signature. REST has none. */
   readonly method?: { readonly path: string; readonly token: string };
+  /** The address that it comes from. Default: one of its own. */
+  readonly from?: string;
 }
 
 /** An answer, whatever its protocol. */
@@ -128,7 +130,7 @@ async function sendRest(url: string, body: Uint8Array, options: SendOptions): Pr
     ...testHeaders(REST_PATH, body, signing),
     ...headers,
   };
-  const answer = await http1Post(url, REST_PATH, fields, body);
+  const answer = await http1Post(url, REST_PATH, fields, body, options.from);
   return { ...answer, error: isSuccess(answer) ? undefined : problemOf(answer) };
 }
 
@@ -157,7 +159,7 @@ async function sendConnect(
     ...proof,
     ...headers,
   };
-  const answer = await http1Post(url, path, fields, body);
+  const answer = await http1Post(url, path, fields, body, options.from);
   return { ...answer, error: isSuccess(answer) ? undefined : connectError(answer.body) };
 }
 
@@ -174,7 +176,7 @@ async function sendGrpcWeb(
     ...proof,
     ...headers,
   };
-  const answer = await http1Post(url, path, fields, framed(message));
+  const answer = await http1Post(url, path, fields, framed(message), options.from);
   const frames = framesOf(answer.body);
   const last = frames.find(({ flags }) => flags === 0x80)?.bytes.toString("latin1") ?? "";
   const trailers = Object.fromEntries(
@@ -201,6 +203,7 @@ function sendGrpc(url: string, message: Uint8Array, options: SendOptions): Promi
       ...headers,
     },
     framed(message),
+    options.from,
   ).then((answer) => ({
     ...answer,
     body: framesOf(answer.body)[0]?.bytes ?? Buffer.alloc(0),
