@@ -22,13 +22,14 @@ import { setImmediate } from "node:timers/promises";
 import type { Logger } from "pino";
 import type postgres from "postgres";
 import { StoreUnavailableError } from "../ingest/store.ts";
-import { type DatabaseServer, resolveServer, type SessionTerms } from "./connection/server.ts";
+import type { DatabaseServer, SessionTerms } from "./connection/server.ts";
 import {
   type EndOfConnections,
   endOfConnections,
   toStoreUnavailableError,
   withDeadline,
 } from "./failure.ts";
+import { findServer } from "./findServer.ts";
 import { createPool, type Pool, type Sql } from "./pool.ts";
 import {
   askFacts,
@@ -123,7 +124,7 @@ interface PoolInUse {
  * @throws DatabaseUrlError if the URL is wrong, or a file that it names.
  */
 export function openDatabase(options: DatabaseOptions): Database {
-  const server = resolveServer(options.url, (one) => takesWrites(one, options.log));
+  const server = findServer(options.url, options.log);
   const stallTimeoutMs = options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS;
   const isPooled = !server.prepare;
   const pools = new Set<PoolInUse>();
@@ -272,24 +273,6 @@ export function openDatabase(options: DatabaseOptions): Database {
       pools.clear();
     },
   };
-}
-
-/** Asks a host that is one of several, on a connection of its own. */
-async function takesWrites(server: DatabaseServer, log: Logger): Promise<boolean> {
-  const sessionSettings = { application_name: "countersign host check" };
-  const pool = createPool({ server, size: 1, prepare: false, sessionSettings, log });
-  try {
-    const [row] = await withDeadline(
-      2 * server.connectTimeoutMs,
-      pool.sql<{ takes_writes: boolean }[]>`
-        SELECT NOT pg_is_in_recovery()
-          AND current_setting('transaction_read_only') = 'off' AS takes_writes
-      `,
-    );
-    return row?.takes_writes ?? false;
-  } finally {
-    pool.destroy();
-  }
 }
 
 function poolOptions(

@@ -25,6 +25,7 @@ export {
   migrationStatus,
   NewerDatabaseError,
 } from "./migrate.ts";
+export { listenToChannel, type Notifications, type NotificationsOptions } from "./notifications.ts";
 export {
   createRateLimitStore,
   type RateLimitStore,

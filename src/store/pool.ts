@@ -27,6 +27,8 @@ export interface PoolOptions {
   readonly log: Logger;
   /** Called when a connection has ended, whoever ended it. */
   readonly onConnectionEnd?: () => void;
+  /** Called for each notification that a session listens for. */
+  readonly onNotification?: () => void;
 }
 
 export interface Pool {
@@ -85,6 +87,7 @@ export function createPool(options: PoolOptions): Pool {
     fetch_types: false,
     onnotice: (notice) => options.log.debug({ notice: notice.message }, "database notice"),
     ...(options.onConnectionEnd && { onclose: options.onConnectionEnd }),
+    ...(options.onNotification && { onnotify: options.onNotification }),
     socket: sockets.open,
   };
   const sql: Sql = postgres(driverOptions);
