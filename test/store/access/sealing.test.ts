@@ -61,6 +61,10 @@ test("tells them on a database of the version before, too, and on an empty one",
     sealingKeyId: undefined,
     secrets: [{ secretId, producerId, sealed, isLive: true }],
   });
+  // What never ends is written as such from then on, and not as a time.
+  await migrateUp(database, silentLog);
+  expect(await store.loadSealedSecrets(TIMEOUT_MS)).toEqual(before);
+  expect((await store.load(TIMEOUT_MS)).nextExpiryMs).toBeUndefined();
   await migrateDown(database, silentLog, { to: "0001_producers" });
   expect((await store.loadSealedSecrets(TIMEOUT_MS)).secrets).toEqual([]);
   await migrateUp(database, silentLog);
