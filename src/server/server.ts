@@ -19,6 +19,7 @@ import {
   createAccessStore,
   createSignaturePurge,
   type Database,
+  listenToChannel,
   migrateUp,
   openDatabase,
   startEmbeddedPostgres,
@@ -74,13 +75,17 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
+/** What the database tells of each change of who may do what. */
+const ACCESS_CHANNEL = "countersign_access";
 const PRODUCERS_TIMEOUT_MS = 10_000;
 /** The program of a worker: of the same kind as this file, compiled or not. */
 const WORKER_FILE = fileURLToPath(
   new URL(`./worker${extname(import.meta.filename)}`, import.meta.url),
 );
-/** A first process with workers only prepares the database and asks whether it answers. */
-const POOL_SIZE_BESIDE_WORKERS = 1;
+/** A first process with workers takes no signals: it administers, and looks after the database. */
+const POOL_SIZE_BESIDE_WORKERS = 3;
+/** The connection for notifications. */
+const LISTENING_CONNECTIONS = 1;
 
 /**
  * Starts the server: database, migrations, producers, operations port, port, in this order.
@@ -186,6 +191,13 @@ async function start(
     { databaseUrl, masterKeys, tls: tls && { cert: tls.cert, key: tls.key } },
     { database, access, watch, processLog, parts },
   );
+  const notifications = listenToChannel({
+    url: databaseUrl,
+    channel: ACCESS_CHANNEL,
+    onWake: started.wakeAccess,
+    log,
+  });
+  parts.defer(() => notifications.close());
   if (config.tls !== undefined && tls !== undefined) {
     const tlsWatch = renewTls(config.tls, tls, started, log);
     parts.defer(() => tlsWatch.close());
@@ -279,6 +291,8 @@ interface Serving {
   readonly isServing: () => boolean;
   /** The metrics of each process. */
   readonly snapshots: () => Promise<readonly MetricsSnapshot[]>;
+  /** Lets every process look who may do what. */
+  readonly wakeAccess: () => void;
   /** Serves this certificate to all that connect from now on. */
   readonly useCertificate: (material: TlsMaterial) => void;
 }
@@ -318,8 +332,13 @@ async function serve(
       processLog,
       parts,
     });
-    const snapshots = async () => [await metrics.snapshot()];
-    return { address, isServing: () => true, snapshots, useCertificate };
+    return {
+      address,
+      isServing: () => true,
+      snapshots: async () => [await metrics.snapshot()],
+      wakeAccess: access.directory.wake,
+      useCertificate,
+    };
   }
   const workers = await startWorkers({
     count: config.workers,
@@ -329,8 +348,16 @@ async function serve(
     monotonicMs,
   });
   parts.defer(() => workers.close());
-  const { address, snapshots, useCertificate } = workers;
-  return { address, isServing: () => workers.servingCount > 0, snapshots, useCertificate };
+  return {
+    address: workers.address,
+    isServing: () => workers.servingCount > 0,
+    snapshots: workers.snapshots,
+    wakeAccess() {
+      access.directory.wake();
+      workers.wakeAccess();
+    },
+    useCertificate: workers.useCertificate,
+  };
 }
 
 /** Of the configuration no more than it needs: it goes to workers by a message. */
@@ -388,7 +415,8 @@ async function warnOfTooManyConnections(
   log: Logger,
 ): Promise<void> {
   const limit = await connectionLimit(database);
-  const most = databasePoolSize * workers + (workers === 1 ? 0 : POOL_SIZE_BESIDE_WORKERS);
+  const besides = LISTENING_CONNECTIONS + (workers === 1 ? 0 : POOL_SIZE_BESIDE_WORKERS);
+  const most = databasePoolSize * workers + besides;
   if (most <= limit) return;
   log.warn(
     { connections_max: most, database_takes: limit },

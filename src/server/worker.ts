@@ -3,7 +3,7 @@
  * process is gone.
  */
 import { openDatabase } from "../store/index.ts";
-import { openAccess } from "./access.ts";
+import { type Access, openAccess } from "./access.ts";
 import { systemClock } from "./clock.ts";
 import type { SignalServerConfig } from "./config/config.ts";
 import { openSecretBox } from "./config/masterKey.ts";
@@ -18,6 +18,7 @@ const metrics = createServerMetrics(systemClock.monotonicMs);
 const parts = new AsyncDisposableStack();
 let starting: Promise<void> | undefined;
 let processLog: ProcessLog | undefined;
+let access: Access | undefined;
 let useCertificate: ((material: TlsMaterial) => void) | undefined;
 
 // A shell sends Ctrl-C to the whole process group, a terminal that is closed its SIGHUP,
@@ -35,6 +36,9 @@ process.on("message", (message: ToWorker) => {
       break;
     case "report":
       report(message.number).catch((error) => processLog?.log.error({ err: error }, "no metrics"));
+      break;
+    case "access":
+      access?.directory.wake();
       break;
     case "certificate":
       // One that comes before this process listens waits for that.
@@ -64,7 +68,7 @@ async function start(config: SignalServerConfig): Promise<void> {
   const { requireApproval } = config;
   const box = openSecretBox(config.masterKeys);
   const onFailure = metrics.accessReadFailed;
-  const access = await openAccess({ database, box, requireApproval, log, onFailure, parts });
+  access = await openAccess({ database, box, requireApproval, log, onFailure, parts });
   const made = { config, database, access, isReady, metrics, processLog, parts };
   const served = await serveSignals(made);
   useCertificate = served.useCertificate;

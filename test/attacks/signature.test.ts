@@ -275,6 +275,30 @@ test("a failure does not tell whether the producer exists, not even to the log",
   }
 });
 
+test("nobody is judged by what is known too long, and strangers are not told of it", async () => {
+  const proofs: string[] = [];
+  const authenticate = authenticateBySignature({
+    directory: { ...directoryOf("known"), isStale: () => true },
+    rateLimit: NO_LIMIT,
+    now: () => 0n,
+    onProof: (producerId, secretId) => proofs.push(`${producerId} ${secretId}`),
+  });
+  const body = Buffer.from("{}");
+  const reasonOf = async (producerId: string) => {
+    const signing = { producerId, timestamp: "1970-01-01T00:00:00Z" };
+    const headers = testHeaders(INGEST_PATH, body, signing);
+    const result = await authenticate({ headers, endpoint: INGEST_PATH, body, isBatch: false });
+    return result.ok ? undefined : result.refusal;
+  };
+  expect(await reasonOf("known")).toMatchObject({
+    reason: "STORE_UNAVAILABLE",
+    message: expect.stringContaining("Not stored by this request."),
+    retryAfterMs: 1_000,
+  });
+  expect(await reasonOf("unknown")).toMatchObject({ reason: "UNAUTHENTICATED" });
+  expect(proofs).toEqual(["known its-secret"]);
+});
+
 describe("freshness", () => {
   const NOW = 1_761_402_645_000_000_000n;
   const authenticate = authenticateBySignature({

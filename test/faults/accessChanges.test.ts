@@ -182,13 +182,21 @@ async function latenesses(rounds: number): Promise<number[]> {
   return measured;
 }
 
-async function expectInTime(rounds: number): Promise<void> {
-  const worst = Math.round(Math.max(...(await latenesses(rounds))));
+/** @returns how late each change was in force. */
+async function expectInTime(rounds: number): Promise<number[]> {
+  const measured = await latenesses(rounds);
+  const worst = Math.round(Math.max(...measured));
   expect(worst).toBeLessThan(IN_FORCE_MS);
+  return measured;
 }
 
 describe("a change of who may send is in force on every process within a second", () => {
-  test("with notifications", () => expectInTime(ROUNDS), 180_000);
+  test("with notifications, and mostly sooner", async () => {
+    const measured = await expectInTime(ROUNDS);
+    // Three processes that only look each 400 ms would be so fast in one of eight rounds.
+    const fast = measured.filter((latenessMs) => latenessMs < IN_FORCE_MS / 5);
+    expect(fast.length).toBeGreaterThan(ROUNDS / 2);
+  }, 180_000);
 
   test("with the connections cut over which notifications come", async () => {
     const cutting = setInterval(() => {

@@ -16,11 +16,15 @@
 import type { Logger } from "pino";
 import type { AccessSnapshot, AccessStore, LoadedToken } from "../../access/index.ts";
 import type { Timers } from "../../ingest/index.ts";
+import type { Standing } from "../http/nodeHttp.ts";
 import { createProducerKeeper, type KnownProducer } from "./knownProducers.ts";
 import type { SecretBox } from "./secretBox.ts";
 
 /** A token as authentication sees it. */
-export type KnownToken = LoadedToken;
+export interface KnownToken extends LoadedToken {
+  /** Good while the token is live. */
+  readonly standing: Standing;
+}
 
 /** What this process knows of who may do what. */
 export interface AccessDirectory {
@@ -88,6 +92,7 @@ export async function openAccessDirectory(
 ): Promise<AccessDirectory> {
   const { store, box, timers, monotonicMs, log } = options;
   const keepProducers = createProducerKeeper(options);
+  const keepTokens = createTokenKeeper();
   let known = knownFrom(NOTHING);
   /** When what is known was true for sure. */
   let seenMs = Number.NEGATIVE_INFINITY;
@@ -112,7 +117,7 @@ export async function openAccessDirectory(
       version,
       sealingKeyId: snapshot.sealingKeyId,
       producers: keepProducers(snapshot.producers),
-      tokens: new Map(snapshot.tokens.map((token) => [token.tokenId, token])),
+      tokens: keepTokens(snapshot.tokens),
       /** Until when it may be right as long as the version is the same. */
       endMs: monotonicMs() + Math.min(nextExpiryMs, jittered(RELOAD_INTERVAL_MS)),
     };
@@ -213,3 +218,22 @@ const NOTHING: AccessSnapshot = {
   tokens: [],
   nextExpiryMs: undefined,
 };
+
+/** Takes all tokens there are in place of those before. @returns them by their ids. */
+type TokenKeeper = (tokens: readonly LoadedToken[]) => ReadonlyMap<string, KnownToken>;
+
+function createTokenKeeper(): TokenKeeper {
+  let standings = new Map<string, { isGood: boolean }>();
+  return function keepTokens(tokens) {
+    const kept: typeof standings = new Map();
+    const known = new Map<string, KnownToken>();
+    for (const token of tokens) {
+      const standing = standings.get(token.tokenId) ?? { isGood: true };
+      kept.set(token.tokenId, standing);
+      known.set(token.tokenId, { ...token, standing });
+    }
+    for (const [tokenId, standing] of standings) standing.isGood = kept.has(tokenId);
+    standings = kept;
+    return known;
+  };
+}

@@ -15,8 +15,9 @@ import {
   parseTimestamp,
 } from "../../signing/index.ts";
 import { findSigner } from "../../signing/verify.ts";
+import type { Standing } from "../http/nodeHttp.ts";
 import type { AccessDirectory } from "./accessDirectory.ts";
-import type { KnownProducer } from "./knownProducers.ts";
+import type { KnownProducer, KnownSecret } from "./knownProducers.ts";
 import type { RateLimit } from "./rateLimit.ts";
 
 /** How far a timestamp may be from the server's clock, either way. */
@@ -28,6 +29,8 @@ const NO_SIGNATURE = new Uint8Array(32);
 
 /** Who sends unsigned requests that name no producer. */
 const UNSIGNED_PRODUCER_ID = "unsigned";
+/** Where nobody has to prove anything. */
+const STANDING_OF_ALL: Standing = { isGood: true };
 
 /** What of a request its signature covers, and the headers that carry the proof. */
 export interface RequestToAuthenticate {
@@ -54,7 +57,11 @@ export interface Admitted {
 
 /** The outcome of {@link Authenticate}. */
 export type Authentication =
-  | { readonly ok: true; readonly value: Admitted }
+  | {
+      readonly ok: true;
+      /** With what the proof of its sender hangs on. */
+      readonly value: Admitted & { readonly standing: Standing };
+    }
   | {
       readonly ok: false;
       readonly refusal: Refusal;
@@ -93,16 +100,16 @@ export function authenticateBySignature(options: AuthenticateOptions): Authentic
       options.onFailure?.(proof.failure);
       return refused(unauthenticated(), undefined);
     }
-    const { producer, secretId, signature, timestamp } = proof;
+    const { producer, secret, signature, timestamp } = proof;
     const skew = timestamp - receiveTime;
     const tolerance = BigInt(FRESHNESS_SECONDS) * NANOS_PER_SECOND;
     if (skew > tolerance || skew < -tolerance) {
       options.onFailure?.("clock_skew");
       return refused(clockSkew(receiveTime, skew), producer.producerId);
     }
-    options.onProof?.(producer.producerId, secretId);
+    options.onProof?.(producer.producerId, secret.secretId);
     const origin = { producer, requestSignature: signature, receiveTime };
-    return admit(origin, request.isBatch, options);
+    return admit(origin, request.isBatch, secret.standing, options);
   };
 }
 
@@ -128,7 +135,8 @@ export function authenticateNobody(
       secrets: [],
     };
     const receiveTime = options.now();
-    return admit({ producer, requestSignature: undefined, receiveTime }, isBatch, options);
+    const origin = { producer, requestSignature: undefined, receiveTime };
+    return admit(origin, isBatch, STANDING_OF_ALL, options);
   };
 }
 
@@ -137,8 +145,8 @@ type Proof =
   | {
       readonly proven: true;
       readonly producer: KnownProducer;
-      /** The secret that it signed with. */
-      readonly secretId: string;
+      /** The one that it signed with. */
+      readonly secret: KnownSecret;
       readonly signature: Uint8Array;
       readonly timestamp: Instant;
     }
@@ -169,7 +177,7 @@ function prove(
   }
   if (producer === undefined) return { proven: false, failure: "unknown_producer" };
   if (signer === undefined) return { proven: false, failure: "wrong_signature" };
-  return { proven: true, producer, secretId: signer.secretId, signature, timestamp };
+  return { proven: true, producer, secret: signer, signature, timestamp };
 }
 
 function single(value: string | string[] | undefined): string {
@@ -180,6 +188,7 @@ function single(value: string | string[] | undefined): string {
 async function admit(
   origin: Origin & { readonly producer: KnownProducer },
   isBatch: boolean,
+  standing: Standing,
   { directory, rateLimit, onFailure }: AuthenticateOptions,
 ): Promise<Authentication> {
   const { producer } = origin;
@@ -195,7 +204,7 @@ async function admit(
       ? undefined
       : await rateLimit.admit(producer, isBatch);
   if (refusal !== undefined) return refused(refusal, producer.producerId);
-  return ok({ origin, admitBatch: (signals) => rateLimit.admitBatch(producer, signals) });
+  return ok({ origin, standing, admitBatch: (signals) => rateLimit.admitBatch(producer, signals) });
 }
 
 function refused(refusal: Refusal, producerId: string | undefined): Authentication {

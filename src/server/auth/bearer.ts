@@ -3,25 +3,20 @@
  * read (RFC 6750, section 2.1).
  */
 import { hash, timingSafeEqual } from "node:crypto";
-import type { LoadedToken } from "../../access/index.ts";
 import { ok, type Result, refuseCall, refused } from "../../signal/index.ts";
 import { readCredential } from "../../signing/index.ts";
 import type { NodeRequest } from "../http/nodeHttp.ts";
+import type { AccessDirectory, KnownToken } from "./accessDirectory.ts";
 
 /** What of a request carries the proof. */
 export type TokenHeaders = Pick<NodeRequest, "rawHeaders">;
 
 /** Proves who calls, or refuses. Never throws. */
-export type AuthenticateToken = (request: TokenHeaders) => Result<LoadedToken>;
+export type AuthenticateToken = (request: TokenHeaders) => Result<KnownToken>;
 
 /** What {@link authenticateByToken} is made of. */
 export interface AuthenticateTokenOptions {
-  readonly directory: {
-    /** The live token of this id; `undefined` if there is none. */
-    findToken(tokenId: string): LoadedToken | undefined;
-    /** Whether what is known is too old to judge anybody by. */
-    isStale(): boolean;
-  };
+  readonly directory: Pick<AccessDirectory, "findToken" | "isStale">;
   /** Told of each proof. */
   readonly onProof?: (tokenId: string) => void;
 }

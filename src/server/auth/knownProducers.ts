@@ -5,6 +5,7 @@ import type { Logger } from "pino";
 import type { LoadedProducer, SealedSecret } from "../../access/index.ts";
 import type { Producer } from "../../ingest/index.ts";
 import type { Secret } from "../../signing/index.ts";
+import type { Standing } from "../http/nodeHttp.ts";
 import type { SecretBox } from "./secretBox.ts";
 
 /** A producer as authentication sees it. */
@@ -20,6 +21,13 @@ export interface KnownProducer extends Producer {
 export interface KnownSecret {
   readonly secretId: string;
   readonly secret: Secret;
+  /** Good while its producer may send with it. */
+  readonly standing: Standing;
+}
+
+/** What can be taken back. */
+interface OpenedSecret extends KnownSecret {
+  readonly standing: { isGood: boolean };
 }
 
 /** What {@link createProducerKeeper} is made of. */
@@ -45,23 +53,29 @@ export const LIVE_SECRETS_MAX = 2;
  * again the next time, when its key may be known here.
  */
 export function createProducerKeeper(options: ProducerKeeperOptions): ProducerKeeper {
-  let opened: ReadonlyMap<string, KnownSecret> = new Map();
+  let opened: ReadonlyMap<string, OpenedSecret> = new Map();
   let broken: ReadonlySet<string> = new Set();
 
   return function keepProducers(producers) {
-    const stillOpened = new Map<string, KnownSecret>();
+    const stillOpened = new Map<string, OpenedSecret>();
     const stillBroken = new Set<string>();
 
-    function open(producerId: string, { secretId, sealed }: SealedSecret): KnownSecret[] {
+    function openSecret(producerId: string, { secretId, sealed }: SealedSecret): OpenedSecret {
+      const secret = options.box.open(sealed, producerId);
+      return { secretId, secret, standing: { isGood: true } };
+    }
+
+    function keepSecret(producer: LoadedProducer, sealed: SealedSecret): KnownSecret[] {
       // With the producer, since a secret that was moved to another does not open there.
-      const key = `${producerId} ${secretId}`;
+      const key = `${producer.producerId} ${sealed.secretId}`;
       try {
-        const known = opened.get(key) ?? { secretId, secret: options.box.open(sealed, producerId) };
+        const known = opened.get(key) ?? openSecret(producer.producerId, sealed);
+        known.standing.isGood = producer.enabled;
         stillOpened.set(key, known);
         return [known];
       } catch (error) {
         stillBroken.add(key);
-        if (!broken.has(key)) tellBroken(producerId, error);
+        if (!broken.has(key)) tellBroken(producer.producerId, error);
         return [];
       }
     }
@@ -75,17 +89,21 @@ export function createProducerKeeper(options: ProducerKeeperOptions): ProducerKe
     }
 
     const known = new Map<string, KnownProducer>();
-    for (const { producerId, enabled, allowedInstruments, ...producer } of producers) {
+    for (const producer of producers) {
+      const { producerId, allowedInstruments } = producer;
       known.set(producerId, {
         producerId,
-        isEnabled: enabled,
+        isEnabled: producer.enabled,
         requireApproval: options.requireApproval || producer.requireApproval,
         allowedInstruments: allowedInstruments && new Set(allowedInstruments),
         rateLimitPerSecond: producer.rateLimitPerSecond,
         secrets: producer.secrets
           .slice(0, LIVE_SECRETS_MAX)
-          .flatMap((sealed) => open(producerId, sealed)),
+          .flatMap((sealed) => keepSecret(producer, sealed)),
       });
+    }
+    for (const [key, { standing }] of opened) {
+      if (!stillOpened.has(key)) standing.isGood = false;
     }
     // Those that are gone are forgotten.
     opened = stillOpened;

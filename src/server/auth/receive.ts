@@ -59,7 +59,8 @@ export async function receiveSigned(
     if (result.producerId !== undefined) record.producerId = result.producerId;
     return { kind: "refused", refusal: await boundFailure(result.refusal, record.caller) };
   }
-  record.caller.prove();
-  record.producerId = result.value.origin.producer.producerId;
-  return { kind: "received", message, ...result.value };
+  const { standing, origin, admitBatch } = result.value;
+  record.caller.prove(standing);
+  record.producerId = origin.producer.producerId;
+  return { kind: "received", message, origin, admitBatch };
 }

@@ -13,8 +13,8 @@
  *    requests and resets, enough for an honest caller to prove itself: whoever sends a
  *    flood over ever new connections gets little from each.
  *
- * A proof gives back what its connection took, and nothing is counted on it any more, but for
- * proofs that fail: those an address may bring so often, on whatever connection.
+ * A proof gives back what its connection took, and while it holds nothing is counted there, but
+ * for proofs that fail: those an address may bring so often, on whatever connection.
  */
 
 /** Tokens that can be taken at once, and that come back each second. */
@@ -56,12 +56,16 @@ export interface Allowance {
    *   too many.
    */
   takeFailure(): number | undefined;
-  /** A producer has proven itself on the connection. */
-  prove(): void;
+  /** Gives back what was taken, for somebody who has proven who they are. */
+  giveBack(): void;
 }
 
-/** Gives an allowance to each new connection of an address. */
-export type Allowances = (address: string) => Allowance;
+/**
+ * Gives an allowance to each new connection of an address.
+ *
+ * @param isProven whether nothing is to be counted now.
+ */
+export type Allowances = (address: string, isProven: () => boolean) => Allowance;
 
 /** Makes the allowances of a process. */
 export function createAllowances(monotonicMs: () => number): Allowances {
@@ -83,7 +87,7 @@ export function createAllowances(monotonicMs: () => number): Allowances {
     }
     return buckets;
   }
-  return function allowanceOf(address) {
+  return function allowanceOf(address, isProven) {
     const shared = bucketsOf(address);
     const requests = new Account(
       new TokenBucket(CONNECTION_REQUESTS, monotonicMs),
@@ -97,12 +101,12 @@ export function createAllowances(monotonicMs: () => number): Allowances {
     );
     return {
       isScarce: () => shared.requests.isScarce() || shared.resets.isScarce(),
-      takeRequest: () => requests.take(),
-      takeReset: () => resets.take(),
+      takeRequest: () => isProven() || requests.take(),
+      takeReset: () => isProven() || resets.take(),
       takeFailure: () => (shared.failures.take() ? undefined : shared.failures.msUntilNext()),
-      prove() {
-        requests.close();
-        resets.close();
+      giveBack() {
+        requests.giveBack();
+        resets.giveBack();
       },
     };
   };
@@ -122,7 +126,6 @@ class Account {
   readonly #few: number;
   #used = 0;
   #takenOfShared = 0;
-  #isClosed = false;
 
   constructor(own: TokenBucket, shared: TokenBucket, few: number) {
     this.#own = own;
@@ -131,7 +134,6 @@ class Account {
   }
 
   take(): boolean {
-    if (this.#isClosed) return true;
     if (!this.#own.take()) return false;
     this.#used += 1;
     if (!this.#shared.take()) return this.#used <= this.#few;
@@ -139,10 +141,10 @@ class Account {
     return true;
   }
 
-  close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+  giveBack(): void {
     this.#shared.giveBack(this.#takenOfShared);
+    this.#used = 0;
+    this.#takenOfShared = 0;
   }
 }
 

@@ -5,7 +5,7 @@
 import type { Socket } from "node:net";
 import { addressKey } from "./address.ts";
 import { type Allowance, createAllowances } from "./allowance.ts";
-import type { Caller } from "./nodeHttp.ts";
+import type { Caller, Standing } from "./nodeHttp.ts";
 import { createPool } from "./pool.ts";
 
 /**
@@ -51,22 +51,22 @@ export function createConnections(monotonicMs: () => number): Connections {
       const ends = textOf(socket);
       const address = addressKey(socket.remoteAddress);
       const place = pool.enter(address, () => socket.destroy());
-      const allowance = allowanceOf(address);
-      let isProven = false;
+      let standing: Standing | undefined;
+      const isProven = () => standing?.isGood === true;
+      const allowance = allowanceOf(address, isProven);
       const connection: Connection = {
         address,
         connection: socket,
         allowance,
         get isProven() {
-          return isProven;
+          return isProven();
         },
         end: () => socket.destroy(),
         takeFailure: allowance.takeFailure,
-        prove() {
+        prove(proof) {
           place.prove();
-          if (isProven) return;
-          isProven = true;
-          allowance.prove();
+          if (!isProven()) allowance.giveBack();
+          standing = proof;
         },
       };
       sockets.add(socket);

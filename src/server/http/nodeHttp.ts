@@ -18,18 +18,24 @@ export type RequestListener = (
   caller: Caller,
 ) => void;
 
+/** What a proof hangs on. */
+export interface Standing {
+  /** False as soon as whoever gave the proof would not be let through any more. */
+  readonly isGood: boolean;
+}
+
 /** One connection, as its requests see it. */
 export interface Caller {
   /** By `addressKey`: what limits by address count as one. */
   readonly address: string;
   /** The same object for all requests of one connection. */
   readonly connection: object;
-  /** Whether a producer has proven itself on this connection. */
+  /** Whether somebody has proven who they are on this connection, and the proof still holds. */
   readonly isProven: boolean;
   /** Hangs up, whatever is under way. */
   end(): void;
-  /** Notes that a producer has proven itself on this connection just now. */
-  prove(): void;
+  /** Notes that somebody has proven who they are on this connection just now. */
+  prove(standing: Standing): void;
   /**
    * Counts a proof that failed.
    *

@@ -130,9 +130,9 @@ function callerOf(
       return connection.isProven;
     },
     end: () => connection.end(),
-    prove() {
+    prove(standing) {
       place.leave();
-      connection.prove();
+      connection.prove(standing);
     },
     takeFailure: () => connection.takeFailure(),
     async endWithAnswer() {

@@ -100,7 +100,7 @@ async function admit(
     return refused(refusal, record, challengeOf(refusal));
   }
   const token = proof.value;
-  record.caller.prove();
+  record.caller.prove(token.standing);
   record.token = token;
   if (method === undefined) return unimplemented("This method is not implemented.", record);
 

@@ -14,6 +14,8 @@ export type ToWorker =
   | { readonly kind: "start"; readonly config: SignalServerConfig }
   /** Tell the metrics, under this number. */
   | { readonly kind: "report"; readonly number: number }
+  /** Look who may do what: it may have changed. */
+  | { readonly kind: "access" }
   /** Serve this certificate to all that connect from now on. */
   | { readonly kind: "certificate"; readonly material: TlsMaterial }
   /** Finish what is under way, and end. */
@@ -52,6 +54,8 @@ export interface WorkerProcess {
   readonly lastReport: MetricsSnapshot;
   /** Asks for its metrics. A worker that is too busy to answer tells what it last told. */
   report(): Promise<MetricsSnapshot>;
+  /** Lets it look who may do what. */
+  wakeAccess(): void;
   /** Lets it serve this certificate to all that connect from now on. */
   useCertificate(material: TlsMaterial): void;
   /**
@@ -164,6 +168,7 @@ export function startWorkerProcess(
       return snapshot;
     },
 
+    wakeAccess: () => tell({ kind: "access" }),
     useCertificate: (material) => tell({ kind: "certificate", material }),
 
     async close() {

@@ -38,6 +38,8 @@ export interface Workers {
   readonly servingCount: number;
   /** The metrics of all workers, also of those that have ended, and of how they are kept. */
   snapshots(): Promise<MetricsSnapshot[]>;
+  /** Lets all look who may do what. */
+  wakeAccess(): void;
   /** Lets all, and those that take their places, serve this certificate from now on. */
   useCertificate(material: TlsMaterial): void;
   /**
@@ -164,6 +166,9 @@ export async function startWorkers(options: WorkersOptions): Promise<Workers> {
       },
       snapshots: () =>
         Promise.all([ended, metrics.snapshot(), ...[...living].map((worker) => worker.report())]),
+      wakeAccess() {
+        for (const worker of living) worker.wakeAccess();
+      },
       useCertificate(material) {
         config = { ...config, tls: material };
         for (const worker of living) worker.useCertificate(material);

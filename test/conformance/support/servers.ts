@@ -159,7 +159,7 @@ const isReady = async () => true;
 const authenticate: Authenticate = async ({ headers }) =>
   headers["x-producer-id"] === STRANGER
     ? { ok: false, refusal: refuse("UNAUTHENTICATED", "No."), producerId: undefined }
-    : ok({ origin, admitBatch: async () => undefined });
+    : ok({ origin, standing: { isGood: true }, admitBatch: async () => undefined });
 
 /** The server as it is, on its one port. */
 export async function startRouterServer(): Promise<Compared> {

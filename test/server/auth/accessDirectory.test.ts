@@ -3,7 +3,7 @@
  * accessChanges.test.ts.
  */
 import { beforeEach, describe, expect, test } from "vitest";
-import type { AccessSnapshot, LoadedProducer } from "../../../src/access/index.ts";
+import type { AccessSnapshot, LoadedProducer, LoadedToken } from "../../../src/access/index.ts";
 import {
   type AccessDirectory,
   openAccessDirectory,
@@ -358,6 +358,56 @@ describe("secrets", () => {
     expect(lines).toEqual([
       "a secret of producer hurt does not open: is COUNTERSIGN_MASTER_KEY the one that sealed it?",
     ]);
+    directory.close();
+  });
+});
+
+describe("a standing", () => {
+  const token: LoadedToken = {
+    tokenId: "token",
+    name: "ops",
+    tokenSha256: Buffer.alloc(32),
+    scopes: ["read"],
+    producerIds: undefined,
+  };
+
+  test("outlives changes of its token, and ends with it", async () => {
+    store.snapshot = snapshot({ tokens: [token] });
+    const directory = await open();
+    const standing = directory.findToken("token")?.standing ?? expect.fail();
+    change({
+      tokens: [
+        { ...token, scopes: ["admin"] },
+        { ...token, tokenId: "other" },
+      ],
+    });
+    await timers.advanceMs(SECOND_MS);
+    expect(directory.findToken("token")).toMatchObject({ scopes: ["admin"] });
+    expect(standing.isGood).toBe(true);
+    change({ tokens: [{ ...token, tokenId: "other" }] });
+    await timers.advanceMs(SECOND_MS);
+    expect(standing.isGood).toBe(false);
+    directory.close();
+  });
+
+  test("outlives changes of its secret, rests while the producer is disabled, and ends with it", async () => {
+    const bot = producer("bot", "one", "two");
+    store.snapshot = snapshot({ producers: [bot] });
+    const directory = await open();
+    const [one, two] = directory.findProducer("bot")?.secrets ?? [];
+    const standings = () => [one?.standing.isGood, two?.standing.isGood];
+    change({ producers: [{ ...bot, rateLimitPerSecond: 1 }] });
+    await timers.advanceMs(SECOND_MS);
+    expect(standings()).toEqual([true, true]);
+    change({ producers: [{ ...bot, enabled: false }] });
+    await timers.advanceMs(SECOND_MS);
+    expect(standings()).toEqual([false, false]);
+    change({ producers: [producer("bot", "two")] });
+    await timers.advanceMs(SECOND_MS);
+    expect(standings()).toEqual([false, true]);
+    change({ producers: [] });
+    await timers.advanceMs(SECOND_MS);
+    expect(standings()).toEqual([false, false]);
     directory.close();
   });
 });

@@ -1,17 +1,18 @@
 import { hash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { describe, expect, test } from "vitest";
-import type { LoadedToken } from "../../../src/access/index.ts";
+import type { KnownToken } from "../../../src/server/auth/accessDirectory.ts";
 import { authenticateByToken } from "../../../src/server/auth/bearer.ts";
 import { generateCredential } from "../../../src/signing/index.ts";
 
 const own = generateCredential("tok");
-const token: LoadedToken = {
+const token: KnownToken = {
   tokenId: own.id,
   name: "ops",
   tokenSha256: hash("sha256", own.text, "buffer"),
   scopes: ["admin"],
   producerIds: undefined,
+  standing: { isGood: true },
 };
 
 /** Authenticates by these headers. @returns what came of it, and which ids were looked up. */

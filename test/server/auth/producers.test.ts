@@ -1,6 +1,5 @@
 /**
- * Who may sign: the producers in the database, those that a server makes sure of, and
- * how late a change of them is seen.
+ * Producers that a server makes sure of at its start, and the first one of a data directory.
  */
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
@@ -20,7 +19,6 @@ import { createSecretBox, SecretText } from "../../../src/server/auth/secretBox.
 import { systemClock } from "../../../src/server/clock.ts";
 import { generateCredential } from "../../../src/signing/index.ts";
 import { createAccessStore, type Database, openDatabase } from "../../../src/store/index.ts";
-import { eventually } from "../../support/eventually.ts";
 import { createTestDatabase, silentLog } from "../../support/postgres.ts";
 import { fileDatabase } from "../../support/serveFile.ts";
 import {
@@ -30,10 +28,7 @@ import {
   TEST_SECRET,
 } from "../../support/server.ts";
 import { temporaryDirectory } from "../../support/temporaryDirectory.ts";
-import { addProducers } from "../support/producers.ts";
 import { sealBefore, sealNow } from "../support/sealed.ts";
-import { expectNoLeak } from "../support/secrecy.ts";
-import { bodies, send } from "../support/wire.ts";
 
 const ANOTHER_MASTER_KEY = Buffer.alloc(32, 9).toString("base64");
 
@@ -52,97 +47,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await sql.end();
   await database.close();
-});
-
-describe("a running server", () => {
-  test("sees within seconds that a producer was disabled, limited or restricted, and set free", async () => {
-    const changes = {
-      "off-bot": { change: { enabled: false }, seen: "PRODUCER_DISABLED" },
-      "silver-bot": { change: { allowed_instruments: ["SILVER"] }, seen: "INSTRUMENT_NOT_ALLOWED" },
-      "slow-bot": { change: { rate_limit_per_second: 1 }, seen: "RATE_LIMITED" },
-      "asking-bot": { change: { require_approval: true }, seen: "pending_approval" },
-    };
-    const ids = Object.keys(changes);
-    await addProducers(
-      testDatabase.url,
-      ids.map((producerId) => ({ producerId })),
-    );
-    const server = await startTestServer(testDatabase.url);
-    onTestFinished(() => server.close());
-    const outcome = async (producerId: string): Promise<string> => {
-      const answer = await send(server.url, "REST", bodies(), { signing: { producerId } });
-      return answer.error?.reason ?? JSON.parse(answer.body.toString()).status;
-    };
-    const sees = (producerId: string, expected: string) =>
-      eventually(expected, async () => (await outcome(producerId)) === expected, 5_000);
-
-    for (const id of ids) expect(await outcome(id)).toBe("received");
-    for (const [id, { change }] of Object.entries(changes)) {
-      await sql`UPDATE producers SET ${sql(change)} WHERE producer_id = ${id}`;
-    }
-    for (const [id, { seen }] of Object.entries(changes)) await sees(id, seen);
-    await sql`
-      UPDATE producers
-      SET enabled = true, allowed_instruments = NULL, rate_limit_per_second = NULL,
-        require_approval = false
-      WHERE producer_id = ANY (${ids})
-    `;
-    for (const id of ids) await sees(id, "received");
-  });
-
-  test("sees within seconds that a secret was added or has expired", async () => {
-    const server = await startTestServer(testDatabase.url);
-    onTestFinished(() => server.close());
-    const secret = "a-secret-that-came-later-00001";
-    const signing = { producerId: "late-bot", secret };
-    const reason = async () =>
-      (await send(server.url, "REST", bodies(), { signing })).error?.reason;
-    expect(await reason()).toBe("UNAUTHENTICATED");
-    await addProducers(testDatabase.url, [{ producerId: "late-bot", secrets: [{ secret }] }]);
-    await eventually("the producer is known", async () => (await reason()) === undefined);
-    await sql`UPDATE producer_secrets SET expires_at = now() WHERE producer_id = 'late-bot'`;
-    await eventually("its secret expired", async () => (await reason()) === "UNAUTHENTICATED");
-  });
-
-  test("says once which secret does not open, and serves all others", async () => {
-    const server = await startTestServer(testDatabase.url);
-    onTestFinished(() => server.close());
-    await addProducers(testDatabase.url, [
-      {
-        producerId: "foreign-bot",
-        secrets: [{ secret: TEST_SECRET, masterKey: ANOTHER_MASTER_KEY }],
-      },
-      {
-        producerId: "half-foreign-bot",
-        secrets: [
-          { secret: "another-secret-of-it-1", masterKey: ANOTHER_MASTER_KEY },
-          { secret: TEST_SECRET },
-        ],
-      },
-    ]);
-    onTestFinished(async () => {
-      await sql`DELETE FROM producer_secrets WHERE producer_id LIKE '%foreign-bot'`;
-    });
-    const reason = async (producerId: string) =>
-      (await send(server.url, "REST", bodies(), { signing: { producerId } })).error?.reason;
-    await eventually(
-      "the new producer",
-      async () => (await reason("half-foreign-bot")) === undefined,
-    );
-    expect(await reason(TEST_PRODUCER_ID)).toBeUndefined();
-    expect(await reason("foreign-bot")).toBe("UNAUTHENTICATED");
-    // A change that is seen shows that the producers were read again meanwhile.
-    await sql`UPDATE producers SET enabled = false WHERE producer_id = 'half-foreign-bot'`;
-    await eventually(
-      "the next refresh",
-      async () => (await reason("half-foreign-bot")) === "PRODUCER_DISABLED",
-    );
-    const lines = server.logLines.filter(({ msg }) => String(msg).includes("does not open"));
-    expect(lines).toHaveLength(2);
-    expect(lines.every(({ level }) => level === 50)).toBe(true);
-    expect(JSON.stringify(lines)).toContain("COUNTERSIGN_MASTER_KEY");
-    expectNoLeak(JSON.stringify(lines), testDatabase.url);
-  });
 });
 
 describe("a producer that a server makes sure of", () => {

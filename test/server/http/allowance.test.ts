@@ -3,8 +3,10 @@ import { createAllowances } from "../../../src/server/http/allowance.ts";
 
 function setUp() {
   const clock = { nowMs: 0 };
-  const allowanceOf = createAllowances(() => clock.nowMs);
-  return { clock, allowanceOf };
+  const allowances = createAllowances(() => clock.nowMs);
+  /** On which nobody has proven who they are. */
+  const allowanceOf = (address: string) => allowances(address, () => false);
+  return { clock, allowances, allowanceOf };
 }
 
 /** How often it may be done before it is refused, up to a limit. */
@@ -27,13 +29,17 @@ describe("a connection", () => {
     expect(countAllowed(() => connection.takeReset())).toBe(100);
   });
 
-  test("on which a producer has proven itself has no limit here", () => {
-    const { allowanceOf } = setUp();
-    const connection = allowanceOf("a");
+  test("has no limit here while the proof of a producer holds that was given on it", () => {
+    const { allowances } = setUp();
+    let isProven = false;
+    const connection = allowances("a", () => isProven);
     connection.takeRequest();
-    connection.prove();
+    isProven = true;
     expect(countAllowed(() => connection.takeRequest())).toBe(100_000);
     expect(countAllowed(() => connection.takeReset())).toBe(100_000);
+    isProven = false;
+    expect(countAllowed(() => connection.takeRequest())).toBe(499);
+    expect(countAllowed(() => connection.takeReset())).toBe(100);
   });
 });
 
@@ -76,8 +82,8 @@ describe("an address", () => {
     for (let index = 0; index < 100; index++) {
       const connection = allowanceOf("a");
       expect(countAllowed(() => connection.takeRequest(), 100)).toBe(100);
-      connection.prove();
-      connection.prove();
+      connection.giveBack();
+      connection.giveBack();
     }
     expect(allowanceOf("a").isScarce()).toBe(false);
   });
@@ -103,9 +109,9 @@ describe("an address", () => {
   test("has no more failures for what is proven on its connections", () => {
     const { allowanceOf } = setUp();
     const connection = allowanceOf("a");
-    connection.prove();
+    connection.giveBack();
     expect(countAllowed(() => connection.takeFailure() === undefined)).toBe(20);
-    connection.prove();
+    connection.giveBack();
     expect(allowanceOf("a").takeFailure()).toBe(1_000);
   });
 

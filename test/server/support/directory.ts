@@ -5,7 +5,8 @@ import { TEST_SECRET } from "../../support/server.ts";
 
 /** Knows these producers, who sign with the test secret, and nobody else. */
 export function directoryOf(...producerIds: readonly string[]): AuthenticateOptions["directory"] {
-  const secrets = [{ secretId: "its-secret", secret: Secret.fromString(TEST_SECRET) }];
+  const secret = Secret.fromString(TEST_SECRET);
+  const secrets = [{ secretId: "its-secret", secret, standing: { isGood: true } }];
   return {
     findProducer: (producerId) =>
       producerIds.includes(producerId)

@@ -8,13 +8,14 @@ import {
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
 import { BadRequestSchema, ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
-import type { LoadedToken, Scope } from "../../../src/access/index.ts";
+import type { Scope } from "../../../src/access/index.ts";
+import type { KnownToken } from "../../../src/server/auth/accessDirectory.ts";
 import { generateCredential } from "../../../src/signing/index.ts";
 import { createAccessStore, openDatabase } from "../../../src/store/index.ts";
 import { silentLog } from "../../support/postgres.ts";
 
 /** A token that a test made. */
-export interface TestToken extends LoadedToken {
+export interface TestToken extends KnownToken {
   readonly text: string;
   /** In nanoseconds since 1970. */
   readonly expireTime: bigint | undefined;
@@ -38,6 +39,7 @@ export function aToken(
     scopes: parts.scopes ?? ["admin"],
     producerIds: parts.producerIds,
     expireTime: parts.expireTime,
+    standing: { isGood: true },
   };
 }
 
