@@ -22,7 +22,7 @@ if (process.versions.node.localeCompare(needed, "en", { numeric: true }) < 0) {
  */
 const DRILLS = [
   "test/faults/**/*.test.ts",
-  "test/attacks/{heavyBatches,siege}.test.ts",
+  "test/attacks/{heavyBatches,rotation,siege,timing}.test.ts",
   "test/cli/hangUp.test.ts",
   "test/packages/{bots,clone}.test.ts",
   "test/server/{roles,ops/logOutput,workers/workers}.test.ts",

@@ -166,13 +166,13 @@ test("the connection of the one too many ends after its answer, over HTTP/1.1", 
   const early = await exchange(port, [request], "closed", 500, from);
   expect([early.status, early.isClosed]).toEqual([401, false]);
   await exhaust(() => attempt(tokens, from));
-  // Also if its body comes after the answer could have been sent.
+  let late = await exchange(port, [request], "closed", 5_000, from);
+  if (late.status === 401) late = await exchange(port, [request], "closed", 5_000, from);
+  expect([late.status, late.headers.connection, late.isClosed]).toEqual([429, "close", true]);
+  // An answer that is followed by a reset, while the body still comes, could be lost.
+  await exhaust(() => attempt(tokens, from));
   const head = request.subarray(0, request.length - body.length);
-  for (const pieces of [[request], [head, body]]) {
-    let late = await exchange(port, pieces, "closed", 5_000, from);
-    if (late.status === 401) late = await exchange(port, pieces, "closed", 5_000, from);
-    expect([late.status, late.headers.connection, late.isClosed]).toEqual([429, "close", true]);
-  }
+  expect((await exchange(port, [head], "answered", 300, from)).status).toBeUndefined();
 });
 
 /** Opens a stream over HTTP/2 and signs for it. @returns it, and how it ended. */

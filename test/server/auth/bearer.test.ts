@@ -1,9 +1,9 @@
 import { hash } from "node:crypto";
-import { crc32 } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import type { KnownToken } from "../../../src/server/auth/accessDirectory.ts";
 import { authenticateByToken } from "../../../src/server/auth/bearer.ts";
 import { generateCredential } from "../../../src/signing/index.ts";
+import { forgedWithId } from "../support/tokens.ts";
 
 const own = generateCredential("tok");
 const token: KnownToken = {
@@ -30,26 +30,6 @@ function authenticate(rawHeaders: readonly string[], isStale = false) {
     onProof: (tokenId) => proven.push(tokenId),
   })({ rawHeaders: [...rawHeaders] });
   return { result, lookedUp, proven };
-}
-
-/** A token of this id whose checksum is right, and whose random part is another's. */
-function forgedWithId(id: string): string {
-  const body = generateCredential("tok")
-    .text.slice(0, -6)
-    .replace(/^cs_tok_[^_]+/, `cs_tok_${id}`);
-  return body + checksum(body);
-}
-
-/** CRC-32 in base 62, six digits. */
-function checksum(body: string): string {
-  const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-  let rest = crc32(body);
-  let text = "";
-  for (let at = 0; at < 6; at++) {
-    text = digits[rest % 62] + text;
-    rest = Math.floor(rest / 62);
-  }
-  return text;
 }
 
 test.each(["Bearer", "bearer", "BEARER"])("takes the scheme as %s", (scheme) => {

@@ -1,5 +1,6 @@
 /** Tokens of all kinds, put into a database, and the generated clients that call with them. */
 import { hash } from "node:crypto";
+import { crc32 } from "node:zlib";
 import type { DescService } from "@bufbuild/protobuf";
 import { type Client, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
 import {
@@ -41,6 +42,26 @@ export function aToken(
     expireTime: parts.expireTime,
     standing: { isGood: true },
   };
+}
+
+/** A token of this id whose checksum is right, and whose random part is another's. */
+export function forgedWithId(id: string): string {
+  const body = generateCredential("tok")
+    .text.slice(0, -6)
+    .replace(/^cs_tok_[^_]+/, `cs_tok_${id}`);
+  return body + checksum(body);
+}
+
+/** CRC-32 in base 62, six digits. */
+function checksum(body: string): string {
+  const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  let rest = crc32(body);
+  let text = "";
+  for (let at = 0; at < 6; at++) {
+    text = digits[rest % 62] + text;
+    rest = Math.floor(rest / 62);
+  }
+  return text;
 }
 
 const ACTOR = { tokenId: undefined, name: "a test" };
