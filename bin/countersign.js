@@ -1,8 +1,11 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --
 /**
  * The command `countersign`: runs the program, of a clone as it is written and of an installed
  * package as it was compiled. On a Node.js that is too old it could fail anywhere and for a reason
  * that nobody understands, so there the one that npm installed beside it takes over.
+ *
+ * After the two dashes Node.js looks for no options of its own. Without them it would take each
+ * --env-file for one, and end if there is no such file yet.
  */
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";

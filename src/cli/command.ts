@@ -57,8 +57,13 @@ function oneLine(text: string): string {
  * Adds an option that must be given. Commander's own would complain that it is missing before
  * it looks for unknown options, and so not name the one that was misspelt.
  */
-export function addRequiredOption(command: Command, flags: string, description: string): Command {
-  const option = new Option(flags, description);
+export function addRequiredOption(
+  command: Command,
+  flags: string,
+  description: string,
+  parse: (text: string) => unknown = String,
+): Command {
+  const option = new Option(flags, description).argParser(parse);
   return command.addOption(option).hook("preAction", () => {
     if (command.getOptionValue(option.attributeName()) !== undefined) return;
     command.error(`error: required option '${flags}' not specified`);

@@ -27,6 +27,17 @@ export function readServerConfig(environment: Environment): ServerConfig {
   }
 }
 
+/**
+ * Only what concerns the database, so that nothing else has to be right.
+ *
+ * @throws CliError naming every wrong variable.
+ */
+export function readDatabaseConfig({ DATABASE_URL, DATA_DIR }: Environment): ServerConfig {
+  // A server must have a key to read producers' secrets; who calls this reads none.
+  const COUNTERSIGN_MASTER_KEY = Buffer.alloc(32).toString("base64");
+  return readServerConfig({ DATABASE_URL, DATA_DIR, COUNTERSIGN_MASTER_KEY });
+}
+
 /** Makes an error of the configuration one for the terminal; any other stays what it is. */
 export function configFailure(error: unknown): unknown {
   if (!(error instanceof ConfigError)) return error;
@@ -84,6 +95,7 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
     /^28/,
     "Correct the user or the password in DATABASE_URL, or let that role log in (pg_hba.conf).",
   ],
+  [/^42(P01|883)$/, 'The schema is not that of this version: run "countersign migrate up".'],
   [/^3D000$/, "Create the database, or correct its name in DATABASE_URL."],
 ];
 

@@ -5,15 +5,18 @@
 import { type Command, CommanderError } from "commander";
 import { VERSION } from "../server/version.ts";
 import { alertCommand } from "./alert/command.ts";
+import { auditCommand } from "./audit/command.ts";
 import { CliError, EXIT_FAILED, EXIT_OK, EXIT_USAGE } from "./cliError.ts";
 import { createCommand } from "./command.ts";
 import { masterKeyCommand } from "./masterKey/command.ts";
 import { migrateCommand } from "./migrate/command.ts";
 import { outboxCommand } from "./outbox/command.ts";
 import { note, writeOut } from "./output.ts";
+import { producersCommand } from "./producers/command.ts";
 import { sendCommand } from "./send/command.ts";
 import { serveCommand } from "./serve/command.ts";
 import { signCommand } from "./sign/command.ts";
+import { tokensCommand } from "./tokens/command.ts";
 import { verifyCommand } from "./verify/command.ts";
 
 /** Runs the command line of the process to its end, and sets the exit code. */
@@ -37,6 +40,9 @@ function createProgram(): Command {
     .addCommand(verifyCommand())
     .addCommand(alertCommand())
     .addCommand(outboxCommand())
+    .addCommand(producersCommand())
+    .addCommand(tokensCommand())
+    .addCommand(auditCommand())
     .addCommand(helpCommand())
     .addCommand(versionCommand())
     .addHelpText("after", '\n"countersign help <command>" shows examples and exit codes.');

@@ -21,6 +21,22 @@ const COMMANDS: readonly (readonly string[])[] = [
   ["outbox", "retry"],
   ["outbox", "drop"],
   ["outbox", "export"],
+  ["producers"],
+  ["producers", "create"],
+  ["producers", "list"],
+  ["producers", "show"],
+  ["producers", "update"],
+  ["producers", "rotate"],
+  ["producers", "revoke"],
+  ["producers", "disable"],
+  ["producers", "enable"],
+  ["tokens"],
+  ["tokens", "create"],
+  ["tokens", "list"],
+  ["tokens", "revoke"],
+  ["tokens", "bootstrap"],
+  ["audit"],
+  ["audit", "list"],
 ];
 
 describe("help", () => {
@@ -39,7 +55,19 @@ describe("help", () => {
   it("lists all commands", async () => {
     const { code, stdout } = await run(["--help"]);
     expect(code).toBe(0);
-    const names = ["serve", "migrate", "master-key", "send", "sign", "verify", "alert", "outbox"];
+    const names = [
+      "serve",
+      "migrate",
+      "master-key",
+      "send",
+      "sign",
+      "verify",
+      "alert",
+      "outbox",
+      "producers",
+      "tokens",
+      "audit",
+    ];
     for (const name of [...names, "help", "version"]) {
       expect(stdout).toMatch(new RegExp(`^ {2}${name} `, "m"));
     }
@@ -90,6 +118,18 @@ describe("a wrong command line", () => {
     [["send", "--protocol", "rest"], "Allowed choices are connect, grpc, grpc-web."],
     [["migrate", "down", "--steps", "1", "--to", "x"], "cannot be used with option"],
     [["serve", "surplus"], "too many arguments"],
+    [["producers", "lsit"], "unknown command 'lsit' (Did you mean list?)"],
+    [["producers", "create"], "missing required argument 'id'"],
+    [["producers", "update", "a"], "Give what is to change: --display-name"],
+    [["producers", "update", "a", "--require-approval", "yes"], "It must be true or false."],
+    [["producers", "create", "a", "--rate-limit", "0"], "a whole number from 1 to 1000000."],
+    [["producers", "create", "a", "--instruments", "GOLD,"], "names with commas between"],
+    [["producers", "rotate", "a", "--grace", "1w"], "a time such as 90s, 30m, 24h or 7d."],
+    [["tokens", "create", "--scope", "read"], "required option '--name <name>' not specified"],
+    [["tokens", "create", "--name", "a"], "required option '--scope <list>' not specified"],
+    [["tokens", "create", "--scope", "raed"], "are read, review, admin (did you mean read?)."],
+    [["tokens", "create", "--expires", "soon"], "one such as 2027-01-01T00:00:00Z."],
+    [["audit", "list", "--limit", "0"], "It must be a whole number from 1 to 100000."],
   ])("%j ends with 2 and one line that names it", async (args, message) => {
     const { code, stdout, stderr } = await run(args);
     expect([code, stdout]).toEqual([2, ""]);
@@ -102,6 +142,10 @@ it.each([
   ["outbox", "frob"],
   ["outbox", "dorp"],
   ["migrate", "dow"],
+  ["producers", "rovoke"],
+  ["producers", "disble"],
+  ["producers", "rotat"],
+  ["tokens", "revok"],
 ])("suggests no command that deletes for %s %s", async (group, name) => {
   expect(await run([group, name])).toEqual({
     code: 2,

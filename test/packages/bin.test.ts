@@ -84,6 +84,15 @@ it.each([FUTURE, "99.10.0", "100.0.0-nightly"])(
   },
 );
 
+it("takes --env-file for its own, which Node.js would, too", async () => {
+  const outcome = await run(join(ROOT, BIN), ["serve", "--env-file", "nowhere.env"]);
+  expect(outcome).toEqual({
+    code: 2,
+    stdout: "",
+    stderr: "countersign: --env-file nowhere.env cannot be read: there is no such file.\n",
+  });
+});
+
 /** Tells which signals it gets, and ends itself by the first SIGTERM. */
 const LISTENER = `
   for (const name of ["SIGINT", "SIGHUP", "SIGQUIT"]) process.on(name, () => console.log(name));

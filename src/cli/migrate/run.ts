@@ -8,8 +8,8 @@ import {
   migrationStatus,
 } from "../../store/index.ts";
 import { usageError } from "../cliError.ts";
-import { readServerConfig, silentLog, withDatabase } from "../database.ts";
-import { type Environment, readEnvironment } from "../environment.ts";
+import { readDatabaseConfig, silentLog, withDatabase } from "../database.ts";
+import { readEnvironment } from "../environment.ts";
 import { writeJson, writeOut } from "../output.ts";
 import { writeTable } from "../table.ts";
 
@@ -105,13 +105,6 @@ function onDatabase<T>(
   { mayCreate }: { readonly mayCreate: boolean },
   work: (database: Database) => Promise<T>,
 ): Promise<T> {
-  const config = readServerConfig(databaseVariables(readEnvironment(envFile)));
+  const config = readDatabaseConfig(readEnvironment(envFile));
   return withDatabase(config, { mayCreate, applicationName: "countersign migrate" }, work);
-}
-
-/** Only what concerns the database, so that nothing else has to be right for a migration. */
-function databaseVariables({ DATABASE_URL, DATA_DIR }: Environment): Environment {
-  // The server must have a key to read producers' secrets; a migration reads none.
-  const COUNTERSIGN_MASTER_KEY = Buffer.alloc(32).toString("base64");
-  return { DATABASE_URL, DATA_DIR, COUNTERSIGN_MASTER_KEY };
 }

@@ -4,6 +4,7 @@
 import { type Entry, itemOf, type Totals } from "../../client/outbox/entry.ts";
 import { SIGNAL_FIELD_LIST } from "../../signal/index.ts";
 import { formatTimestamp } from "../../signing/index.ts";
+import { ageText } from "../age.ts";
 import type { Column } from "../table.ts";
 
 /** How much is in an outbox. */
@@ -92,14 +93,6 @@ export function signalJson(entry: Entry): Record<string, unknown> {
   });
   const given = values.filter(([, value]) => value !== undefined && value !== "");
   return { idempotency_key: entry.idempotencyKey, ...Object.fromEntries(given) };
-}
-
-/** Such as `3 min`, in the biggest unit of which there is one. */
-function ageText(ageMs: number): string {
-  const seconds = Math.floor(ageMs / 1_000);
-  if (seconds < 60) return `${seconds} s`;
-  if (seconds < 3_600) return `${Math.floor(seconds / 60)} min`;
-  return `${(seconds / 3_600).toFixed(1)} h`;
 }
 
 function isoTime(ms: number): string {

@@ -23,6 +23,7 @@ import {
 } from "../cliError.ts";
 import { producerEnvironment } from "../credentials.ts";
 import type { Environment } from "../environment.ts";
+import { interruptible } from "../interruption.ts";
 import { note, noteCommand } from "../output.ts";
 import { type SendOptions, signalSource } from "./options.ts";
 import { offsetSeconds, prepare } from "./prepare.ts";
@@ -178,19 +179,4 @@ function advise({ reason, metadata }: SignalError): void {
 /** Nobody should have to guess why nothing happens. */
 function noteWait({ message }: SignalError, delayMs: number): void {
   note(`${sentence(message)} Trying again in ${(delayMs / 1_000).toFixed(1)} s.`);
-}
-
-/** Lets a person stop the run and still learn what became of the signals under way. */
-function interruptible(): { readonly signal: AbortSignal; end(): void } {
-  const controller = new AbortController();
-  const abort = () => controller.abort();
-  process.once("SIGINT", abort);
-  process.once("SIGTERM", abort);
-  return {
-    signal: controller.signal,
-    end() {
-      process.off("SIGINT", abort);
-      process.off("SIGTERM", abort);
-    },
-  };
 }

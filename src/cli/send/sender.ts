@@ -10,7 +10,6 @@
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { causesOf } from "../../alerts/index.ts";
 import { violationsByItem } from "../../client/batchViolations.ts";
 import { failureRecordOf } from "../../client/errorReason.ts";
 import {
@@ -20,6 +19,7 @@ import {
   SignalError,
   type SignalErrorReason,
 } from "../../client/index.ts";
+import { isNeverConnected } from "../neverConnected.ts";
 import {
   answeredReport,
   type FailedOutcome,
@@ -198,18 +198,6 @@ const PROVES_NOT_STORED = "IDEMPOTENCY_KEY_REUSED";
 
 function mayHaveStored(error: SignalError): boolean {
   return failureRecordOf(error.reason).mayBeStored && !isNeverConnected(error);
-}
-
-/** Whether there was no connection at all, over which anything could have been sent. */
-function isNeverConnected(error: SignalError): boolean {
-  return causesOf(error).some((cause) =>
-    cause instanceof AggregateError ? cause.errors.every(isOfConnecting) : isOfConnecting(cause),
-  );
-}
-
-function isOfConnecting(error: unknown): boolean {
-  const { syscall } = error as NodeJS.ErrnoException;
-  return syscall === "connect" || syscall === "getaddrinfo";
 }
 
 /** Whether a reason says nothing about the next signal. Any other would refuse that as well. */
