@@ -2,10 +2,11 @@
  * Files for secrets: new ones overwrite nothing, those that are there keep everything else, and
  * no secret is made for a file that cannot be written.
  */
-import { chmod, readdir, readFile, stat, symlink } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, rm, stat, symlink } from "node:fs/promises";
 import path from "node:path";
 import { parseEnv } from "node:util";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { handOver } from "../../../src/cli/admin/handOver.ts";
 import { takeNewFile, takeProducerFile } from "../../../src/cli/admin/secretFile.ts";
 import { Workspace } from "../support/run.ts";
 
@@ -114,4 +115,38 @@ describe("the file of a producer", () => {
   it("is made if there is none", () => {
     expect(takeProducerFile(path.join(workspace().path, "bot.env"), "bot")).toBeUndefined();
   });
+});
+
+it("a secret whose file cannot be written after all is printed, since nobody gives it again", async () => {
+  const there = workspace();
+  const directory = path.join(there.path, "unmounted");
+  await mkdir(directory);
+  const file = takeNewFile(path.join(directory, "bot.env"));
+  await rm(directory, { recursive: true });
+  const printed: string[] = [];
+  const output = (text: unknown, done?: unknown) => {
+    printed.push(String(text));
+    if (typeof done === "function") done();
+    return true;
+  };
+  for (const stream of [process.stdout, process.stderr]) {
+    vi.spyOn(stream, "write").mockImplementation(output);
+  }
+  onTestFinished(() => {
+    vi.restoreAllMocks();
+    process.exitCode = undefined;
+  });
+  const credential = {
+    name: "secret",
+    value: SECRET,
+    variables: `X=${SECRET}\n`,
+    ifLost: "",
+  } as const;
+  const destination = { file, fileText: "unused", json: undefined, others: {} };
+  expect(await handOver(credential, destination)).toBe(false);
+  expect(printed).toEqual([
+    expect.stringMatching(/bot\.env could not be written: ENOENT.*on standard output instead/),
+    `X=${SECRET}\n`,
+  ]);
+  expect(process.exitCode).toBe(1);
 });
