@@ -20,8 +20,8 @@ export interface Target {
   readonly url: string;
   readonly opsUrl: string;
   readonly sql: postgres.Sql;
-  /** All that it wrote to its standard streams. */
-  output(): string;
+  /** The whole lines of its log since it was ready, as they were written. */
+  rawLines(): string[];
 }
 
 /** How a target is made. */
@@ -43,19 +43,20 @@ export function attackedServer({
   let server: ServerProcess;
   let sql: postgres.Sql;
   let errors = "";
+  let log = "";
   beforeAll(async () => {
     await prepare(database.url);
     server = await spawnServer(testServerEnv(database.url, { OPS_PORT: "0", ...env }));
     server.child.stderr?.on("data", (chunk: Buffer) => {
       errors += chunk.toString("utf8");
     });
+    server.child.stdout?.on("data", (chunk: Buffer) => {
+      log += chunk.toString("utf8");
+    });
     sql = postgres(database.url, { max: 1 });
   });
-  const output = () =>
-    server
-      .logLines()
-      .map((line) => JSON.stringify(line))
-      .join("\n") + errors;
+  const rawLines = () => log.split("\n").slice(0, -1);
+  const output = () => JSON.stringify(server.logLines()) + log + errors;
   afterEach(async () => {
     expect([server.child.exitCode, server.child.signalCode]).toEqual([null, null]);
     const startMs = performance.now();
@@ -85,7 +86,7 @@ export function attackedServer({
     get sql() {
       return sql;
     },
-    output,
+    rawLines,
   };
 }
 
