@@ -106,7 +106,7 @@ const RECORDS = {
     meaning:
       "The request is not signed by a known producer, or has no token that is live. The answer says no more, on purpose.",
     advice:
-      "For a token, check that it is whole, and not expired or revoked. For a signed request, check that the producer id (PRODUCER_ID) and the secret (HMAC_PRODUCER_SECRET) are those that the server knows, and that the URL (OUTBOUND_SERVER_URL) is that of this server.",
+      "Check that the producer id (PRODUCER_ID) and the secret (HMAC_PRODUCER_SECRET) are those that the server knows, and that the URL (OUTBOUND_SERVER_URL) is that of this server. With a token, check that it is whole, and not expired or revoked.",
   },
   CLOCK_SKEW: {
     code: "unauthenticated",
