@@ -21,8 +21,8 @@ import { validSignal } from "../support/signals.ts";
 import { postSigned, restJson } from "./support/senders.ts";
 
 const REST_PATH = "/api/v1/signals";
-const LIMIT = 50;
-const BATCH = 10;
+const LIMIT = 25;
+const BATCH = 5;
 const LOAD_MS = 10_000;
 /** So often a sender tries that does not wait as it is told. */
 const IMPATIENT_MS = 15;
