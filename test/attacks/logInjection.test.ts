@@ -8,6 +8,7 @@ import { AuditService } from "../../gen/signals/v1/audit_service_pb.ts";
 import { ProducerService } from "../../gen/signals/v1/producer_service_pb.ts";
 import { Scope, TokenService } from "../../gen/signals/v1/token_service_pb.ts";
 import { readableLine } from "../../src/server/ops/readableLine.ts";
+import { run } from "../cli/support/run.ts";
 import { pathOf } from "../server/support/closedCalls.ts";
 import { addTokens, aToken, clientOf, refusalOf } from "../server/support/tokens.ts";
 import { INGEST_PATH, REST_PATH } from "../server/support/wire.ts";
@@ -154,3 +155,26 @@ test("by names and ids in calls, of which those that nobody could read are refus
   });
   expectPlainLines();
 }, 180_000);
+
+test("on a terminal, by names in the tables of the command line", async () => {
+  const env = { COUNTERSIGN_OPS_URL: target.opsUrl, COUNTERSIGN_TOKEN: admin.text };
+  for (const token of named) {
+    await refusalOf(producers(token).disableProducer({ producerId: "nobody" }));
+  }
+  await target.sql`UPDATE producers SET display_name = ${STEERING["an override of direction"] ?? ""}`;
+  for (const command of ["producers", "tokens", "audit"]) {
+    const { code, stdout, stderr } = await run([command, "list"], { env });
+    expect([code, stderr]).toEqual([0, ""]);
+    expect(stdout).toMatch(command === "producers" ? /test-bot/ : /forged/);
+    for (const line of stdout.split("\n")) {
+      expect(line, command).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+      expect(line).not.toMatch(/^{"level"/);
+    }
+    // For programs: a line each, whatever stands in it.
+    const json = await run([command, "list", "--json"], { env });
+    expect(json.code).toBe(0);
+    for (const line of json.stdout.trimEnd().split("\n")) {
+      expect(JSON.parse(line).level).toBeUndefined();
+    }
+  }
+});
