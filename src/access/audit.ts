@@ -48,6 +48,14 @@ export interface AuditEntry {
   readonly after: AuditedState | undefined;
 }
 
+/** Digits without a sign or a zero before them: fewer than the greatest bigint of PostgreSQL has. */
+const ENTRY_ID = /^[1-9][0-9]{0,17}$/;
+
+/** Whether a text may be the id of an entry. */
+export function isEntryId(text: string): boolean {
+  return ENTRY_ID.test(text);
+}
+
 /** An attempt of a proven token that was refused. */
 export interface RefusedAttempt {
   readonly actor: Actor;

@@ -1,4 +1,11 @@
-export type { Actor, AuditAction, AuditEntry, AuditedState, RefusedAttempt } from "./audit.ts";
+export {
+  type Actor,
+  type AuditAction,
+  type AuditEntry,
+  type AuditedState,
+  isEntryId,
+  type RefusedAttempt,
+} from "./audit.ts";
 export {
   GRACE_SECONDS_DEFAULT,
   GRACE_SECONDS_MAX,

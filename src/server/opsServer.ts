@@ -11,6 +11,7 @@ import { isLoopbackAddress } from "./http/host.ts";
 import { type Listener, listen } from "./http/listener.ts";
 import { createRequestLog } from "./http/requestLog.ts";
 import type { ProcessLog } from "./ops/log.ts";
+import type { MaintenanceMetrics } from "./ops/metrics.ts";
 import { serveOpsPort } from "./ops/opsPort.ts";
 import { VERSION } from "./version.ts";
 
@@ -29,6 +30,7 @@ export interface OpsServerParts {
   readonly access: Access;
   readonly box: Pick<SecretBox, "seal">;
   readonly metricsText: () => Promise<string>;
+  readonly metrics: Pick<MaintenanceMetrics, "requestDone" | "authenticationFailed">;
   readonly isReady: () => Promise<boolean>;
   readonly processLog: ProcessLog;
   /** What is to be closed in the end is put here. */
@@ -42,6 +44,7 @@ export async function serveOps({
   access,
   box,
   metricsText,
+  metrics,
   isReady,
   processLog: { log, onLeftOut },
   parts,
@@ -60,7 +63,11 @@ export async function serveOps({
   // A change is made, whether this process can read it at once or a moment later.
   const refresh = () => directory.refresh().catch(() => undefined);
   const services = adminEndpoints({
-    authenticateToken: authenticateByToken({ directory, onProof: uses.seenToken }),
+    authenticateToken: authenticateByToken({
+      directory,
+      onProof: uses.seenToken,
+      onFailure: metrics.authenticationFailed,
+    }),
     store,
     sealing: { seal: box.seal, keyId: () => directory.sealingKeyId, refresh },
     onChanged: refresh,
@@ -80,6 +87,10 @@ export async function serveOps({
       isReady,
       monotonicMs,
       requestLog,
+      // To look at the numbers does not change them.
+      onRequestDone(record, ...outcome) {
+        if (services.has(record.endpoint ?? "")) metrics.requestDone(record, ...outcome);
+      },
       isLoopbackOnly: isLoopbackAddress(host),
       version: VERSION,
       services,

@@ -182,6 +182,7 @@ async function start(
     access,
     box,
     metricsText: async () => metricsText((await serving?.snapshots()) ?? []),
+    metrics: maintenance,
     isReady: async () => serving?.isServing() === true && watch.isReady(),
     processLog,
     parts,

@@ -78,7 +78,8 @@ export type AuthenticationFailure =
   | "unknown_producer"
   | "wrong_signature"
   | "clock_skew"
-  | "producer_disabled";
+  | "producer_disabled"
+  | "unknown_token";
 
 /** What authentication is made of. */
 export interface AuthenticateOptions {

@@ -19,6 +19,8 @@ export interface AuthenticateTokenOptions {
   readonly directory: Pick<AccessDirectory, "findToken" | "isStale">;
   /** Told of each proof. */
   readonly onProof?: (tokenId: string) => void;
+  /** Told of each request without one, for metrics. */
+  readonly onFailure?: (failure: "unknown_token") => void;
 }
 
 /**
@@ -42,6 +44,7 @@ const NO_DIGEST = new Uint8Array(32);
 export function authenticateByToken({
   directory,
   onProof,
+  onFailure,
 }: AuthenticateTokenOptions): AuthenticateToken {
   return function authenticate({ rawHeaders }) {
     const text = bearerText(rawHeaders);
@@ -50,7 +53,10 @@ export function authenticateByToken({
     const isToken = reading.form === "whole" && reading.kind === "tok";
     const token = isToken ? directory.findToken(reading.id) : undefined;
     const isRight = timingSafeEqual(digest, token?.tokenSha256 ?? NO_DIGEST);
-    if (token === undefined || !isRight) return refused(UNAUTHENTICATED);
+    if (token === undefined || !isRight) {
+      onFailure?.("unknown_token");
+      return refused(UNAUTHENTICATED);
+    }
     if (directory.isStale()) return refused(STALE);
     onProof?.(token.tokenId);
     return ok(token);

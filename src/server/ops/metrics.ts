@@ -69,29 +69,10 @@ export function createServerMetrics(monotonicMs: () => number): ServerMetrics {
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
 
-  const requests = new Counter({
-    name: "countersign_requests_total",
-    help: "Requests by what they came to: a reason of the API, or ok, aborted, unimplemented, or http_ and a status.",
-    labelNames: ["protocol", "endpoint", "outcome"],
-    registers,
-  });
-  const requestDuration = new Histogram({
-    name: "countersign_request_duration_seconds",
-    help: "From the headers of a request to the end of its answer.",
-    labelNames: ["protocol", "endpoint"],
-    buckets: DURATION_BUCKETS_SECONDS,
-    registers,
-  });
   const signals = new Counter({
     name: "countersign_signals_total",
     help: "Signals by what they came to: stored, duplicate, valid (only validated), or the reason of a refusal.",
     labelNames: ["producer", "outcome"],
-    registers,
-  });
-  const authenticationFailures = new Counter({
-    name: "countersign_authentication_failures_total",
-    help: "Requests whose sender was not proven, or may not send.",
-    labelNames: ["reason"],
     registers,
   });
   const batchSignals = new Histogram({
@@ -131,36 +112,11 @@ export function createServerMetrics(monotonicMs: () => number): ServerMetrics {
   );
 
   // prom-client checks labels each time it is asked for a child, so each is asked for once.
-  const requestMetrics = new Map<string, Map<string, RequestMetrics>>();
   const signalCounts = new Map<string, Map<string, Counter.Internal>>();
 
-  function requestMetricsOf(protocol: string, endpoint: string): RequestMetrics {
-    const byProtocol = innerMap(requestMetrics, endpoint);
-    const known = byProtocol.get(protocol);
-    if (known !== undefined) return known;
-    const duration = requestDuration.labels({ protocol, endpoint });
-    const made: RequestMetrics = { duration, countByOutcome: new Map() };
-    byProtocol.set(protocol, made);
-    return made;
-  }
-
   return {
-    requestDone(record, httpStatus, durationMs) {
-      const { protocol, endpoint = UNKNOWN_ENDPOINT } = record;
-      const { countByOutcome, duration } = requestMetricsOf(protocol, endpoint);
-      const outcome = requestOutcome(record, httpStatus);
-      let count = countByOutcome.get(outcome);
-      if (count === undefined) {
-        count = requests.labels({ protocol, endpoint, outcome });
-        countByOutcome.set(outcome, count);
-      }
-      count.inc();
-      duration.observe(durationMs / 1_000);
-    },
-
-    authenticationFailed(reason) {
-      authenticationFailures.inc({ reason });
-    },
+    requestDone: countRequests(registry),
+    authenticationFailed: countAuthenticationFailures(registry),
 
     signalDone(producer = NO_PRODUCER, result) {
       const byOutcome = innerMap(signalCounts, producer);
@@ -228,6 +184,60 @@ export function createServerMetrics(monotonicMs: () => number): ServerMetrics {
 
     snapshot: () => registry.getMetricsAsJSON(),
   };
+}
+
+/** Makes the metrics of requests. @returns what counts one. */
+function countRequests(registry: Registry): ServerMetrics["requestDone"] {
+  const registers = [registry];
+  const requests = new Counter({
+    name: "countersign_requests_total",
+    help: "Requests by what they came to: a reason of the API, or ok, aborted, unimplemented, or http_ and a status.",
+    labelNames: ["protocol", "endpoint", "outcome"],
+    registers,
+  });
+  const requestDuration = new Histogram({
+    name: "countersign_request_duration_seconds",
+    help: "From the headers of a request to the end of its answer.",
+    labelNames: ["protocol", "endpoint"],
+    buckets: DURATION_BUCKETS_SECONDS,
+    registers,
+  });
+  // prom-client checks labels each time it is asked for a child, so each is asked for once.
+  const requestMetrics = new Map<string, Map<string, RequestMetrics>>();
+
+  function requestMetricsOf(protocol: string, endpoint: string): RequestMetrics {
+    const byProtocol = innerMap(requestMetrics, endpoint);
+    const known = byProtocol.get(protocol);
+    if (known !== undefined) return known;
+    const duration = requestDuration.labels({ protocol, endpoint });
+    const made: RequestMetrics = { duration, countByOutcome: new Map() };
+    byProtocol.set(protocol, made);
+    return made;
+  }
+
+  return function requestDone(record, httpStatus, durationMs) {
+    const { protocol, endpoint = UNKNOWN_ENDPOINT } = record;
+    const { countByOutcome, duration } = requestMetricsOf(protocol, endpoint);
+    const outcome = requestOutcome(record, httpStatus);
+    let count = countByOutcome.get(outcome);
+    if (count === undefined) {
+      count = requests.labels({ protocol, endpoint, outcome });
+      countByOutcome.set(outcome, count);
+    }
+    count.inc();
+    duration.observe(durationMs / 1_000);
+  };
+}
+
+/** Makes the counter. @returns what counts one. */
+function countAuthenticationFailures(registry: Registry): (reason: AuthenticationFailure) => void {
+  const failures = new Counter({
+    name: "countersign_authentication_failures_total",
+    help: "Requests whose sender was not proven, or may not send.",
+    labelNames: ["reason"],
+    registers: [registry],
+  });
+  return (reason) => failures.inc({ reason });
 }
 
 function countDroppedLines(registry: Registry, dropped: Readonly<DroppedLines>): void {
@@ -304,6 +314,9 @@ export function createWorkersMetrics(
 /** Metrics of what the first process does for all its workers, or for all servers of a database. */
 export interface MaintenanceMetrics {
   signaturesPurged(count: number): void;
+  /** As in {@link ServerMetrics}, of the services on the operations port. */
+  readonly requestDone: ServerMetrics["requestDone"];
+  authenticationFailed(failure: AuthenticationFailure): void;
   /** As in {@link ServerMetrics}, of the first process. */
   accessReadFailed(): void;
   /** @param expiryMs when the certificate in force ends, in milliseconds since 1970. */
@@ -321,6 +334,8 @@ export function createMaintenanceMetrics(): MaintenanceMetrics {
   });
   return {
     signaturesPurged: (count) => purged.inc(count),
+    requestDone: countRequests(registry),
+    authenticationFailed: countAuthenticationFailures(registry),
     accessReadFailed: accessReadFailures(registry),
     watchCertificate(expiryMs) {
       new Gauge({

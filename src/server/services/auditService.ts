@@ -12,6 +12,7 @@ import {
 import {
   type AuditEntry,
   type AuditedState,
+  isEntryId,
   isTokenId,
   producerIdViolations,
 } from "../../access/index.ts";
@@ -41,8 +42,7 @@ function listAuditEntriesMethod(dependencies: AdminDependencies): Methods["listA
     withoutAnswer: CALL_AGAIN,
     async handle(request, { token, timeoutMs }) {
       const { producerId, tokenId, action } = request;
-      const list = ["audit", producerId, tokenId, action];
-      const asked = readPage(request, list, filterViolations(request));
+      const asked = readPage(request, isEntryId, filterViolations(request));
       if (!asked.ok) return asked;
       const filter = {
         within: token.producerIds,
@@ -53,7 +53,7 @@ function listAuditEntriesMethod(dependencies: AdminDependencies): Methods["listA
       const page = await dependencies.store.listAuditEntries(filter, asked.value, timeoutMs());
       return ok({
         entries: page.items.map(entryToProto),
-        nextPageToken: nextPageToken(page, list),
+        nextPageToken: nextPageToken(page),
       });
     },
   });

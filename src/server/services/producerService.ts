@@ -13,6 +13,7 @@ import {
 } from "../../../gen/signals/v1/producer_service_pb.ts";
 import { type ProducerSettings, settingsViolations } from "../../access/index.ts";
 import { didYouMean, ok, refuseCall, refused, type Violation } from "../../signal/index.ts";
+import { isProducerId } from "../../signing/index.ts";
 import type { TokenMethods } from "../rpc/tokenRpc.ts";
 import {
   type AdminCall,
@@ -90,8 +91,6 @@ function getProducerMethod(dependencies: AdminDependencies): Methods["getProduce
   });
 }
 
-const LIST = ["producers"];
-
 /** `ListProducers`: all that the token may see, page by page. */
 function listProducersMethod({
   store,
@@ -104,12 +103,12 @@ function listProducersMethod({
       output: ListProducersResponseSchema,
       withoutAnswer: CALL_AGAIN,
       async handle(request, { token, timeoutMs }) {
-        const asked = readPage(request, LIST);
+        const asked = readPage(request, isProducerId);
         if (!asked.ok) return asked;
         const page = await store.listProducers(token.producerIds, asked.value, timeoutMs());
         return ok({
           producers: page.items.map(producerToProto),
-          nextPageToken: nextPageToken(page, LIST),
+          nextPageToken: nextPageToken(page),
         });
       },
     },

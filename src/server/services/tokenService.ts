@@ -92,10 +92,12 @@ function createTokenMethod(dependencies: TokenMethodsDependencies): Methods["cre
   });
 }
 
-const TOO_MANY = refuseCall(
-  "INVALID_REQUEST",
-  `There are ${LIVE_TOKENS_MAX} live tokens, and there may be no more. Revoke some.`,
-);
+const TOO_MANY = invalidRequest([
+  {
+    field: "token",
+    description: `cannot be made: there are ${LIVE_TOKENS_MAX} live ones, and there may be no more`,
+  },
+]);
 
 /** What of a token to make is decided by the caller. */
 type AskedToken = TokenRights & Pick<TokenInfo, "name" | "expireTime">;
@@ -125,8 +127,6 @@ function readToken(
   return ok({ ...rights, name, expireTime });
 }
 
-const LIST = ["tokens"];
-
 /** `ListTokens`: all that the token may see, page by page. */
 function listTokensMethod(dependencies: AdminDependencies): Methods["listTokens"] {
   return adminMethod(dependencies, {
@@ -134,11 +134,11 @@ function listTokensMethod(dependencies: AdminDependencies): Methods["listTokens"
     output: ListTokensResponseSchema,
     withoutAnswer: CALL_AGAIN,
     async handle(request, { token, timeoutMs }) {
-      const asked = readPage(request, LIST);
+      const asked = readPage(request, isTokenId);
       if (!asked.ok) return asked;
       const { store } = dependencies;
       const page = await store.listTokens(token.producerIds, asked.value, timeoutMs());
-      return ok({ tokens: page.items.map(tokenToProto), nextPageToken: nextPageToken(page, LIST) });
+      return ok({ tokens: page.items.map(tokenToProto), nextPageToken: nextPageToken(page) });
     },
   });
 }

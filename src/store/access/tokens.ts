@@ -69,14 +69,17 @@ export function tokenMethods(database: Database): TokenMethods {
     async listTokens(within, { size, after = null }, timeoutMs): Promise<Page<TokenInfo>> {
       const ids = within ? toArray(within) : null;
       // One more tells whether there is another page. Tokens are never deleted, so that the
-      // last one of a page is still there for the next.
+      // last one of a page is still there for the next. After one that is not there, or that
+      // the caller may not see, nothing comes.
       const rows = await database.query<TokenRow>(
         timeoutMs,
         (sql) => sql`
           SELECT ${sql.unsafe(TOKEN_COLUMNS)} FROM access_tokens
           WHERE (${ids}::text[] IS NULL OR producer_ids <@ ${ids}::text[])
             AND (${after}::text IS NULL OR (created_at, token_id) < (
-              SELECT created_at, token_id FROM access_tokens WHERE token_id = ${after}::text
+              SELECT created_at, token_id FROM access_tokens
+              WHERE token_id = ${after}::text
+                AND (${ids}::text[] IS NULL OR producer_ids <@ ${ids}::text[])
             ))
           ORDER BY created_at DESC, token_id DESC
           LIMIT ${size + 1}

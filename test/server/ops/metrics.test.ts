@@ -5,6 +5,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { ProducerService } from "../../../gen/signals/v1/producer_service_pb.ts";
 import { systemClock } from "../../../src/server/clock.ts";
 import { listen } from "../../../src/server/http/listener.ts";
 import { createRequestLog } from "../../../src/server/http/requestLog.ts";
@@ -22,6 +23,7 @@ import {
   type TestServer,
 } from "../../support/server.ts";
 import { scrape, scrapeAfter } from "../support/scrape.ts";
+import { addTokens, aToken, clientOf, refusalOf } from "../support/tokens.ts";
 import { bodies, INGEST_PATH, PROTOCOLS, REST_PATH, sameBytes, send } from "../support/wire.ts";
 
 const database = fileDatabase();
@@ -202,6 +204,25 @@ describe("the operations port", () => {
     expect((await fetch(`${server.opsUrl}/metrics`, { method: "POST" })).status).toBe(405);
     // Looking at the numbers does not change them.
     expect((await scrape(server.opsUrl)).sum("countersign_requests_total")).toBe(0);
+  });
+
+  test.each(["1", "2"])("counts calls to its services, with %s processes", async (WORKERS) => {
+    const own = aToken();
+    await addTokens(database.url, [own]);
+    const server = await startServer({ WORKERS });
+    await clientOf(ProducerService, server.opsUrl, own).listProducers({});
+    for (const token of [aToken(), { text: "no token" }]) {
+      await refusalOf(clientOf(ProducerService, server.opsUrl, token).listProducers({}));
+    }
+    const { sum } = await scrapeAfter(server, 3);
+    const all = "countersign_requests_total";
+    const endpoint = "/signals.v1.ProducerService/ListProducers";
+    expect(sum(all, { endpoint, outcome: "ok" })).toBe(1);
+    expect(sum(all, { endpoint, outcome: "UNAUTHENTICATED" })).toBe(2);
+    expect(sum(all)).toBe(3);
+    expect(sum("countersign_request_duration_seconds_count", { endpoint })).toBe(3);
+    const reason = "unknown_token";
+    expect(sum("countersign_authentication_failures_total", { reason })).toBe(2);
   });
 
   test("is on this machine only unless another address is given", async () => {

@@ -183,7 +183,7 @@ describe("what is wrong is named at once", () => {
     ["GetProducer", () => calls().getProducer({}), ["producer_id"]],
     [
       "ListProducers",
-      () => calls().listProducers({ pageSize: 1_001, pageToken: "x" }),
+      () => calls().listProducers({ pageSize: 1_001, pageToken: "a b" }),
       ["page_size", "page_token"],
     ],
     [

@@ -3,6 +3,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
 import { ProducerService } from "../../../gen/signals/v1/producer_service_pb.ts";
 import { Scope, TokenService } from "../../../gen/signals/v1/token_service_pb.ts";
+import { LIVE_TOKENS_MAX } from "../../../src/access/index.ts";
 import { generateCredential, readCredential } from "../../../src/signing/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { serveFile } from "../../support/serveFile.ts";
@@ -18,8 +19,11 @@ import {
 
 const admin = aToken();
 const restricted = aToken({ name: "bob", producerIds: ["own-1", "own-2"] });
+const other = aToken({ name: "dave", producerIds: ["else-1"] });
 const reader = aToken({ name: "carol", scopes: ["read", "review"] });
-const file = serveFile({ OPS_PORT: "0" }, (url) => addTokens(url, [admin, restricted, reader]));
+const file = serveFile({ OPS_PORT: "0" }, (url) =>
+  addTokens(url, [admin, restricted, other, reader]),
+);
 
 function tokens(token: Pick<TestToken, "text"> = admin, form?: ClientForm) {
   return clientOf(TokenService, file.server.opsUrl, token, form);
@@ -114,7 +118,7 @@ describe("what is wrong is named at once", () => {
     ],
     [
       "ListTokens",
-      () => tokens().listTokens({ pageSize: -1, pageToken: "x" }),
+      () => tokens().listTokens({ pageSize: -1, pageToken: "?" }),
       ["page_size", "page_token"],
     ],
     ["RevokeToken", () => tokens().revokeToken({ tokenId: "a b" }), ["token_id"]],
@@ -133,6 +137,32 @@ test("takes no page token of another list", async () => {
     reason: "INVALID_REQUEST",
     fields: ["page_token"],
   });
+});
+
+test("tells nothing of a token that it may not see, by its place in the list", async () => {
+  await tokens(other).createToken({ ...WHOLE, producerIds: ["else-1"] });
+  const hidden = await tokens().createToken({ ...WHOLE, producerIds: ["other"] });
+  const pages = [hidden.info?.tokenId, "nobody"].map((pageToken) =>
+    tokens(other).listTokens({ pageToken: String(pageToken) }),
+  );
+  const [ofHidden, ofNone] = await Promise.all(pages);
+  expect(ofHidden).toEqual(ofNone);
+});
+
+test("says what is wrong where there are too many tokens", async () => {
+  await file.sql`
+    INSERT INTO access_tokens (token_id, token_sha256, name, scopes)
+    SELECT 'many' || n, sha256(n::text::bytea), 'many', '{read}'
+    FROM generate_series(1, ${LIVE_TOKENS_MAX}::integer) AS n`;
+  try {
+    expect(await refusalOf(tokens().createToken(WHOLE))).toMatchObject({
+      reason: "INVALID_REQUEST",
+      fields: ["token"],
+      message: expect.stringContaining("token cannot be made: there are 10000 live ones"),
+    });
+  } finally {
+    await file.sql`DELETE FROM access_tokens WHERE name = 'many'`;
+  }
 });
 
 test("a token without the scope makes no other", async () => {
