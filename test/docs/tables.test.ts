@@ -220,8 +220,11 @@ describe("the metrics", () => {
       takeFailure: () => undefined,
       endWithAnswer: async () => undefined,
     };
-    server.requestDone({ requestId, caller, protocol: "rest" }, 200, 1);
-    server.authenticationFailed("wrong_signature");
+    const maintenance = createMaintenanceMetrics();
+    for (const process of [server, maintenance]) {
+      process.requestDone({ requestId, caller, protocol: "rest" }, 200, 1);
+      process.authenticationFailed("wrong_signature");
+    }
     const refusal = refuse("INTERNAL", "x");
     server.signalDone("bot", { kind: "refused", refusal, receiveTime: 0n });
     server.storeFailed(new Error("x"));
@@ -230,7 +233,6 @@ describe("the metrics", () => {
     server.watchDatabaseProblems(() => new Set());
     server.watchLog({ destination: 0, unproven: 0 });
     const workers = createWorkersMetrics(() => 1, { destination: 0, unproven: 0 });
-    const maintenance = createMaintenanceMetrics();
     maintenance.watchCertificate(() => 0);
     const snapshots = [server, workers, maintenance].map((each) => each.snapshot());
     const metrics = (await Promise.all(snapshots)).flat();
