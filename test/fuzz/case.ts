@@ -14,6 +14,10 @@ export interface FuzzCase {
   readonly port: Port;
   readonly version: "1.1" | "2";
   readonly bytes: Buffer;
+  /** Where the bytes are cut, so that they come in pieces. */
+  readonly cuts: readonly number[];
+  /** Whether the connection is reset as soon as all is sent, so that nothing is answered. */
+  readonly isReset: boolean;
   /** What the bytes ask for; if they are not whole, what they were made of. */
   readonly requests: readonly FuzzRequest[];
   /** Whether each request is whole by the rules of HTTP, so that each must be answered. */
@@ -29,7 +33,8 @@ const WINDOW_BYTES = 65_535;
 /** Makes a case. */
 export function makeCase(seed: number, number: number, making: Making): FuzzCase {
   const dice = new Dice(seed, number);
-  const key = `fuzz-${seed}-${number}`;
+  // A few have a key that others have, too: for the same signal, or for another.
+  const key = dice.chance(0.05) ? `shared-${dice.upTo(20)}` : `fuzz-${seed}-${number}`;
   const first = makeRequest(`${key}-0`, making, dice);
   const { port } = first.target;
   const version = first.protocol === "gRPC" || dice.chance(0.4) ? "2" : "1.1";
@@ -46,7 +51,12 @@ export function makeCase(seed: number, number: number, making: Making): FuzzCase
   const bodyBytes = requests.reduce((sum, { body }) => sum + body.length, 0);
   const isWhole = isMeantWhole && (version === "1.1" || bodyBytes <= WINDOW_BYTES);
   const hidden = makeRequest(`${key}-hidden`, others, dice);
-  return { number, port, version, bytes: bytesOf(), requests, isWhole };
+  const bytes = bytesOf();
+  const cuts = Array.from({ length: dice.chance(0.2) ? 1 + dice.upTo(2) : 0 }, () =>
+    dice.upTo(dice.chance(0.5) ? 30 : bytes.length),
+  );
+  const isReset = !isWhole && dice.chance(0.1);
+  return { number, port, version, bytes, cuts, isReset, requests, isWhole };
 
   function bytesOf(): Buffer {
     if (version === "2") return (isWhole ? http2Bytes : spoiltHttp2)(requests, dice);

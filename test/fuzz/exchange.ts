@@ -1,5 +1,6 @@
 /** Puts the bytes of a case into a connection, and reads what comes back. */
 import net from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { WireAnswer } from "../conformance/support/client.ts";
 import { readHttp1 } from "./answers/http1.ts";
 import { framesOf, hasBegun, isOver, readHttp2 } from "./answers/http2.ts";
@@ -15,6 +16,8 @@ export interface Exchange {
   readonly isClosed: boolean;
 }
 
+/** Each piece is to arrive by itself. */
+const PIECE_PAUSE_MS = 3;
 /** How long whole requests may wait for their answers: only a server that hangs needs longer. */
 const PATIENCE_MS = 20_000;
 /** What is not whole may never be answered: so long is waited for bytes, then for more of them. */
@@ -58,7 +61,8 @@ function talk(one: FuzzCase, port: number): Promise<Pick<Exchange, "bytes" | "is
       if (isHungUp) return;
       isHungUp = true;
       timer = setTimeout(() => finish(false), CLOSE_TIMEOUT_MS);
-      socket.end();
+      // Who hangs up in the middle of a request that was answered may be told of that, too.
+      void written.then(() => socket.end());
     }
     function finish(isClosed: boolean): void {
       clearTimeout(timer);
@@ -81,8 +85,23 @@ function talk(one: FuzzCase, port: number): Promise<Pick<Exchange, "bytes" | "is
       socket.end();
     });
     socket.once("close", () => finish(true));
-    socket.write(one.bytes);
+    const written = writeInPieces(one, socket).then(() => {
+      if (!one.isReset) return;
+      socket.resetAndDestroy();
+      finish(true);
+    });
   });
+}
+
+async function writeInPieces(one: FuzzCase, socket: net.Socket): Promise<void> {
+  const ends = [...one.cuts, one.bytes.length].sort((a, b) => a - b);
+  for (const [index, end] of ends.entries()) {
+    if (index > 0) await sleep(PIECE_PAUSE_MS);
+    if (!socket.writable) return;
+    await new Promise<void>((written) =>
+      socket.write(one.bytes.subarray(ends[index - 1] ?? 0, end), () => written()),
+    );
+  }
 }
 
 /** Whether all answers are there; of one that has no end, its beginning. */

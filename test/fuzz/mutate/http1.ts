@@ -51,7 +51,10 @@ function partsOf({ method, path, fields, body }: FuzzRequest, dice: Dice): Parts
   return {
     startLine: `${method} ${path} HTTP/1.1`,
     lines: [
-      ["host", dice.pick(["localhost", "127.0.0.1:8080", "[::1]"])],
+      [
+        "host",
+        dice.chance(0.03) ? dice.pick(HOSTS) : dice.pick(["localhost", "127.0.0.1:8080", "[::1]"]),
+      ],
       ...(method === "POST" ? [isChunked ? CHUNKED : framing] : []),
       ...fields,
     ],

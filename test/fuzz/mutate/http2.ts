@@ -35,7 +35,7 @@ export function http2Bytes(requests: readonly FuzzRequest[], dice: Dice): Buffer
 
 /** The same with something wrong in it. */
 export function spoiltHttp2(requests: readonly FuzzRequest[], dice: Dice): Buffer {
-  const streams = requests.map((request, index) => framesOf(request, 2 * index + 1, dice));
+  const streams = requests.map((request, index) => framesOf(request, 2 * index + 1, dice, true));
   const sent = [...opening(), ...interleaved(streams, dice)];
   if (dice.chance(0.25)) {
     let bytes: Buffer = Buffer.concat(sent.slice(1));
@@ -53,12 +53,15 @@ export function spoiltHttp2(requests: readonly FuzzRequest[], dice: Dice): Buffe
   return Buffer.concat(sent);
 }
 
-function framesOf(request: FuzzRequest, stream: number, dice: Dice): Buffer[] {
+function framesOf(request: FuzzRequest, stream: number, dice: Dice, isSpoilt = false): Buffer[] {
   const { method, path, body } = request;
   const fields = [
     [":method", method],
     [":scheme", "http"],
-    [":authority", dice.pick(["localhost", "127.0.0.1:8080"])],
+    [
+      ":authority",
+      dice.pick(isSpoilt && dice.chance(0.2) ? AUTHORITIES : ["localhost", "127.0.0.1:8080"]),
+    ],
     [":path", path],
     // Blanks around a value make a request malformed (RFC 9113, section 8.2.1).
     ...request.fields.map(([name, value]) => [name, value.trim()] as const),
@@ -124,6 +127,7 @@ function hasMore({ length }: readonly Buffer[]): boolean {
 /** What is sent in a frame's place. */
 type Mutation = (frame: Buffer, dice: Dice) => readonly Buffer[];
 
+const AUTHORITIES = ["", "[", "x:99999", "a@b", "evil.example", "localhost:", "127.1", "a_b"];
 const STREAMS = [0, 1, 2, 3, 5, 99, 0x7fff_ffff, 0x8000_0001];
 const CODES = [0, 1, 2, 3, 5, 7, 8, 11, 13, 0xff, 0xffff_ffff];
 
