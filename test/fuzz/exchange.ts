@@ -34,7 +34,11 @@ export async function exchange(one: FuzzCase, port: number): Promise<Exchange> {
   const came = await talk(one, port);
   const methods = one.requests.map(({ method }) => method);
   if (one.version === "2") {
-    const answers = await readHttp2(came.bytes, methods);
+    const asked = one.requests.map((request) => ({
+      method: request.method,
+      isEndless: one.isWhole && isEndless(request),
+    }));
+    const answers = await readHttp2(came.bytes, asked);
     const streams = methods.map((_, index) => 2 * index + 1);
     const inOrder = streams.map((stream) => answers.get(stream));
     return { ...came, answers: one.isWhole ? inOrder : [...answers.values()] };

@@ -72,22 +72,31 @@ export function hasBegun(sent: readonly Frame[], stream: number): boolean {
   );
 }
 
+/** What is known of a request to read its answer. */
+export interface Asked {
+  readonly method: string;
+  /** Whether the answer may never end, so that what came of it is enough. */
+  readonly isEndless: boolean;
+}
+
+const UNKNOWN: Asked = { method: "POST", isEndless: false };
+
 /**
  * The answers by their stream, as far as they came.
  *
- * @param methods those of the requests, one after the other.
+ * @param requests those on the streams 1, 3, 5 …
  * @throws Error if what came is no HTTP/2.
  */
 export async function readHttp2(
   bytes: Buffer,
-  methods: readonly string[],
+  requests: readonly Asked[],
 ): Promise<ReadonlyMap<number, WireAnswer>> {
   const came = framesOf(bytes).filter(({ type }) => TO_READ.includes(type));
   const ids = [...new Set(came.map(({ stream }) => stream))].sort((one, other) => one - other);
   if (ids.length === 0) return new Map();
   // Whoever asked may have left out numbers, which a client does not.
   const all = came.map((frame) => withStream(frame, 2 * ids.indexOf(frame.stream) + 1));
-  const asked = ids.map((id) => methods[(id - 1) / 2] ?? "POST");
+  const asked = ids.map((id) => requests[(id - 1) / 2] ?? UNKNOWN);
   const answers = await decoded(all, asked);
   return new Map(ids.flatMap((id, at) => (answers[at] === undefined ? [] : [[id, answers[at]]])));
 }
@@ -101,17 +110,17 @@ function withStream(frame: Frame, stream: number): Frame {
 /** The answers on the streams 1, 3, 5 …, in their order. */
 async function decoded(
   all: readonly Frame[],
-  methods: readonly string[],
+  requests: readonly Asked[],
 ): Promise<(WireAnswer | undefined)[]> {
-  const last = 2 * methods.length - 1;
+  const last = 2 * requests.length - 1;
   const opened = Promise.withResolvers<void>();
   let sent = Buffer.alloc(0);
   const socket = new Duplex({
     read: () => undefined,
     write(chunk: Buffer, _encoding, done) {
       sent = Buffer.concat([sent, chunk]);
-      const requests = framesOf(sent.subarray(frames.PREFACE.length));
-      if (requests.some(({ stream }) => stream === last)) opened.resolve();
+      const opening = framesOf(sent.subarray(frames.PREFACE.length));
+      if (opening.some(({ stream }) => stream === last)) opened.resolve();
       done();
     },
   });
@@ -128,11 +137,11 @@ async function decoded(
   const answers = new Map<number, WireAnswer>();
   const ends: Promise<unknown>[] = [];
   const closings: Promise<unknown>[] = [];
-  for (let stream = 1; stream <= last; stream += 2) {
-    const method = methods[(stream - 1) / 2] ?? "POST";
+  for (const [index, { method, isEndless }] of requests.entries()) {
+    const stream = 2 * index + 1;
     const request = session.request({ ":method": method, ":path": "/" }, { endStream: true });
     request.on("error", onFault);
-    const end = readStream(request, answers, stream, !isOver(all, stream));
+    const end = readStream(request, answers, stream, isEndless);
     closings.push(end);
     if (isOver(all, stream)) ends.push(end);
     // Of an answer without an end, what came of it is read all the same.
@@ -151,7 +160,7 @@ async function decoded(
     session.destroy();
   }
   await Promise.all(closings);
-  return methods.map((_, index) => answers.get(2 * index + 1));
+  return requests.map((_, index) => answers.get(2 * index + 1));
 }
 
 function readStream(

@@ -6,11 +6,15 @@
  */
 import { isUtf8 } from "node:buffer";
 import type { JsonObject, JsonValue, Signal } from "../../../src/signal/index.ts";
-import { type Asked, Invalid, readItems } from "./asked.ts";
+import { type Asked, Invalid, ITEM_MAX_BYTES, readItems } from "./asked.ts";
 
 /** @throws Error if the bytes are not exactly a message of the contract. */
 export function readBatchProtobuf(bytes: Buffer): Asked[] {
-  return readItems(new Fields(bytes, { 1: 2 }).all(1), readProtobuf);
+  return readItems(
+    new Fields(bytes, { 1: 2 }).all(1),
+    readProtobuf,
+    ({ length }) => length > ITEM_MAX_BYTES,
+  );
 }
 
 /** @throws Error if the bytes are not exactly a message of the contract. */
