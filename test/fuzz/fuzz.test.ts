@@ -2,7 +2,7 @@
  * A fuzzer against the real server: `npm run fuzz` lets it run for longer, with any seed. What
  * runs among the other tests is always the same.
  */
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { addProducers } from "../server/support/producers.ts";
 import { scrape } from "../server/support/scrape.ts";
 import { addTokens, aToken } from "../server/support/tokens.ts";
@@ -30,6 +30,7 @@ test(
     const expired = aToken({ producerIds: [VICTIM], expireTime: 1n });
     await addTokens(database.url, [admin, reader, expired]);
     const server = await spawnServer(testServerEnv(database.url, { OPS_PORT: "0" }));
+    onTestFinished(async () => void (await server.stop("SIGKILL")));
     shown(`seed ${seed}\n`);
     const { cases, rows, report, failures } = await fuzz({
       server,
