@@ -142,6 +142,7 @@ async function runOnce(
       isEnded ||= answer.headers.connection === "close";
       isEnded ||= one.version === "1.1" && request !== undefined && isEndless(request);
       const verdict = judge(answer, request);
+      if (request?.isUnproven && verdict.stage === "served") faults.push("a stranger was served");
       wasBusy ||= isBusy(verdict.reason);
       report.count(kindOf(one, request), verdict.stage, verdict.reason);
       faults.push(...verdict.faults.map((fault) => `answer ${index}: ${fault}`));

@@ -122,11 +122,13 @@ export function tokenFieldOf(
   tokens: KnownTokens,
   dice: Dice,
   oddities: string[],
-): readonly [string, string] {
-  if (dice.chance(0.75)) return ["authorization", `Bearer ${tokens.admin}`];
+): { readonly field: readonly [string, string]; readonly isValid: boolean } {
+  const fieldOf = (value: string) => ["authorization", value] as const;
+  if (dice.chance(0.75)) return { field: fieldOf(`Bearer ${tokens.admin}`), isValid: true };
   const what = dice.pick(Object.keys(WRONG_TOKENS));
   oddities.push(`token: ${what}`);
-  return ["authorization", (WRONG_TOKENS[what] as (typeof WRONG_TOKENS)[string])(tokens, dice)];
+  const value = (WRONG_TOKENS[what] as (typeof WRONG_TOKENS)[string])(tokens, dice);
+  return { field: fieldOf(value), isValid: false };
 }
 
 /** By hand, since the project's own signer signs nothing that is malformed. */

@@ -27,6 +27,8 @@ export interface FuzzRequest {
   readonly body: Buffer;
   /** What it may store: `undefined` if it is not validly signed. */
   readonly claim: Claim | undefined;
+  /** Whether it lacks a proof that its target asks for, so that it must not be served. */
+  readonly isUnproven: boolean;
   /** The signature, in base64, if it is valid. */
   readonly signature: string | undefined;
   /** What was done to it, for whoever looks at a failure. */
@@ -69,7 +71,7 @@ export function makeRequest(
     const asked = { method: dice.pick(["GET", "GET", "GET", "HEAD"]), path: readPath(path, dice) };
     return {
       ...{ target, protocol: "REST", fields, body: Buffer.alloc(0), oddities, ...asked },
-      ...{ claim: undefined, signature: undefined },
+      ...{ claim: undefined, isUnproven: false, signature: undefined },
     };
   }
   const protocol =
@@ -82,15 +84,14 @@ export function makeRequest(
   const message = spoilt(valid, codec, dice, oddities);
   const producerId = dice.chance(0.8) ? TEST_PRODUCER_ID : dice.pick(OTHER_PRODUCERS).producerId;
   const proof = proofOf({ path, message, producerId, nowMs }, dice, oddities);
+  const token = tokenFieldOf(tokens, dice, target.takesToken ? oddities : []);
   const isFramed =
     protocol !== "Connect" ? protocol !== "REST" : target.rpc?.methodKind !== "unary";
   const body = isFramed ? spoiltFrame(proof.message, dice, oddities) : proof.message;
   const fields = mutateFields(
     [
       ["content-type", contentTypeOf(protocol, codec, isFramed)],
-      ...(target.takesToken
-        ? [tokenFieldOf(tokens, dice, oddities)]
-        : Object.entries(proof.headers)),
+      ...(target.takesToken ? [token.field] : Object.entries(proof.headers)),
       ...(protocol === "gRPC" ? ([["te", "trailers"]] as const) : []),
     ],
     dice,
@@ -100,6 +101,7 @@ export function makeRequest(
   const isClaim = proof.isValid && kind !== undefined && producerId !== "disabled";
   return {
     ...{ target, protocol, method, path, fields, body, oddities },
+    isUnproven: target.isOpen ? false : !(target.takesToken ? token : proof).isValid,
     claim: isClaim ? { kind, message, producerId } : undefined,
     signature: proof.isValid ? proof.headers["x-signature"] : undefined,
   };

@@ -21,6 +21,8 @@ export interface Target {
   readonly rpc: DescMethod | undefined;
   /** Whether it takes a bearer token, and no signature. */
   readonly takesToken: boolean;
+  /** Whether anyone may ask. */
+  readonly isOpen: boolean;
   /** How often it is chosen, compared with the others. */
   readonly weight: number;
 }
@@ -39,9 +41,10 @@ export async function findTargets(): Promise<readonly Target[]> {
     [...endpoints].map(([path, { method }]): Target => {
       const rpc = methods.get(path);
       const takesToken = rpc !== undefined && !WITHOUT_TOKEN.includes(rpc.parent.typeName);
-      const takesSignals = method === "POST" && !takesToken && rpc?.parent !== Health;
+      const isOpen = method === "GET" || rpc?.parent === Health;
+      const takesSignals = !isOpen && !takesToken;
       const weight = takesSignals ? SIGNAL_WEIGHT : takesToken ? TOKEN_WEIGHT : 1;
-      return { port: port as Port, path, method, rpc, takesToken, weight };
+      return { port: port as Port, path, method, rpc, takesToken, isOpen, weight };
     }),
   );
 }
