@@ -48,8 +48,13 @@ export const GRACE_SECONDS_MAX = 604_800;
 const DISPLAY_NAME_MAX_LENGTH = 100;
 const RATE_LIMIT_MAX = 1_000_000;
 const INSTRUMENTS_MAX = 1_000;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: They are what is looked for.
-const CONTROL_CHARACTER = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
+/**
+ * Also those that change the direction of what follows, so that no name reads as another in the
+ * log, the audit or a table (Unicode Standard Annex 9, section 2).
+ */
+const CONTROL_CHARACTER =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: They are what is looked for.
+  /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/;
 
 /** Whether a text can be read by people on one line. */
 export function isPlainText(text: string): boolean {

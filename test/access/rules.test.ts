@@ -91,6 +91,8 @@ describe("a token", () => {
     [{ ...right, name: "" }, "name"],
     [{ ...right, name: "x".repeat(101) }, "name"],
     [{ ...right, name: "a\u2028b" }, "name"],
+    [{ ...right, name: "a\u202eb" }, "name"],
+    [{ ...right, name: "a\u2066b" }, "name"],
     [{ ...right, scopes: ["read", undefined] as const }, "scopes"],
     [{ ...right, producerIds: Array.from({ length: 101 }, (_, i) => `p${i}`) }, "producer_ids"],
   ])("%j is refused", (token, field) => {
