@@ -3,7 +3,7 @@ import type { AccessStore, AuditEntry, AuditedState, Page } from "../../access/i
 import type { Database } from "../database.ts";
 import { durableCommit } from "../session.ts";
 import { fromMicros, toArray } from "../values.ts";
-import { toPage } from "./rows.ts";
+import { PAGE_MAX_BYTES, toPage } from "./rows.ts";
 
 type AuditMethods = Pick<AccessStore, "listAuditEntries" | "addRefusedAttempt" | "recordUse">;
 
@@ -16,27 +16,41 @@ export function auditMethods(database: Database): AuditMethods {
       const rows = await database.query<AuditRow>(
         timeoutMs,
         (sql) => sql`
-          SELECT entry_id, epoch_micros(occurred_at) AS occurred_micros, actor_token_id,
-            actor_name, action, producer_id, token_id, reason, before, after
-          FROM audit_log
-          WHERE (${after}::bigint IS NULL OR entry_id < ${after}::bigint)
-            AND (${producerId}::text IS NULL OR producer_id = ${producerId}::text)
-            AND (${tokenId}::text IS NULL
-              OR token_id = ${tokenId}::text OR actor_token_id = ${tokenId}::text)
-            AND (${action}::text IS NULL
-              OR action = ${action}::text OR starts_with(action, ${action}::text || '.'))
-            AND (${ids}::text[] IS NULL OR (
-              coalesce(producer_id, token_id) IS NOT NULL
-              AND (producer_id IS NULL OR producer_id = ANY (${ids}::text[]))
-              AND (token_id IS NULL OR token_id IN (
-                SELECT t.token_id FROM access_tokens t WHERE t.producer_ids <@ ${ids}::text[]
+          WITH found AS MATERIALIZED (
+            SELECT entry_id, epoch_micros(occurred_at) AS occurred_micros, actor_token_id,
+              actor_name, action, producer_id, token_id, reason, before, after
+            FROM audit_log
+            WHERE (${after}::bigint IS NULL OR entry_id < ${after}::bigint)
+              AND (${producerId}::text IS NULL OR producer_id = ${producerId}::text)
+              AND (${tokenId}::text IS NULL
+                OR token_id = ${tokenId}::text OR actor_token_id = ${tokenId}::text)
+              AND (${action}::text IS NULL
+                OR action = ${action}::text OR starts_with(action, ${action}::text || '.'))
+              AND (${ids}::text[] IS NULL OR (
+                coalesce(producer_id, token_id) IS NOT NULL
+                AND (producer_id IS NULL OR producer_id = ANY (${ids}::text[]))
+                AND (token_id IS NULL OR token_id IN (
+                  SELECT t.token_id FROM access_tokens t WHERE t.producer_ids <@ ${ids}::text[]
+                ))
               ))
-            ))
+            ORDER BY entry_id DESC
+            LIMIT ${size + 1}
+          ), measured AS (
+            SELECT *, count(*) OVER () AS found_count, sum(
+              coalesce(octet_length(before::text), 0) + coalesce(octet_length(after::text), 0)
+            ) OVER (
+              ORDER BY entry_id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            ) AS bytes_before
+            FROM found
+          )
+          SELECT * FROM measured
+          WHERE coalesce(bytes_before, 0) < ${PAGE_MAX_BYTES}::integer
           ORDER BY entry_id DESC
-          LIMIT ${size + 1}
         `,
       );
-      return toPage(rows.map(toAuditEntry), size, (entry) => String(entry.entryId));
+      const entries = rows.map(toAuditEntry);
+      const foundCount = Number(rows[0]?.found_count ?? 0);
+      return toPage(entries, size, (entry) => String(entry.entryId), foundCount);
     },
 
     async addRefusedAttempt({ actor, action, producerId, tokenId, reason }, timeoutMs) {
@@ -65,6 +79,7 @@ export function auditMethods(database: Database): AuditMethods {
 }
 
 interface AuditRow {
+  readonly found_count: bigint;
   readonly entry_id: bigint;
   readonly occurred_micros: bigint;
   readonly actor_token_id: string | null;

@@ -9,7 +9,7 @@ import type {
 import type { Database } from "../database.ts";
 import { fromMicros, toArray } from "../values.ts";
 import { change } from "./change.ts";
-import { optionalInstant, toPage } from "./rows.ts";
+import { optionalInstant, PAGE_MAX_BYTES, toPage } from "./rows.ts";
 
 type ProducerMethods = Pick<
   AccessStore,
@@ -110,24 +110,26 @@ export function producerMethods(database: Database): ProducerMethods {
     },
 
     async getProducer(producerId, timeoutMs) {
-      const rows = await readProducers(database, { exactly: producerId, size: 1 }, timeoutMs);
-      return rows[0];
+      const selection = { exactly: producerId, size: 1 };
+      const { producers } = await readProducers(database, selection, timeoutMs);
+      return producers[0];
     },
 
     async listProducers(within, { size, after }, timeoutMs): Promise<Page<ProducerInfo>> {
       // One more tells whether there is another page.
-      const producers = await readProducers(
+      const { producers, foundCount } = await readProducers(
         database,
         { ...(within && { within }), ...(after && { after }), size: size + 1 },
         timeoutMs,
       );
-      return toPage(producers, size, (producer) => producer.producerId);
+      return toPage(producers, size, (producer) => producer.producerId, foundCount);
     },
   };
 }
 
 /** A producer with one of its secrets, or with none. */
 interface ProducerRow {
+  readonly found_count: bigint;
   readonly producer_id: string;
   readonly enabled: boolean;
   readonly display_name: string;
@@ -154,12 +156,12 @@ async function readProducers(
   database: Database,
   { exactly, within, after, size }: Selection,
   timeoutMs: number,
-): Promise<ProducerInfo[]> {
+): Promise<{ readonly producers: readonly ProducerInfo[]; readonly foundCount: number }> {
   const ids = within ? toArray(within) : null;
   const rows = await database.query<ProducerRow>(
     timeoutMs,
     (sql) => sql`
-      SELECT p.producer_id, p.enabled, p.display_name, p.require_approval,
+      SELECT p.found_count, p.producer_id, p.enabled, p.display_name, p.require_approval,
         p.rate_limit_per_second, to_json(p.allowed_instruments) AS allowed_instruments,
         epoch_micros(p.created_at) AS created_micros,
         epoch_micros(p.updated_at) AS updated_micros,
@@ -169,12 +171,20 @@ async function readProducers(
         epoch_micros(s.expires_at) AS secret_expires_micros,
         epoch_micros(s.last_used_at) AS secret_used_micros
       FROM (
-        SELECT * FROM producers
-        WHERE (${exactly ?? null}::text IS NULL OR producer_id = ${exactly ?? null}::text)
-          AND (${after ?? null}::text IS NULL OR producer_id > ${after ?? null}::text)
-          AND (${ids}::text[] IS NULL OR producer_id = ANY (${ids}::text[]))
-        ORDER BY producer_id
-        LIMIT ${size}
+        SELECT * FROM (
+          SELECT *, count(*) OVER () AS found_count, sum(octet_length(allowed_instruments::text))
+            OVER (ORDER BY producer_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+            AS bytes_before
+          FROM (
+            SELECT * FROM producers
+            WHERE (${exactly ?? null}::text IS NULL OR producer_id = ${exactly ?? null}::text)
+              AND (${after ?? null}::text IS NULL OR producer_id > ${after ?? null}::text)
+              AND (${ids}::text[] IS NULL OR producer_id = ANY (${ids}::text[]))
+            ORDER BY producer_id
+            LIMIT ${size}
+          ) AS found
+        ) AS measured
+        WHERE coalesce(bytes_before, 0) < ${PAGE_MAX_BYTES}::integer
       ) p
       LEFT JOIN producer_secrets s
         ON s.producer_id = p.producer_id
@@ -183,10 +193,12 @@ async function readProducers(
       ORDER BY p.producer_id, s.created_at DESC, s.secret_id DESC
     `,
   );
-  return [...Map.groupBy(rows, (row) => row.producer_id).values()].flatMap((rowsOfOne) => {
+  const byProducer = Map.groupBy(rows, (row) => row.producer_id);
+  const producers = [...byProducer.values()].flatMap((rowsOfOne) => {
     const [row] = rowsOfOne;
     return row ? [toProducerInfo(row, rowsOfOne.flatMap(toSecretInfo))] : [];
   });
+  return { producers, foundCount: Number(rows[0]?.found_count ?? 0) };
 }
 
 function toProducerInfo(row: ProducerRow, secrets: readonly SecretInfo[]): ProducerInfo {

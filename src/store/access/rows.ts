@@ -14,17 +14,26 @@ export function fromHex(hex: string): Uint8Array {
 }
 
 /**
+ * How big the items of a page are at most, all but the last one together, in bytes as text. A
+ * page that is bigger would keep the process from all else while it is read and written.
+ */
+export const PAGE_MAX_BYTES = 1024 * 1024;
+
+/**
  * A page of what was read for it.
  *
- * @param found one more than the page holds, if there is more.
+ * @param read what begins the page, and maybe one more.
  * @param keyOf what the next page begins after.
+ * @param foundCount how many there were to read, more than the page holds if there is more.
  */
 export function toPage<Item>(
-  found: readonly Item[],
+  read: readonly Item[],
   size: number,
   keyOf: (item: Item) => string,
+  foundCount = read.length,
 ): Page<Item> {
-  const items = found.slice(0, size);
+  const items = read.slice(0, size);
   const last = items.at(-1);
-  return { items, next: found.length > size && last !== undefined ? keyOf(last) : undefined };
+  const isMore = foundCount > items.length && last !== undefined;
+  return { items, next: isMore ? keyOf(last) : undefined };
 }

@@ -155,6 +155,22 @@ test.each(CLIENT_FORMS)("is read over $name, filtered and page by page", async (
   expect(entries[0]?.time).toBeDefined();
 });
 
+test("comes in pages that a process can read and write in a moment, however big its entries are", async () => {
+  const { sql } = file;
+  await sql`
+    INSERT INTO audit_log (actor_name, action, producer_id, after)
+    SELECT 'a test', 'producer.big', 'big', jsonb_build_object('text', repeat('x', 300000))
+    FROM generate_series(1, 9)`;
+  const counts: number[] = [];
+  let pageToken = "";
+  do {
+    const page = await audit().listAuditEntries({ producerId: "big", pageSize: 1_000, pageToken });
+    counts.push(page.entries.length);
+    pageToken = page.nextPageToken;
+  } while (pageToken !== "");
+  expect(counts).toEqual([4, 4, 1]);
+});
+
 describe("the request", () => {
   test("is told all that is wrong at once", async () => {
     const filter = { producerId: "a b", tokenId: "a b", action: "Producer.", pageSize: 1_001 };

@@ -339,3 +339,23 @@ test("lists page by page, also while producers are made", async () => {
   expect(seen).toEqual([...new Set(seen)].sort());
   expect(seen).toEqual(expect.arrayContaining(ids));
 });
+
+test("lists in pages that are read and written in a moment, however much producers may signal", async () => {
+  await file.sql`
+    INSERT INTO producers (producer_id, allowed_instruments)
+    SELECT 'wide-' || lpad(n::text, 3, '0'),
+      (SELECT array_agg('INSTRUMENT-' || lpad(m::text, 9, '0')) FROM generate_series(1, 1000) m)
+    FROM generate_series(1, 100) n`;
+  const seen: string[] = [];
+  let pageToken = "";
+  do {
+    const page = await producers().listProducers({ pageSize: 1_000, pageToken });
+    const wide = page.producers.filter(({ producerId }) => producerId.startsWith("wide-"));
+    // Each has 21,001 bytes.
+    expect(wide.length).toBeLessThanOrEqual(50);
+    seen.push(...wide.map(({ producerId }) => producerId));
+    pageToken = page.nextPageToken;
+  } while (pageToken !== "");
+  expect(seen).toHaveLength(100);
+  expect(new Set(seen).size).toBe(100);
+});
