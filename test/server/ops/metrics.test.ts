@@ -13,7 +13,7 @@ import { serveOpsPort } from "../../../src/server/ops/opsPort.ts";
 import { REASONS } from "../../../src/signal/index.ts";
 import { exchange, rawRequest } from "../../attacks/support/rawHttp1.ts";
 import { eventually } from "../../support/eventually.ts";
-import { holdInserts, silentLog } from "../../support/postgres.ts";
+import { createTestDatabase, holdInserts, runOnServer, silentLog } from "../../support/postgres.ts";
 import { startProxy } from "../../support/proxy.ts";
 import { fileDatabase } from "../../support/serveFile.ts";
 import {
@@ -155,6 +155,17 @@ describe("the numbers", () => {
     expect((await fetch(`${server.opsUrl}/api/v1/health`)).status).toBe(200);
     await proxy.heal();
   });
+});
+
+test("the numbers tell that it cannot be read who may do what", async () => {
+  const own = await createTestDatabase();
+  onTestFinished(() => own.drop());
+  const server = await startServer({}, own.url);
+  const failures = async () =>
+    (await scrape(server.opsUrl)).sum("countersign_access_read_failures_total");
+  expect(await failures()).toBe(0);
+  await runOnServer(own.url, "ALTER TABLE access_version RENAME TO hidden");
+  await eventually("it has failed several times", async () => (await failures()) > 2);
 });
 
 describe("no caller makes up a label", () => {
