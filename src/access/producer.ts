@@ -114,6 +114,6 @@ function instrumentFault(instrument: string): string | undefined {
 /** Everything that is wrong with a grace period. */
 export function graceViolations(seconds: number): Violation[] {
   const isRight = Number.isInteger(seconds) && seconds >= 0 && seconds <= GRACE_SECONDS_MAX;
-  const description = `must be a whole number from 0 to ${GRACE_SECONDS_MAX}`;
+  const description = `must be a whole number of seconds from 0 to ${GRACE_SECONDS_MAX} (7 days)`;
   return isRight ? [] : [{ field: "grace_seconds", description }];
 }

@@ -18,14 +18,24 @@ export function momentText(moment: Date): string {
   return `${moment.toISOString().slice(0, 19)}Z`;
 }
 
-/** A moment, and how far away it is: `2025-10-25T14:30:45Z (3 min ago)`, or `(in 3 min)`. */
-function momentAndAgeText(moment: Date, nowMs: number): string {
-  const ageMs = nowMs - moment.getTime();
-  const age = ageMs < 0 ? `in ${ageText(-ageMs)}` : `${ageText(ageMs)} ago`;
-  return `${momentText(moment)} (${age})`;
+/**
+ * How far away a time of a message is: `3 min ago`, or `in 3 min`. For tables, which have no room
+ * for more on a terminal of 80 columns.
+ *
+ * @param otherwise for a time that is absent.
+ */
+export function distanceText(time: Timestamp | undefined, nowMs: number, otherwise = "-"): string {
+  if (time === undefined) return otherwise;
+  const ageMs = nowMs - timestampDate(time).getTime();
+  return ageMs < 0 ? `in ${ageText(-ageMs)}` : `${ageText(ageMs)} ago`;
 }
 
-/** A time of a message, as {@link momentAndAgeText}. @param otherwise for a time that is absent. */
+/**
+ * A time of a message, and how far away it is: `2025-10-25T14:30:45Z (3 min ago)`.
+ *
+ * @param otherwise for a time that is absent.
+ */
 export function whenText(time: Timestamp | undefined, nowMs: number, otherwise = "-"): string {
-  return time === undefined ? otherwise : momentAndAgeText(timestampDate(time), nowMs);
+  if (time === undefined) return otherwise;
+  return `${momentText(timestampDate(time))} (${distanceText(time, nowMs)})`;
 }

@@ -15,11 +15,12 @@ export type Environment = Readonly<Record<string, string | undefined>>;
  * Reads the environment, after the variables of a file are added. A variable that is set
  * already wins over the file, as is usual; an empty one counts as unset.
  *
+ * @param option how the file was given, for the messages.
  * @throws CliError if the file cannot be read.
  */
-export function readEnvironment(envFile: string | undefined): Environment {
+export function readEnvironment(envFile: string | undefined, option = "--env-file"): Environment {
   if (envFile !== undefined) {
-    for (const [name, value] of Object.entries(readEnvFile("--env-file", envFile))) {
+    for (const [name, value] of Object.entries(readEnvFile(option, envFile))) {
       if (!process.env[name]) process.env[name] = value;
     }
   }

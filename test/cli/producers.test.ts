@@ -328,7 +328,9 @@ describe("rotate and revoke", () => {
     const wrongGrace = await producers("rotate", one.name, "--grace", "8d");
     expect([wrongGrace.code, wrongGrace.stderr]).toEqual([
       2,
-      expect.stringContaining("--grace must be a whole number from 0 to 604800"),
+      expect.stringContaining(
+        "--grace must be a whole number of seconds from 0 to 604800 (7 days)",
+      ),
     ]);
   });
 });

@@ -42,7 +42,7 @@ describe("create", () => {
     const listed = await run(["tokens", "list", "--admin-env-file", file]);
     expect(listed.code).toBe(0);
     expect(listed.stdout).toMatch(
-      /^\w{12} +alice +read,admin +all +live +\S+Z \(\d+ s ago\) +\S+Z \(in (90|89) d\) +(never|\S+Z .*)$/m,
+      /^\w{12} +alice +read,admin +all +live +\d+ s ago +in (90|89) d +(never|\d+ s ago)$/m,
     );
     expect(listed.stdout).not.toMatch(TOKEN);
   });

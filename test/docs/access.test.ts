@@ -34,7 +34,7 @@ afterAll(() => parts.disposeAsync());
 
 /** Runs commands of the page in the folder of the server. */
 async function runBlock(block: string, env: Record<string, string> = {}): Promise<Outcome> {
-  const npx = `npx() { shift; node -- '${ROOT}src/cli/main.ts' "$@"; }`;
+  const npx = `npx() { [ "$1" != -- ] || shift; shift; node -- '${ROOT}src/cli/main.ts' "$@"; }`;
   return run("sh", ["-euc", `cd '${folder}'\n${npx}\n${block}`], { env, timeoutMs: 120_000 });
 }
 

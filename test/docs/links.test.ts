@@ -25,6 +25,11 @@ describe.each(PAGES)("%s", (page) => {
     }
   });
 
+  test("keeps the npx of Node.js 20 from taking --env-file for its own", () => {
+    const commands = text.replaceAll("\\\n", " ");
+    expect(commands).not.toMatch(/npx countersign [^|`\n]*--env-file/);
+  });
+
   test("has no two headings of one name, since a link leads to the first", () => {
     const headings = anchors(text);
     // The changelog has the same headings in each version.

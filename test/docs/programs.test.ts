@@ -65,7 +65,7 @@ async function runProgram(code: string, env: Record<string, string> = {}): Promi
 
 /** Runs commands of the page. */
 function runIn(commands: string, env: Record<string, string> = {}): Promise<Outcome> {
-  const npx = `npx() { shift; node -- '${ROOT}src/cli/main.ts' "$@"; }`;
+  const npx = `npx() { [ "$1" != -- ] || shift; shift; node -- '${ROOT}src/cli/main.ts' "$@"; }`;
   return run("sh", ["-euc", `cd '${folder}'\n${npx}\n${commands}`], { env });
 }
 
@@ -207,7 +207,7 @@ describe("the commands", () => {
     expect(await outbox.flush(10_000)).toBe(true);
 
     await writeProducerFile("gold-bot.env");
-    const { code, stdout } = await runIn(block("sh", "| npx countersign send"));
+    const { code, stdout } = await runIn(block("sh", "| npx -- countersign send"));
 
     expect(code).toBe(1);
     expect(stdout).toMatch(/duplicate.*\n.*SIGNAL_EXPIRED/s);

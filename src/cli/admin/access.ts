@@ -35,7 +35,7 @@ const URLS: readonly UrlVariable[] = ["COUNTERSIGN_OPS_URL", "COUNTERSIGN_URL"];
  *   token is repeated.
  */
 export function readAdminAccess({ adminEnvFile }: AdminOptions): AdminAccess {
-  const environment = readEnvironment(adminEnvFile);
+  const environment = readEnvironment(adminEnvFile, "--admin-env-file");
   const path = join(environment.DATA_DIR ?? ".countersign", "admin.env");
   const { completed, announcement } = complete(environment, path);
   const urlVariable =

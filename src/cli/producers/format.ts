@@ -7,7 +7,7 @@ import {
   ProducerSchema,
   type ProducerSecret,
 } from "../../../gen/signals/v1/producer_service_pb.ts";
-import { whenText } from "../age.ts";
+import { distanceText, whenText } from "../age.ts";
 import type { Column } from "../table.ts";
 
 /** A producer as an object for JSON, in the names of the API. */
@@ -41,7 +41,7 @@ export function producerRow(producer: Producer, nowMs: number): string[] {
     limitText(producer),
     shortened(producer.allowedInstruments),
     String(producer.secrets.length),
-    whenText(producer.lastSeenTime, nowMs, "never"),
+    distanceText(producer.lastSeenTime, nowMs, "never"),
   ];
 }
 

@@ -26,7 +26,7 @@ const TIMEOUT_MS = 15_000;
 /** @throws CliError if there is such a token already, or the database does not do it. */
 export async function bootstrapToken(options: BootstrapOptions): Promise<void> {
   const { force = false, envFile, json } = options;
-  const environment = readEnvironment(options.adminEnvFile);
+  const environment = readEnvironment(options.adminEnvFile, "--admin-env-file");
   if (force) {
     const what = "This makes a token that may do everything, although there may be one already.";
     const interruption = interruptible();

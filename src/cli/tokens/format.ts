@@ -9,7 +9,7 @@ import {
   TokenInfoSchema,
 } from "../../../gen/signals/v1/token_service_pb.ts";
 import type { Scope as ScopeName } from "../../access/index.ts";
-import { whenText } from "../age.ts";
+import { distanceText } from "../age.ts";
 import type { Column } from "../table.ts";
 
 /** How the API and the command line name each scope. */
@@ -57,9 +57,9 @@ export function tokenRow(token: TokenInfo, nowMs: number): string[] {
     scopeNames(token).join(","),
     `${shown.join(",") || "all"}${rest > 0 ? ` +${rest}` : ""}`,
     stateText(token, nowMs),
-    whenText(token.createTime, nowMs),
-    whenText(token.expireTime, nowMs, "never"),
-    whenText(token.lastUsedTime, nowMs, "never"),
+    distanceText(token.createTime, nowMs),
+    distanceText(token.expireTime, nowMs, "never"),
+    distanceText(token.lastUsedTime, nowMs, "never"),
   ];
 }
 

@@ -141,4 +141,9 @@ it("--admin-env-file has all of it, and what is set wins", async () => {
   expect(fromFile.stderr).not.toContain("using");
   const set = await list({ COUNTERSIGN_OPS_URL: "http://127.0.0.1:3" }, "--admin-env-file", file);
   expect(set.stderr).toContain("The server at http://127.0.0.1:3 cannot be reached");
+  const { code, stderr } = await list({}, "--admin-env-file", "/none.env");
+  expect([code, stderr]).toEqual([
+    2,
+    expect.stringMatching(/^countersign: --admin-env-file \/none/),
+  ]);
 });
