@@ -8,9 +8,7 @@ export {
 } from "./audit.ts";
 export {
   GRACE_SECONDS_DEFAULT,
-  GRACE_SECONDS_MAX,
   graceViolations,
-  isPlainText,
   type ProducerInfo,
   type ProducerSetting,
   type ProducerSettings,

@@ -43,7 +43,7 @@ export interface ProducerInfo extends ProducerSettings {
 /** For how long the secret before goes on signing after a rotation, in seconds. */
 export const GRACE_SECONDS_DEFAULT = 86_400;
 /** 7 days. */
-export const GRACE_SECONDS_MAX = 604_800;
+const GRACE_SECONDS_MAX = 604_800;
 
 const DISPLAY_NAME_MAX_LENGTH = 100;
 const RATE_LIMIT_MAX = 1_000_000;

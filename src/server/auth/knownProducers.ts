@@ -45,7 +45,7 @@ export type ProducerKeeper = (
 ) => ReadonlyMap<string, KnownProducer>;
 
 /** The newest two secrets count: the old one and the new one of a rotation. */
-export const LIVE_SECRETS_MAX = 2;
+const LIVE_SECRETS_MAX = 2;
 
 /**
  * Makes a keeper. It opens each secret once and not each time, since to decrypt it and to
