@@ -8,7 +8,12 @@ import { join } from "node:path";
 import { json } from "node:stream/consumers";
 import { parseEnv } from "node:util";
 import type { Clock } from "../../ingest/index.ts";
-import { formatTimestamp, generateSecret, Secret, signatureHeaders } from "../../signing/index.ts";
+import {
+  formatTimestamp,
+  generateCredential,
+  Secret,
+  signatureHeaders,
+} from "../../signing/index.ts";
 import type { ProducerCredentials } from "./ensureProducer.ts";
 import { readIfThere, replaceFile, withVariable } from "./envFile.ts";
 import { SecretText } from "./secretBox.ts";
@@ -34,7 +39,10 @@ export async function localProducer(dataDir: string): Promise<ProducerCredential
   const path = localProducerFile(dataDir);
   const { PRODUCER_ID, HMAC_PRODUCER_SECRET } = parseEnv(await readIfThere(path));
   if (PRODUCER_ID === undefined || HMAC_PRODUCER_SECRET === undefined) {
-    return { producerId: LOCAL_PRODUCER_ID, secret: new SecretText(generateSecret()) };
+    return {
+      producerId: LOCAL_PRODUCER_ID,
+      secret: new SecretText(generateCredential("sec").text),
+    };
   }
   try {
     return { producerId: PRODUCER_ID, secret: new SecretText(HMAC_PRODUCER_SECRET) };
