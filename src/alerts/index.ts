@@ -24,5 +24,5 @@ export {
   sentence,
 } from "./text.ts";
 export { ThrottledAlerts } from "./throttle.ts";
-export { exponentialDelayMs, pause } from "./waiting.ts";
+export { exponentialDelayMs, pause, withDeadline } from "./waiting.ts";
 export { WebhookSink } from "./webhook.ts";

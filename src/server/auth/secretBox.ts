@@ -20,7 +20,7 @@ import {
   timingSafeEqual,
 } from "node:crypto";
 import type { NewSecret } from "../../access/index.ts";
-import { HiddenText } from "../../alerts/index.ts";
+import { HiddenText, withDeadline } from "../../alerts/index.ts";
 import { readCredential, Secret } from "../../signing/index.ts";
 
 const ALGORITHM = "aes-256-gcm";
@@ -35,6 +35,8 @@ const DERIVED_KEY_BYTES = 32;
 
 /** Of a rotation there are two; a process that sees several of them keeps a few more. */
 const KEYS_MAX = 4;
+/** Nobody's secrets are read while a file system does not answer. */
+const LEARN_TIMEOUT_MS = 1_000;
 
 /**
  * The text of a secret on its way into the box.
@@ -55,7 +57,7 @@ export interface SecretBox {
   hasKey(keyId: Uint8Array): boolean;
   /**
    * Reads the master keys again if it lacks the one that is in force: it was rotated since.
-   * Without success the box stays as it is. Never rejects.
+   * Without success the box stays as it is. Never rejects, and takes a second at most.
    *
    * @param keyId of that key; `undefined` if none was used yet.
    */
@@ -127,7 +129,8 @@ export function createSecretBox(
     async learnKey(keyId) {
       if (keyId === undefined || box.hasKey(keyId)) return;
       // What then does not open is told where it is opened.
-      const found = await readAgain().catch(() => []);
+      const { signal } = new AbortController();
+      const found = await withDeadline(readAgain, LEARN_TIMEOUT_MS, signal).catch(() => []);
       const fresh = found.map(deriveKeys).filter(({ id }) => !box.hasKey(id));
       keys = [...fresh, ...keys].slice(0, KEYS_MAX);
     },

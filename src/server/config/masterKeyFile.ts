@@ -6,19 +6,11 @@
  * than the key that the database is sealed under, whenever the machine stops.
  */
 import { randomBytes } from "node:crypto";
-import {
-  type FileHandle,
-  link,
-  open,
-  readFile,
-  realpath,
-  rename,
-  rm,
-  stat,
-} from "node:fs/promises";
+import { type FileHandle, link, open, realpath, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 // Not by the index, which would load the driver.
 import { syncDirectory } from "../../store/embedded/files.ts";
+import { readSmallFile } from "./smallFile.ts";
 
 const MASTER_KEY_BYTES = 32;
 
@@ -38,15 +30,13 @@ export function generateMasterKey(): Buffer {
 /**
  * The keys in a file; `undefined` if there is none.
  *
- * @throws Error if the file is there but does not hold a key.
+ * @throws Error if the file is there but cannot be read, or does not hold a key.
  */
 export async function readMasterKeys(path: string): Promise<KeysOfFile | undefined> {
-  try {
-    return keysIn(await readFile(path, "utf8"), path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
+  const content = await readSmallFile(path);
+  if (content.bytes !== undefined) return keysIn(content.bytes.toString("utf8"), path);
+  if (content.isMissing) return undefined;
+  throw new Error(`${path} ${content.fault}.`);
 }
 
 function keysIn(text: string, path: string): KeysOfFile {
@@ -79,7 +69,9 @@ export async function makeMasterKey(path: string): Promise<KeysOfFile> {
     await rm(made, { force: true });
   }
   await syncDirectory(dirname(path));
-  return keysIn(await readFile(path, "utf8"), path);
+  const keys = await readMasterKeys(path);
+  if (keys === undefined) throw new Error(`${path} was removed when it had just been made.`);
+  return keys;
 }
 
 /**

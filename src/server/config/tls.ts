@@ -4,12 +4,11 @@
  * the file and the fix. OpenSSL's own errors name none of them.
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
-import { constants } from "node:fs";
-import { open } from "node:fs/promises";
 import { createSecureContext } from "node:tls";
 import { isLoopbackAddress, urlHost } from "../http/host.ts";
 import { secureContextOptions, type TlsMaterial } from "../http/tlsOptions.ts";
 import { ConfigError } from "./config.ts";
+import { type FileContent, readSmallFile } from "./smallFile.ts";
 
 /** Where the certificate and the key are. */
 export interface TlsFiles {
@@ -25,11 +24,6 @@ export interface TlsPair extends TlsMaterial {
   readonly own: X509Certificate;
 }
 
-/** What is in a file, or why that is not known, as a phrase. */
-export type FileContent =
-  | { readonly bytes: Buffer; readonly fault?: undefined }
-  | { readonly bytes?: undefined; readonly fault: string };
-
 /** What is in both files. */
 export interface TlsContents {
   readonly cert: FileContent;
@@ -40,9 +34,6 @@ export interface TlsContents {
 type Judgement<Content, Fault = string> =
   | { readonly content: Content; readonly fault?: undefined }
   | { readonly content?: undefined; readonly fault: Fault };
-
-/** A chain of certificates has some 10 KB. */
-const FILE_MAX_BYTES = 1_048_576;
 
 /**
  * Reads both files, and judges them.
@@ -57,36 +48,8 @@ export async function readTls(files: TlsFiles): Promise<TlsPair> {
 
 /** Reads both files. Never rejects. */
 export async function readTlsFiles({ certFile, keyFile }: TlsFiles): Promise<TlsContents> {
-  const [cert, key] = await Promise.all([readPem(certFile), readPem(keyFile)]);
+  const [cert, key] = await Promise.all([readSmallFile(certFile), readSmallFile(keyFile)]);
   return { cert, key };
-}
-
-async function readPem(file: string): Promise<FileContent> {
-  try {
-    // Whoever opens a pipe would otherwise wait for somebody who writes to it.
-    await using handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
-    const stat = await handle.stat();
-    if (!stat.isFile() && !stat.isDirectory()) return { fault: "is not a regular file" };
-    const chunks: Buffer[] = [];
-    const stream = handle.createReadStream({ end: FILE_MAX_BYTES, autoClose: false });
-    for await (const chunk of stream) chunks.push(chunk);
-    const bytes = Buffer.concat(chunks);
-    return bytes.length > FILE_MAX_BYTES ? { fault: "is larger than 1 MiB" } : { bytes };
-  } catch (error) {
-    return { fault: `cannot be read: ${fileFault(error)}` };
-  }
-}
-
-/** The system's own texts name a call. */
-const WORDS_BY_ERRNO: Readonly<Record<string, string>> = {
-  ENOENT: "there is no such file",
-  EACCES: "this account may not read it",
-  EISDIR: "it is a directory",
-};
-
-function fileFault(error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException;
-  return WORDS_BY_ERRNO[code ?? ""] ?? message;
 }
 
 /** Whether they can be served with. A fault is a sentence for each variable that is wrong. */

@@ -7,13 +7,8 @@ import type { X509Certificate } from "node:crypto";
 import type { Logger } from "pino";
 import type { Timers } from "../../ingest/index.ts";
 import type { TlsMaterial } from "../http/tlsOptions.ts";
-import {
-  type FileContent,
-  judgeTls,
-  type TlsContents,
-  type TlsFiles,
-  type TlsPair,
-} from "./tls.ts";
+import type { FileContent } from "./smallFile.ts";
+import { judgeTls, type TlsContents, type TlsFiles, type TlsPair } from "./tls.ts";
 
 /** How often it is looked at the files. */
 const LOOK_INTERVAL_MS = 2_000;

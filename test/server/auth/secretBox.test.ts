@@ -1,6 +1,6 @@
 import { createDecipheriv, createHmac, randomBytes } from "node:crypto";
 import { inspect } from "node:util";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import {
   createSecretBox,
   isSealedUnder,
@@ -183,6 +183,16 @@ describe("a key that it lacks", () => {
     isThere = true;
     await learning.learnKey(keyId);
     expect(learning.hasKey(keyId)).toBe(true);
+  });
+
+  test("is not waited for when its file does not answer", async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const learning = createSecretBox([OTHER_KEY], () => new Promise(() => {}));
+    const learnt = learning.learnKey(keyId);
+    await vi.advanceTimersByTimeAsync(1_000);
+    await learnt;
+    expect(learning.opens(seal(other).sealed, "bot")).toBe(true);
   });
 
   test("takes the place of the oldest, so that they do not pile up", async () => {

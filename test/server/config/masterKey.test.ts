@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { chmod, link, readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -73,6 +74,13 @@ test.each([
   await writeFile(path, text);
   await expect(loadMasterKeys(directory)).rejects.toThrow("does not hold a key of 32 bytes");
   expect(await readFile(path, "utf8")).toBe(text);
+});
+
+test("a pipe in place of the file is an error at once, which nobody has to write to", async () => {
+  const directory = await temporaryDirectory();
+  const path = join(directory, "master.key");
+  execFileSync("mkfifo", [path]);
+  await expect(loadMasterKeys(directory)).rejects.toThrow(`${path} is not a regular file.`);
 });
 
 test("may end with a line feed, or not", async () => {
