@@ -59,6 +59,7 @@ export default defineConfig({
       },
       { extends: true, test: { name: "drills", include: DRILLS, globalSetup: DATABASE } },
     ],
+    setupFiles: ["test/support/secrecy/setup.ts"],
     // Tests wait a lot, for deadlines above all, so that two cores have time for three files.
     maxWorkers: 3,
     // They only tell that something hangs, also on a machine that is busy.

@@ -1,6 +1,7 @@
 import { inspect } from "node:util";
 import { vi } from "vitest";
 import type { Alert, ClientLogger } from "../../src/client/index.ts";
+import { watch } from "../support/secrecy/watch.ts";
 
 /** Half past two. */
 export const TIME = new Date("2025-10-25T14:30:45.123Z");
@@ -26,6 +27,7 @@ export interface LogLine {
 export function memoryLogger(): ClientLogger & { readonly lines: readonly LogLine[] } {
   const lines: LogLine[] = [];
   const write = (level: keyof ClientLogger) => (facts: object, message: string) => {
+    watch("a log", JSON.stringify([facts, message]));
     lines.push({ level, facts: facts as LogLine["facts"], message });
   };
   return { lines, info: write("info"), warn: write("warn"), error: write("error") };

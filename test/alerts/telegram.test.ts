@@ -8,6 +8,7 @@ import {
 } from "../../src/client/index.ts";
 import { problemsOf } from "../client/support/problems.ts";
 import { listen } from "../support/listen.ts";
+import { ignoreAnswers } from "../support/secrecy/watch.ts";
 import {
   BOT_TOKEN,
   CHAT_ID,
@@ -236,7 +237,9 @@ describe("a final failure", () => {
     const answer = (_: unknown, response: ServerResponse) => {
       response.writeHead(307, { location }).end();
     };
-    await using server = await listen(createServer(answer));
+    const redirecting = createServer(answer);
+    await using server = await listen(redirecting);
+    ignoreAnswers(redirecting);
     await failureOf(sinkOf({ apiRoot: server.url, retries: 0 }));
     expect(other.calls).toBe(0);
   });

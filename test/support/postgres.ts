@@ -6,6 +6,7 @@ import { randomUUID } from "node:crypto";
 import { pino } from "pino";
 import postgres from "postgres";
 import { inject, onTestFinished, type TestContext } from "vitest";
+import { watch } from "./secrecy/watch.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -16,8 +17,8 @@ declare module "vitest" {
   }
 }
 
-/** A logger that says nothing. */
-export const silentLog = pino({ level: "silent" });
+/** A logger that shows nothing, but whose lines are searched for secrets. */
+export const silentLog = pino({ level: "trace" }, { write: (line) => watch("a log", line) });
 
 export interface TestDatabase {
   readonly url: string;

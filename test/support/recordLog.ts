@@ -1,4 +1,5 @@
 import { Writable } from "node:stream";
+import { watch } from "./secrecy/watch.ts";
 
 /** A log that a test can read. */
 export interface RecordedLog {
@@ -13,6 +14,7 @@ export function recordLog(): RecordedLog {
   const lines: Record<string, unknown>[] = [];
   const stream = new Writable({
     write(chunk: Buffer, _, done) {
+      watch("a log", chunk);
       for (const line of chunk.toString("utf8").split("\n")) {
         if (line !== "") lines.push(JSON.parse(line));
       }

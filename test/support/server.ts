@@ -11,13 +11,14 @@ import { serverConfigFromEnv, startServer } from "../../src/server/index.ts";
 import { formatTimestamp, Secret, signatureHeaders } from "../../src/signing/index.ts";
 import { coverageEnv } from "./processCoverage.ts";
 import { recordLog } from "./recordLog.ts";
+import { plantEnvironment, planted } from "./secrecy/canaries.ts";
 
 /** The producer that every test server knows. */
 export const TEST_PRODUCER_ID = "test-bot";
 /** Its secret. */
-export const TEST_SECRET = "test-secret-of-the-test-bot-0001";
+export const TEST_SECRET = planted("producer's secret", "test-secret-of-the-test-bot-0001");
 /** Seals the secrets in test databases, so that several servers can share one. */
-export const TEST_MASTER_KEY = Buffer.alloc(32, 7).toString("base64");
+export const TEST_MASTER_KEY = planted("master key", Buffer.alloc(32, 7).toString("base64"));
 
 /** A server that a test started. */
 export interface TestServer {
@@ -60,7 +61,9 @@ export async function startTestServer(
   overrides: Readonly<Record<string, string | undefined>> = {},
 ): Promise<TestServer> {
   const log = recordLog();
-  const config = serverConfigFromEnv(testServerEnv(databaseUrl, overrides));
+  const env = testServerEnv(databaseUrl, overrides);
+  plantEnvironment(env);
+  const config = serverConfigFromEnv(env);
   const server = await startServer(config, log.stream);
   return {
     url: server.url,

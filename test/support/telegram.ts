@@ -7,8 +7,13 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { json } from "node:stream/consumers";
+import { planted } from "./secrecy/canaries.ts";
+import { ignoreAnswers } from "./secrecy/watch.ts";
 
-export const BOT_TOKEN = "8012345678:AAE-planted_Bot-Token_nobody-may-see1";
+export const BOT_TOKEN = planted(
+  "Telegram token",
+  "8012345678:AAE-planted_Bot-Token_nobody-may-see1",
+);
 export const CHAT_ID = "-1001234567890";
 
 /** https://core.telegram.org/bots/api#sendmessage: after the markup is parsed, UTF-16 units. */
@@ -96,6 +101,8 @@ export async function startTelegram(chatId: string = CHAT_ID): Promise<TelegramS
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
+  // Tests have it repeat the token that it was given.
+  ignoreAnswers(server);
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     messages,

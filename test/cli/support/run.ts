@@ -14,6 +14,8 @@ import { fileURLToPath } from "node:url";
 import { afterAll } from "vitest";
 import { runProgram } from "../../../src/cli/program.ts";
 import { coverageEnv } from "../../support/processCoverage.ts";
+import { plantEnvironment } from "../../support/secrecy/canaries.ts";
+import { watchOutput } from "../../support/secrecy/watch.ts";
 import { TEST_PRODUCER_ID, TEST_SECRET } from "../../support/server.ts";
 
 /** The file that `bin` names, before it is compiled. */
@@ -67,7 +69,10 @@ export async function run(
 ): Promise<RunResult> {
   if (isRunning) throw new Error("runs one at a time");
   isRunning = true;
-  const [stdout, stderr] = [new TextSink(), new TextSink()];
+  plantEnvironment({ ...env });
+  const command = ["countersign", ...args];
+  const stdout = new TextSink(watchOutput("stdout", command));
+  const stderr = new TextSink(watchOutput("stderr", command));
   if (columns !== undefined) Object.assign(stdout, { isTTY: true, columns });
   const stdin = Readable.from(input === undefined ? [] : [Buffer.from(input)]);
   const restored = replaceOf(process, {
@@ -107,8 +112,15 @@ function replaceOf<T extends object>(object: T, values: Partial<Record<keyof T, 
 /** Keeps what is written to it. */
 class TextSink extends Writable {
   text = "";
+  readonly #watch: (part: Buffer) => void;
+
+  constructor(watch: (part: Buffer) => void) {
+    super();
+    this.#watch = watch;
+  }
 
   override _write(chunk: Buffer, _: BufferEncoding, done: () => void): void {
+    this.#watch(chunk);
     this.text += chunk.toString("utf8");
     done();
   }

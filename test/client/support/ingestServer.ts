@@ -35,10 +35,11 @@ import {
   Secret,
   verify,
 } from "../../../src/signing/index.ts";
+import { planted } from "../../support/secrecy/canaries.ts";
 import { TEST_CERTIFICATE, TEST_CERTIFICATE_KEY } from "./certificate.ts";
 
 export const PRODUCER_ID = "test-bot";
-export const SECRET = "correct horse battery staple";
+export const SECRET = planted("producer's secret", "correct horse battery staple");
 export const SIGNAL_ID = "0193d5e8-6f1a-7c3e-9b52-3d8f0a6b1c2d";
 
 /** A request as it came over the socket. */

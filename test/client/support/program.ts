@@ -11,12 +11,13 @@ export const INDEX = JSON.stringify(
 /** What a Node.js is told to run a program in TypeScript that comes next. */
 export const PROGRAM_ARGS = ["--input-type=module-typescript", "-e"];
 
-/** Runs a program to its end. */
+/** Runs a program to its end. It may hold secrets, so that it stands in no command line. */
 export async function runProgram(program: string) {
-  const child = spawn(process.execPath, [...PROGRAM_ARGS, program], {
-    stdio: ["ignore", "pipe", "pipe"],
+  const child = spawn(process.execPath, ["--input-type=module-typescript", "-"], {
+    stdio: ["pipe", "pipe", "pipe"],
     timeout: 20_000,
   });
+  child.stdin.end(program);
   const [stdout, stderr, [code]] = await Promise.all([
     text(child.stdout),
     text(child.stderr),

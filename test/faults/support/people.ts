@@ -7,10 +7,11 @@ import { text } from "node:stream/consumers";
 import { ALERT_KINDS } from "../../../src/alerts/index.ts";
 import type { AlertKind } from "../../../src/client/index.ts";
 import { listen } from "../../support/listen.ts";
+import { planted } from "../../support/secrecy/canaries.ts";
 import { TEST_MASTER_KEY, TEST_SECRET } from "../../support/server.ts";
 import { BOT_TOKEN, startTelegram } from "../../support/telegram.ts";
 
-const WEBHOOK_SECRET = "planted-secret-of-the-webhook-0003";
+const WEBHOOK_SECRET = planted("webhook's secret", "planted-secret-of-the-webhook-0003");
 
 /** People who read alerts. */
 export interface People extends AsyncDisposable {

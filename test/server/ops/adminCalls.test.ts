@@ -260,10 +260,12 @@ describe("programs of other makers", () => {
     ["grpcweb", []],
     ["connect", []],
   ])("buf curl calls over %s", async (protocol, args) => {
-    const { code, stdout, stderr } = await run("buf", [
-      ...["curl", "--schema", "proto", "--protocol", protocol, ...args],
-      ...["-H", `authorization: Bearer ${admin.text}`, "-d", `{"pageSize":5}`, opsUrl() + LIST],
-    ]);
+    const command = ["curl", "--schema", "proto", "--protocol", protocol, ...args];
+    const { code, stdout, stderr } = await run(
+      "buf",
+      [...command, "-H", "@-", "-d", `{"pageSize":5}`, opsUrl() + LIST],
+      { stdin: `authorization: Bearer ${admin.text}\n` },
+    );
     expect(stderr).toBe("");
     expect(code).toBe(0);
     expect(JSON.parse(stdout).producers).toEqual(
