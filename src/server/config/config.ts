@@ -5,6 +5,7 @@
 import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
+import { inspect } from "node:util";
 import { z } from "zod";
 import {
   DEFAULT_PAYLOAD_MAX_BYTES,
@@ -299,7 +300,7 @@ function cleartextFaults({ HOST, OPS_HOST, OPS_PORT, TLS_CERT_FILE }: Variables)
 
 function configOf(read: Variables): ServerConfig {
   const { PRODUCER_ID, HMAC_PRODUCER_SECRET, TLS_CERT_FILE, TLS_KEY_FILE } = read;
-  return {
+  return withoutShowing(["databaseUrl", "masterKey", "previousMasterKey"], {
     host: read.HOST,
     port: read.PORT,
     workers: read.WORKERS,
@@ -323,5 +324,17 @@ function configOf(read: Variables): ServerConfig {
         : undefined,
     logLevel: read.LOG_LEVEL,
     hostname: hostname(),
+  });
+}
+
+/** The same object, of which JSON and inspection do not show these values. */
+function withoutShowing<T extends object>(names: readonly (keyof T)[], object: T): T {
+  const show = () => {
+    const set = names.filter((name) => object[name] !== undefined);
+    return { ...object, ...Object.fromEntries(set.map((name) => [name, "[redacted]"])) };
   };
+  return Object.defineProperties(object, {
+    toJSON: { value: show },
+    [inspect.custom]: { value: show },
+  });
 }
