@@ -97,7 +97,7 @@ export async function serveSignals({
         metrics.signalDone(isKnown ? producerId : undefined, result);
       },
     }),
-    isReady,
+    isReady: async () => !access.directory.isStale() && (await isReady()),
     monotonicMs,
     requestLog,
     onRequestDone: metrics.requestDone,

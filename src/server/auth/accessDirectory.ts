@@ -74,13 +74,16 @@ const JITTER = 0.25;
  * slow would never be waited for, and would still work on what was given up.
  */
 const LOOK_TIMEOUT_MIN_MS = 400;
-const LOOK_TIMEOUT_MAX_MS = 3_200;
+const LOOK_TIMEOUT_MAX_MS = 1_600;
 /** How long reading everything may take. */
 const READ_TIMEOUT_MS = 5_000;
 /** It is read so often although the number is the same, which it may be after a failover. */
 const RELOAD_INTERVAL_MS = 60_000;
-/** As long as a signal waits for the database. */
-const STALE_AFTER_MS = 5_000;
+/**
+ * Twice as long as a signal waits for the database: whoever was refused for that finds, with the
+ * retry, a directory that has been read over a new connection.
+ */
+const STALE_AFTER_MS = 10_000;
 
 /**
  * Loads the directory and keeps it fresh.

@@ -258,7 +258,7 @@ function countDroppedLines(registry: Registry, dropped: Readonly<DroppedLines>):
 function accessReadFailures(registry: Registry): () => void {
   const failures = new Counter({
     name: "countersign_access_read_failures_total",
-    help: "Times that a process could not read who may do what. After 5 s without it, it refuses everybody.",
+    help: "Times that a process could not read who may do what. After 10 s without it, it refuses everybody.",
     registers: [registry],
   });
   return () => failures.inc();

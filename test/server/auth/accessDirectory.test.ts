@@ -240,14 +240,14 @@ describe("a database", () => {
     await expect(open()).rejects.toThrow("away");
   });
 
-  test("that does not answer leaves all as it was for five seconds, and then nobody is judged", async () => {
+  test("that does not answer leaves all as it was for ten seconds, and then nobody is judged", async () => {
     store.snapshot = snapshot({ producers: [producer("bot")] });
     const directory = await open();
     store.answerMs = undefined;
-    await timers.advanceMs(4.4 * SECOND_MS);
+    await timers.advanceMs(9.4 * SECOND_MS);
     expect(directory.isStale()).toBe(false);
     expect(lines).toEqual([]);
-    await timers.advanceMs(SECOND_MS);
+    await timers.advanceMs(2 * SECOND_MS);
     expect(directory.isStale()).toBe(true);
     await timers.advanceMs(MINUTE_MS);
     expect(directory.findProducer("bot")).toBeDefined();
@@ -264,7 +264,7 @@ describe("a database", () => {
     store.answerMs = undefined;
     const before = store.versions.length;
     await timers.advanceMs(MINUTE_MS);
-    expect(store.versions.length - before).toBeLessThan(25);
+    expect(store.versions.length - before).toBeLessThan(45);
     expect(store.versions.length - before).toBeGreaterThan(15);
     expect(failures).toBeGreaterThan(15);
     expect(store.mostUnderWay).toBe(1);
