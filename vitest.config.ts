@@ -27,6 +27,12 @@ const DRILLS = [
   "test/packages/{bots,clone}.test.ts",
   "test/server/{roles,ops/logOutput,workers/workers}.test.ts",
   "test/store/{embedded,embeddedPlace,sweep}.test.ts",
+  // Each of these waits or starts processes for long.
+  "test/attacks/{failedProofs,limits,packets,tokens}.test.ts",
+  "test/docs/access.test.ts",
+  "test/interop/rateLimit.test.ts",
+  "test/packages/packed.test.ts",
+  "test/server/{certificate,http/tlsSuites}.test.ts",
 ];
 const UNIT = [
   "test/{access,ingest,signal,signing}/**/*.test.ts",

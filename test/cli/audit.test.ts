@@ -14,7 +14,7 @@ function audit(...args: string[]) {
 it("reads as a story: who did what, what it was before and after, and what was refused", async () => {
   const as = (...args: string[]) => run(args, { env: admin.env, cwd: workspace.path });
   const made = await runJson(
-    ["tokens", "create", "--name", "\u202edesk", "--scope", "admin", "--producer", "gold-bot"],
+    ["tokens", "create", "--name", "\u200bdesk", "--scope", "admin", "--producer", "gold-bot"],
     { env: admin.env },
   );
   const { token, info } = made[0] as { token: string; info: { token_id: string } };
@@ -28,7 +28,7 @@ it("reads as a story: who did what, what it was before and after, and what was r
   await as("producers", "disable", "gold-bot");
   await as("tokens", "revoke", info.token_id, "--yes");
 
-  const deskPattern = `\\\\u\\{202e\\}desk \\[${info.token_id}\\]`;
+  const deskPattern = `\\\\u\\{200b\\}desk \\[${info.token_id}\\]`;
   const adminPattern = "admin \\[\\w{12}\\]";
   const story = [
     ["countersign serve", "producer\\.create test-bot", "enabled true; secrets \\S+"],
@@ -40,7 +40,7 @@ it("reads as a story: who did what, what it was before and after, and what was r
     [
       adminPattern,
       `token\\.create token ${info.token_id}`,
-      "name \\\\u\\{202e\\}desk; scopes admin; producer_ids gold-bot",
+      "name \\\\u\\{200b\\}desk; scopes admin; producer_ids gold-bot",
     ],
     [deskPattern, "producer\\.create gold-bot", "enabled true; secrets \\w{12}"],
     [
@@ -72,9 +72,9 @@ it("reads as a story: who did what, what it was before and after, and what was r
 
   const entries = await runJson(["audit", "list", "--producer", "gold-bot"], { env: admin.env });
   expect(entries.map(({ action, actor_name: who }) => [action, who])).toEqual([
-    ["producer.create", "\u202edesk"],
-    ["producer.update", "\u202edesk"],
-    ["producer_secret.rotate", "\u202edesk"],
+    ["producer.create", "\u200bdesk"],
+    ["producer.update", "\u200bdesk"],
+    ["producer_secret.rotate", "\u200bdesk"],
     ["producer.disable", "admin"],
   ]);
   expect(entries[1]).toMatchObject({

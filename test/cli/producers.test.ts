@@ -149,17 +149,17 @@ describe("create", () => {
 describe("list and show", () => {
   it("tell people what is set, and when each was seen", async () => {
     const name = newName();
-    await producersJson("create", name, "--display-name", "\u202eGold", "--rate-limit", "10");
+    await producersJson("create", name, "--display-name", "\u200bGold", "--rate-limit", "10");
     const { stdout } = await producers("list");
     const [titles, ...rows] = stdout.trimEnd().split("\n");
     expect(titles).toMatch(
       /^PRODUCER +NAME +STATE +APPROVAL +LIMIT +INSTRUMENTS +SECRETS +LAST SEEN$/,
     );
     expect(rows.find((row) => row.startsWith(`${name} `))).toMatch(
-      /^bot-\d+ +\\u\{202e\}Gold +enabled +none +10\/s +all +1 +never$/,
+      /^bot-\d+ +\\u\{200b\}Gold +enabled +none +10\/s +all +1 +never$/,
     );
     const shown = await producers("show", name);
-    expect(shown.stdout).toMatch(/^producer +bot-\d+\nname +\\u\{202e\}Gold\nstate +enabled\n/);
+    expect(shown.stdout).toMatch(/^producer +bot-\d+\nname +\\u\{200b\}Gold\nstate +enabled\n/);
     expect(shown.stdout).toMatch(/\ncreated +\d{4}-\S+Z \(\d+ s ago\)\n/);
     expect(shown.stdout).toMatch(
       /\n\nSECRET +CREATED +ENDS +LAST USED\n\w{12} +.* +never +never\n$/,
