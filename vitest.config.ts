@@ -49,10 +49,16 @@ const UNIT = [
 /** Starts the database that the tests of a tier share. */
 const DATABASE = ["test/support/globalSetup.ts"];
 
+/** Fails each test of `npm test` during which a secret shows. */
+const SECRECY = ["test/support/secrecy/setup.ts"];
+
 export default defineConfig({
   test: {
     projects: [
-      { extends: true, test: { name: "unit", include: UNIT, isolate: false } },
+      {
+        extends: true,
+        test: { name: "unit", include: UNIT, isolate: false, setupFiles: SECRECY },
+      },
       {
         extends: true,
         test: {
@@ -60,12 +66,12 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           exclude: [...UNIT, ...DRILLS],
           isolate: false,
+          setupFiles: SECRECY,
           globalSetup: DATABASE,
         },
       },
       { extends: true, test: { name: "drills", include: DRILLS, globalSetup: DATABASE } },
     ],
-    setupFiles: ["test/support/secrecy/setup.ts"],
     // Tests wait a lot, for deadlines above all, so that two cores have time for three files.
     maxWorkers: 3,
     // They only tell that something hangs, also on a machine that is busy.
