@@ -8,7 +8,6 @@ import {
 } from "../../../gen/signals/v1/producer_service_pb.ts";
 import { epochMs, systemClock } from "../../client/clock.ts";
 import { didYouMean } from "../../signal/index.ts";
-import { readCredential } from "../../signing/index.ts";
 import type { AdminAccess } from "../admin/access.ts";
 import { type Admin, openAdmin } from "../admin/admin.ts";
 import { type CallContext, reasonOf } from "../admin/callError.ts";
@@ -16,6 +15,7 @@ import { confirm } from "../admin/confirm.ts";
 import { handOver } from "../admin/handOver.ts";
 import { knownProducerIds, readProducers } from "../admin/knownProducers.ts";
 import type { ConfirmOptions, JsonOptions } from "../admin/options.ts";
+import { requirePublicId } from "../admin/publicId.ts";
 import { takeNewFile, takeProducerFile } from "../admin/secretFile.ts";
 import { whenText } from "../age.ts";
 import { usageError } from "../cliError.ts";
@@ -314,7 +314,7 @@ export async function revokeSecret(
   secretId: string,
   options: RevokeOptions,
 ): Promise<void> {
-  requireId(secretId);
+  requirePublicId(secretId, "secret", ". Rotate it.");
   using admin = openAdmin(options);
   const { secrets } = await getProducer(admin, producerId);
   const secret = secrets.find((each) => each.secretId === secretId);
@@ -357,17 +357,6 @@ function whatRevokingDoes(producerId: string, secret: ProducerSecret, isLast: bo
     ? ` It is the only one, so ${producerId} cannot send until it has another.`
     : "";
   return `This ends the secret ${secret.secretId} of ${producerId}, which ${used}.${last}`;
-}
-
-/** @throws CliError if the secret itself is given in place of its id. */
-function requireId(secretId: string): void {
-  const reading = readCredential(secretId);
-  if (reading.form === "foreign") return;
-  const id = reading.form === "whole" ? ` (${reading.id})` : "";
-  throw usageError(
-    `Give the id of the secret${id}, and not the secret itself: it now is in the history of this ` +
-      "shell, and other users could read it. Rotate it.",
-  );
 }
 
 /** A message that each answer has. */

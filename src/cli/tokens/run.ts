@@ -10,9 +10,10 @@ import { confirm } from "../admin/confirm.ts";
 import { handOver } from "../admin/handOver.ts";
 import { knownProducerIds } from "../admin/knownProducers.ts";
 import type { ConfirmOptions, JsonOptions } from "../admin/options.ts";
+import { requirePublicId } from "../admin/publicId.ts";
 import { takeNewFile } from "../admin/secretFile.ts";
 import { tokenVariables } from "../admin/tokenFile.ts";
-import { failedError, usageError } from "../cliError.ts";
+import { failedError } from "../cliError.ts";
 import { note, printable, writeJson, writeOut } from "../output.ts";
 import { writeTable } from "../table.ts";
 import {
@@ -124,7 +125,7 @@ function readTokens(admin: Admin): Promise<TokenInfo[]> {
 
 /** `countersign tokens revoke`. */
 export async function revokeToken(tokenId: string, options: RevokeOptions): Promise<void> {
-  requireId(tokenId);
+  requirePublicId(tokenId, "token", ", so do revoke it.");
   using admin = openAdmin(options);
   const tokens = await readTokens(admin);
   const token = tokens.find((each) => each.tokenId === tokenId);
@@ -175,17 +176,6 @@ function whatRevokingDoes(
         ]
       : []),
   ].join(" ");
-}
-
-/** @throws CliError if the token itself is given in place of its id. */
-function requireId(tokenId: string): void {
-  const reading = readCredential(tokenId);
-  if (reading.form === "foreign") return;
-  const id = reading.form === "whole" ? ` (${reading.id})` : "";
-  throw usageError(
-    `Give the id of the token${id}, and not the token itself: it now is in the history of this ` +
-      "shell, and other users could read it, so do revoke it.",
-  );
 }
 
 /** A message that each answer has. */
